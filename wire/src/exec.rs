@@ -1,0 +1,108 @@
+//! Between the leader's `exec` and the shells: what to start and what became of it (RFC 32).
+//!
+//! At least once, in order per shell: a shell repeats what was not acknowledged, the leader drops what it
+//! has seen (`seq`), and starting what already runs answers `started`.
+
+use crate::Topic;
+use flurm_types::{Entry, Environment, JobId, Rank, Timestamp, R};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// Leader → broker of a rank, on the way down: split by next hop, delivered to the local shell as
+/// [`crate::shell::Start`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Start {
+    pub environments: Vec<Arc<Environment>>,
+    pub jobs: Vec<StartJob>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StartJob {
+    pub id: JobId,
+    /// Counts from 0; a duty is keyed by (job, rank, attempt).
+    pub attempt: u32,
+    /// Index into `environments`.
+    pub environment: usize,
+    /// Jobspec without its environment.
+    pub jobspec: Arc<RawValue>,
+    /// All of R: a shell finds its own part by its rank.
+    pub r: Arc<R>,
+}
+
+/// What a shell says about a job on its rank.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub id: JobId,
+    pub attempt: u32,
+    pub rank: Rank,
+    /// Rises by one per (job, attempt, rank), from 1.
+    pub seq: u64,
+    pub what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// All tasks of this rank run. `pids` by local task order.
+    Started { time: Timestamp, pids: Vec<i32> },
+    /// Entries of `guest.output` (RFC 24): data, redirect, log.
+    Output { entries: Vec<Entry> },
+    /// Entries of `guest.exec.eventlog` (RFC 50).
+    Exec { entries: Vec<Entry> },
+    /// A task could not be started, or the shell gave up: a fatal exception with this type and note.
+    Failed { kind: String, note: String, status: i32 },
+    /// A non-fatal exception (severity above 0).
+    Warning { kind: String, severity: u8, note: String },
+    /// All tasks of this rank are gone, all their descendants too, all output has been reported. Last of its job.
+    /// `status` is the largest wait status (128+signal counts as its exit code).
+    Gone { time: Timestamp, status: i32 },
+}
+
+/// Shell → leader. Answered when the facts that follow are committed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Reports {
+    pub reports: Vec<Report>,
+}
+
+impl Topic for Reports {
+    const NAME: &'static str = "exec.report";
+    type Response = crate::job::Done;
+}
+
+impl Topic for Start {
+    const NAME: &'static str = "exec.start";
+    type Response = crate::job::Done;
+}
+
+/// Leader → brokers, on the way down.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Kill {
+    pub id: JobId,
+    pub attempt: u32,
+    pub ranks: flurm_types::Idset,
+    pub signum: i32,
+    /// End the job: TERM now, KILL to every descendant after `grace_ms`.
+    #[serde(default)]
+    pub end: bool,
+    #[serde(default)]
+    pub grace_ms: u64,
+}
+
+impl Topic for Kill {
+    const NAME: &'static str = "exec.kill";
+    type Response = crate::job::Done;
+}
+
+/// Leader → brokers: standard input, on its way to the shells.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Input {
+    pub id: JobId,
+    pub ranks: flurm_types::Idset,
+    pub stdin: crate::job::Stdin,
+}
+
+impl Topic for Input {
+    const NAME: &'static str = "exec.stdin";
+    type Response = crate::job::Done;
+}

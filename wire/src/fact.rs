@@ -1,0 +1,183 @@
+//! Facts: what the log keeps. A fact is decided once, committed, and applied everywhere.
+//!
+//! A record of the log is one group of facts. Environments are large and mostly equal, so a record keeps
+//! each distinct one once.
+
+use flurm_types::{Entry, Environment, JobId, R};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    Job(JobFact),
+    Kvs(KvsFact),
+    Resource(ResourceFact),
+}
+
+/// Events that joined a job's eventlog together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobFact {
+    pub id: JobId,
+    pub events: Vec<Entry>,
+    /// With the `submit` event: what was asked for.
+    pub spec: Option<JobSpecText>,
+    /// With the `alloc` event: what was given.
+    pub r: Option<R>,
+    /// Entries of other logs of this job (`guest.exec.eventlog`, `guest.output`, `guest.input`).
+    pub guest: Vec<(GuestLog, Entry)>,
+}
+
+/// A jobspec as the log keeps it: canonical JSON without the environment, which is shared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobSpecText {
+    pub jobspec: Arc<str>,
+    pub environment: Arc<Environment>,
+}
+
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GuestLog {
+    Exec,
+    Output,
+    Input,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KvsFact {
+    pub namespace: String,
+    pub ops: Vec<KvsOp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "op")]
+pub enum KvsOp {
+    Put { key: String, value: serde_json::Value },
+    Append { key: String, value: String },
+    Mkdir { key: String },
+    Symlink { key: String, target: String },
+    Unlink { key: String },
+    CreateNamespace { owner: u32 },
+    RemoveNamespace,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResourceFact {
+    /// Another life of the instance begins on these hosts.
+    Restart { r: R, instance: String },
+    /// `drain`, `undrain` (RFC 44): an entry of resource.eventlog.
+    Event(Entry),
+}
+
+/// Facts as bytes of one log record.
+pub fn encode_record(facts: &[Fact]) -> Vec<u8> {
+    let mut environments: Vec<&Arc<Environment>> = Vec::new();
+    let mut stored = Vec::with_capacity(facts.len());
+    for fact in facts {
+        stored.push(match fact {
+            Fact::Kvs(f) => StoredRef::Kvs(f),
+            Fact::Resource(f) => StoredRef::Resource(f),
+            Fact::Job(f) => StoredRef::Job {
+                id: f.id,
+                events: &f.events,
+                jobspec: f.spec.as_ref().map(|s| &*s.jobspec),
+                environment: f.spec.as_ref().map(|s| {
+                    // Bulk submissions share one Arc; pointers are compared first because that is nearly free.
+                    let known = environments.iter().rposition(|e| Arc::ptr_eq(e, &s.environment) || **e == s.environment);
+                    known.unwrap_or_else(|| {
+                        environments.push(&s.environment);
+                        environments.len() - 1
+                    })
+                }),
+                r: f.r.as_ref(),
+                guest: &f.guest,
+            },
+        });
+    }
+    let record = RecordRef { v: crate::VERSION, environments, facts: stored };
+    serde_json::to_vec(&record).expect("facts have string keys")
+}
+
+/// The facts of one log record.
+///
+/// # Errors
+/// When the bytes are no record of this version.
+pub fn decode_record(bytes: &[u8]) -> Result<Vec<Fact>, serde_json::Error> {
+    let record: Record = serde_json::from_slice(bytes)?;
+    if record.v != crate::VERSION {
+        return Err(serde::de::Error::custom(format!("log record of version {}", record.v)));
+    }
+    let environments = record.environments;
+    record.facts.into_iter().map(|stored| stored.into_fact(&environments)).collect()
+}
+
+#[derive(Serialize)]
+struct RecordRef<'a> {
+    v: u8,
+    environments: Vec<&'a Arc<Environment>>,
+    facts: Vec<StoredRef<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase", tag = "fact")]
+enum StoredRef<'a> {
+    Kvs(&'a KvsFact),
+    Resource(&'a ResourceFact),
+    Job {
+        id: JobId,
+        events: &'a [Entry],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        jobspec: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        environment: Option<usize>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        r: Option<&'a R>,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        guest: &'a [(GuestLog, Entry)],
+    },
+}
+
+#[derive(Deserialize)]
+struct Record {
+    v: u8,
+    environments: Vec<Arc<Environment>>,
+    facts: Vec<Stored>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase", tag = "fact")]
+enum Stored {
+    Kvs(KvsFact),
+    Resource(ResourceFact),
+    Job {
+        id: JobId,
+        events: Vec<Entry>,
+        #[serde(default)]
+        jobspec: Option<Arc<str>>,
+        #[serde(default)]
+        environment: Option<usize>,
+        #[serde(default)]
+        r: Option<R>,
+        #[serde(default)]
+        guest: Vec<(GuestLog, Entry)>,
+    },
+}
+
+impl Stored {
+    fn into_fact(self, environments: &[Arc<Environment>]) -> Result<Fact, serde_json::Error> {
+        Ok(match self {
+            Stored::Kvs(f) => Fact::Kvs(f),
+            Stored::Resource(f) => Fact::Resource(f),
+            Stored::Job { id, events, jobspec, environment, r, guest } => {
+                let environment = match environment {
+                    None => Arc::default(),
+                    Some(index) => environments.get(index).cloned().ok_or_else(|| {
+                        <serde_json::Error as serde::de::Error>::custom(format!("no environment {index} in record"))
+                    })?,
+                };
+                let spec = jobspec.map(|jobspec| JobSpecText { jobspec, environment });
+                Fact::Job(JobFact { id, events, spec, r, guest })
+            }
+        })
+    }
+}

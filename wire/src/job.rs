@@ -1,0 +1,421 @@
+//! Topics of a job's life: submission, requests about jobs, listing, eventlogs, output.
+//!
+//! All are answered by the leader. States, events and results are RFC 21's.
+
+use crate::fact::GuestLog;
+use crate::Topic;
+use flurm_types::{Entry, Environment, Idset, JobId, JobResult, JobState, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// Many jobs in one message; a lone job is a list of one. Environments are shared by index.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Submit {
+    /// Chosen by the client, the same on every retry: a remembered one is answered, not repeated.
+    pub submit_id: String,
+    pub environments: Vec<Arc<Environment>>,
+    pub jobs: Vec<SubmitJob>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SubmitJob {
+    /// Jobspec (RFC 14) as JSON; its environment is absent when `environment` names a shared one.
+    pub jobspec: Box<RawValue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<usize>,
+    pub urgency: u8,
+    #[serde(default, skip_serializing_if = "SubmitFlags::is_default")]
+    pub flags: SubmitFlags,
+}
+
+#[derive(Debug, Clone, Copy, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct SubmitFlags {
+    #[serde(default)]
+    pub waitable: bool,
+    #[serde(default)]
+    pub debug: bool,
+    #[serde(default)]
+    pub novalidate: bool,
+}
+
+impl SubmitFlags {
+    fn is_default(&self) -> bool {
+        *self == SubmitFlags::default()
+    }
+}
+
+/// In the order of the request. Sent when every accepted job is durable.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Submitted {
+    pub jobs: Vec<Result<JobId, crate::WireError>>,
+}
+
+impl Topic for Submit {
+    const NAME: &'static str = "job-ingest.submit";
+    type Response = Submitted;
+}
+
+/// Raise an exception (RFC 21); severity 0 ends the job. `cancel` is `type: "cancel"`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Raise {
+    pub ids: Vec<JobId>,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub severity: u8,
+    #[serde(default)]
+    pub note: String,
+}
+
+/// One answer per id, in order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PerJob {
+    pub results: Vec<Result<(), crate::WireError>>,
+}
+
+impl Topic for Raise {
+    const NAME: &'static str = "job-manager.raise";
+    type Response = PerJob;
+}
+
+/// Send a signal to all tasks of running jobs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Kill {
+    pub ids: Vec<JobId>,
+    pub signum: i32,
+}
+
+impl Topic for Kill {
+    const NAME: &'static str = "job-manager.kill";
+    type Response = PerJob;
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SetUrgency {
+    pub id: JobId,
+    pub urgency: u8,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Done {}
+
+impl Topic for SetUrgency {
+    const NAME: &'static str = "job-manager.urgency";
+    type Response = Done;
+}
+
+/// Wait for a `waitable` job (any, when `id` is none); each result is handed out once.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WaitOne {
+    pub id: Option<JobId>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Waited {
+    pub id: JobId,
+    pub success: bool,
+    /// Why not, in one line.
+    pub errstr: String,
+}
+
+impl Topic for WaitOne {
+    const NAME: &'static str = "job-manager.wait";
+    type Response = Waited;
+}
+
+/// Follow jobs until each has the event (`clean` when none is named). Answers come in batches, as they happen.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Await {
+    pub ids: Vec<JobId>,
+    #[serde(default)]
+    pub event: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Awaited {
+    pub jobs: Vec<AwaitedJob>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AwaitedJob {
+    pub id: JobId,
+    /// False when the job ended without the event.
+    pub seen: bool,
+    pub state: JobState,
+    /// Wait status (`code << 8`, or a signal) once finished; none when the job ended before it started.
+    pub status: Option<i32>,
+    pub result: Option<JobResult>,
+    /// The first fatal exception.
+    pub exception: Option<Exception>,
+}
+
+#[derive(Debug, Clone, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Exception {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub severity: u8,
+    pub note: String,
+}
+
+impl Topic for Await {
+    const NAME: &'static str = "job-manager.await";
+    const STREAM: bool = true;
+    type Response = Awaited;
+}
+
+/// Read (and follow) the logs of one job, in one stream so that their order holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Watch {
+    pub id: JobId,
+    pub logs: Vec<Log>,
+    /// False: what is there now, then the end. True: until the logs are complete.
+    pub follow: bool,
+}
+
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Log {
+    Eventlog,
+    Exec,
+    Output,
+    Input,
+}
+
+impl From<GuestLog> for Log {
+    fn from(log: GuestLog) -> Log {
+        match log {
+            GuestLog::Exec => Log::Exec,
+            GuestLog::Output => Log::Output,
+            GuestLog::Input => Log::Input,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Watched {
+    pub entries: Vec<(Log, Entry)>,
+}
+
+impl Topic for Watch {
+    const NAME: &'static str = "job-info.watch";
+    const STREAM: bool = true;
+    type Response = Watched;
+}
+
+/// Read keys of one job: `jobspec`, `J`, `R`, `eventlog`, `guest.exec.eventlog`, `guest.output`, `guest.input`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Lookup {
+    pub id: JobId,
+    pub keys: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LookedUp {
+    /// As text, in the order of the keys.
+    pub values: Vec<String>,
+}
+
+impl Topic for Lookup {
+    const NAME: &'static str = "job-info.lookup";
+    type Response = LookedUp;
+}
+
+/// List jobs, newest first.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct List {
+    /// Just these, in this order; an unknown id is an error.
+    #[serde(default)]
+    pub ids: Vec<JobId>,
+    /// States wanted; empty means all.
+    #[serde(default)]
+    pub states: Vec<JobState>,
+    /// Of the inactive ones, only these results; empty means all.
+    #[serde(default)]
+    pub results: Vec<JobResult>,
+    #[serde(default)]
+    pub name: Option<String>,
+    #[serde(default)]
+    pub queue: Option<String>,
+    /// Active, or inactive since then.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// 0: no limit.
+    #[serde(default)]
+    pub max_entries: usize,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Listed {
+    pub jobs: Vec<JobRecord>,
+    /// Counts over all jobs of the instance, whatever the filter.
+    pub stats: JobStats,
+}
+
+impl Topic for List {
+    const NAME: &'static str = "job-list.list";
+    type Response = Listed;
+}
+
+/// What a listing knows of a job; names are RFC 43's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobRecord {
+    pub id: JobId,
+    pub userid: u32,
+    pub urgency: u8,
+    pub priority: i64,
+    pub t_submit: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t_depend: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t_priority: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t_sched: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t_run: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t_cleanup: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t_inactive: Option<Timestamp>,
+    pub state: JobState,
+    pub name: String,
+    pub cwd: String,
+    #[serde(default)]
+    pub queue: String,
+    #[serde(default)]
+    pub project: String,
+    #[serde(default)]
+    pub bank: String,
+    pub ntasks: u32,
+    pub ncores: u32,
+    pub nnodes: u32,
+    #[serde(default)]
+    pub ranks: Idset,
+    #[serde(default)]
+    pub nodelist: String,
+    pub duration: f64,
+    #[serde(default)]
+    pub expiration: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<JobResult>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waitstatus: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<Exception>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct JobStats {
+    pub depend: u64,
+    pub priority: u64,
+    pub sched: u64,
+    pub run: u64,
+    pub cleanup: u64,
+    pub inactive: u64,
+    /// Of the inactive: by result.
+    pub completed: u64,
+    pub failed: u64,
+    pub canceled: u64,
+    pub timeout: u64,
+}
+
+/// Why a job waits, in one line (`flurm job why`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Why {
+    pub id: JobId,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Reason {
+    pub text: String,
+}
+
+impl Topic for Why {
+    const NAME: &'static str = "job-manager.why";
+    type Response = Reason;
+}
+
+/// Standard input for tasks of a job.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stdin {
+    pub id: JobId,
+    /// Task ranks; `all`, or an idset.
+    pub ranks: String,
+    /// Base64 when not UTF-8 (RFC 24's `encoding`).
+    pub data: String,
+    #[serde(default)]
+    pub base64: bool,
+    #[serde(default)]
+    pub eof: bool,
+}
+
+impl Topic for Stdin {
+    const NAME: &'static str = "job-manager.stdin";
+    type Response = Done;
+}
+
+/// Submission and scheduling gates (`flurm queue`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "do")]
+pub enum Queue {
+    Status,
+    Enable,
+    Disable { reason: String },
+    Start,
+    Stop { reason: String },
+    /// Answered when no job is active.
+    Drain,
+    /// Answered when no job runs.
+    Idle,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct QueueStatus {
+    pub enabled: bool,
+    pub disable_reason: Option<String>,
+    pub started: bool,
+    pub stop_reason: Option<String>,
+    pub pending: u64,
+    pub running: u64,
+}
+
+impl Topic for Queue {
+    const NAME: &'static str = "job-manager.queue";
+    type Response = QueueStatus;
+}
+
+/// Every committed job fact from `from` on, as it happens: what `JobView`s feed on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Journal {
+    /// Log index to start at; 0 is the beginning.
+    pub from: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JournalBatch {
+    pub events: Vec<JournalEvent>,
+    /// Set once: everything older than the request has been sent.
+    pub caught_up: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JournalEvent {
+    pub index: u64,
+    pub id: JobId,
+    pub entry: Entry,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobspec: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r: Option<Box<RawValue>>,
+}
+
+impl Topic for Journal {
+    const NAME: &'static str = "job-manager.journal";
+    const STREAM: bool = true;
+    type Response = JournalBatch;
+}

@@ -1,0 +1,108 @@
+//! Between a broker and the shell of its rank. The shell is a client; the broker pushes requests to it
+//! (`Dest::Client`), which the shell answers with reports, never with responses.
+
+use crate::exec::{Kill, Start};
+use crate::job::{Done, Stdin};
+use crate::Topic;
+use flurm_types::{Environment, JobId, Rank};
+use serde::{Deserialize, Serialize};
+
+/// First words of a shell, also after each reconnection: a broker that is new learns what runs here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Hello {
+    pub rank: Rank,
+    pub pid: i32,
+    /// Jobs this shell still knows: running, or ended with unacknowledged reports.
+    pub jobs: Vec<(JobId, u32)>,
+}
+
+/// What a shell must know of its instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Welcome {
+    pub rank: Rank,
+    pub size: u32,
+    pub hostname: String,
+    /// `local:///…` of the broker: becomes `FLURM_URI` of tasks.
+    pub uri: String,
+    pub instance_id: String,
+    /// 0 for an instance that is not inside another.
+    pub instance_level: u32,
+    /// The owner's broker has gone and nobody came back: after this long the shell ends all and leaves.
+    pub orphan_ms_max: u64,
+}
+
+impl Topic for Hello {
+    const NAME: &'static str = "shell.hello";
+    type Response = Welcome;
+}
+
+/// The shell-bound twin of [`Start`]: `jobs` hold only what this rank takes part in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StartHere(pub Start);
+
+impl Topic for StartHere {
+    const NAME: &'static str = "shell.start";
+    type Response = Done;
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KillHere(pub Kill);
+
+impl Topic for KillHere {
+    const NAME: &'static str = "shell.kill";
+    type Response = Done;
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StdinHere(pub Stdin);
+
+impl Topic for StdinHere {
+    const NAME: &'static str = "shell.stdin";
+    type Response = Done;
+}
+
+/// The instance's initial program: inherits the terminal (descriptors 0, 1, 2) of the shell.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StartInitial {
+    pub command: Vec<String>,
+    pub cwd: String,
+    pub environment: Environment,
+}
+
+impl Topic for StartInitial {
+    const NAME: &'static str = "shell.start-initial";
+    type Response = Done;
+}
+
+/// Signal the initial program (`end`: and all it left behind).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KillInitial {
+    pub signum: i32,
+    #[serde(default)]
+    pub end: bool,
+}
+
+impl Topic for KillInitial {
+    const NAME: &'static str = "shell.kill-initial";
+    type Response = Done;
+}
+
+/// Shell → its broker: the initial program ended with this wait status.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InitialExited {
+    pub status: i32,
+}
+
+impl Topic for InitialExited {
+    const NAME: &'static str = "shell.initial-exited";
+    type Response = Done;
+}
+
+/// Broker → shell: end everything (TERM, then KILL), report, and exit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Quit {}
+
+impl Topic for Quit {
+    const NAME: &'static str = "shell.quit";
+    type Response = Done;
+}

@@ -1,0 +1,106 @@
+//! The broker's own life: states, uptime, log ring, shutdown, memory.
+
+use crate::Topic;
+use flurm_types::{Rank, Timestamp};
+use serde::{Deserialize, Serialize};
+
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BrokerState {
+    Join,
+    Init,
+    Quorum,
+    Run,
+    Cleanup,
+    Shutdown,
+    Finalize,
+}
+
+impl BrokerState {
+    pub fn name(self) -> &'static str {
+        match self {
+            BrokerState::Join => "join",
+            BrokerState::Init => "init",
+            BrokerState::Quorum => "quorum",
+            BrokerState::Run => "run",
+            BrokerState::Cleanup => "cleanup",
+            BrokerState::Shutdown => "shutdown",
+            BrokerState::Finalize => "finalize",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Get {}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Info {
+    pub rank: Rank,
+    pub state: BrokerState,
+    pub size: u32,
+    pub online: u32,
+    pub owner: u32,
+    pub starttime: Timestamp,
+    pub now: Timestamp,
+    pub expiration: Timestamp,
+    pub instance_level: u32,
+    pub drained: u32,
+    pub submission_enabled: bool,
+    pub scheduling_started: bool,
+    pub version: String,
+}
+
+impl Topic for Get {
+    const NAME: &'static str = "state.get";
+    type Response = Info;
+}
+
+/// Answered when the instance has reached `wait` (or is past it).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Wait {
+    pub state: BrokerState,
+}
+
+impl Topic for Wait {
+    const NAME: &'static str = "state.wait";
+    type Response = Info;
+}
+
+/// End the instance: the initial program gets HUP, then all ends. Answered at once.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Shutdown {}
+
+impl Topic for Shutdown {
+    const NAME: &'static str = "state.shutdown";
+    type Response = crate::job::Done;
+}
+
+/// The log ring of the addressed broker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Dmesg {
+    #[serde(default)]
+    pub follow: bool,
+    #[serde(default)]
+    pub clear: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DmesgLines {
+    pub lines: Vec<LogLine>,
+}
+
+#[derive(Debug, Clone, Eq, PartialEq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub time: Timestamp,
+    /// RFC 5424: 3 error, 4 warning, 6 info, 7 debug.
+    pub level: u8,
+    pub rank: Rank,
+    pub component: String,
+    pub text: String,
+}
+
+impl Topic for Dmesg {
+    const NAME: &'static str = "log.dmesg";
+    const STREAM: bool = true;
+    type Response = DmesgLines;
+}
