@@ -1,0 +1,80 @@
+//! The end of a job is the end of all it started, however it tried to hide.
+
+use flurm_tests::{DEADLINE, Instance, eventually, processes_with};
+
+/// A daemon as old handbooks teach it: fork, setsid, fork again, cleared environment, closed descriptors.
+const DAEMON: &str = r#"
+import os, sys, time
+marker = sys.argv[1]
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        for fd in range(3): os.close(fd)
+        os.execve("/bin/sleep", ["sleep", marker], {})
+    os._exit(0)
+os.wait()
+print("ready", flush=True)
+time.sleep(1000)
+"#;
+
+fn daemon_dies(instance: &Instance, marker: &str, end: impl FnOnce(&str)) {
+    let id = instance.ok(&["submit", "python3", "-c", DAEMON, marker]);
+    eventually("the daemon", DEADLINE, || (processes_with(marker).len() >= 2).then_some(()));
+    end(&id);
+    instance.ok(&["job", "wait-event", &id, "clean"]);
+    assert_eq!(processes_with(marker), [] as [i32; 0], "the job has left something behind");
+}
+
+#[test]
+fn cancel_leaves_no_descendant_alive() {
+    let instance = Instance::start(1);
+    daemon_dies(&instance, "77123401", |id| {
+        instance.ok(&["cancel", id]);
+    });
+}
+
+#[test]
+fn a_task_that_ignores_term_is_killed_after_the_grace_time() {
+    let instance = Instance::start(1);
+    let id = instance.ok(&[
+        "submit",
+        "sh",
+        "-c",
+        "trap '' TERM; echo up; while :; do read x < /dev/zero; done",
+        "77123402",
+    ]);
+    eventually("its output", DEADLINE, || {
+        instance.ok(&["job", "info", &id, "guest.output"]).contains("up").then_some(())
+    });
+    instance.ok(&["cancel", &id]);
+    instance.ok(&["job", "wait-event", &id, "clean"]);
+    assert_eq!(processes_with("77123402"), [] as [i32; 0]);
+}
+
+#[test]
+fn a_finished_job_takes_its_daemons_along() {
+    let instance = Instance::start(1);
+    let script = DAEMON.replace("time.sleep(1000)", "");
+    let id = instance.ok(&["submit", "--wait", "python3", "-c", &script, "77123403"]);
+    assert_eq!(instance.ok(&["jobs", "-n", "-o", "{result}", &id]), "COMPLETED");
+    assert_eq!(processes_with("77123403"), [] as [i32; 0]);
+}
+
+#[test]
+fn signals_are_forwarded_to_every_task() {
+    let instance = Instance::start(2);
+    let id = instance.ok(&[
+        "submit",
+        "-N2",
+        "-n2",
+        "sh",
+        "-c",
+        "trap 'echo got; exit 9' USR1; echo up; while :; do read x < /dev/zero; done",
+    ]);
+    eventually("both tasks", DEADLINE, || {
+        (instance.ok(&["job", "info", &id, "guest.output"]).matches("up").count() == 2).then_some(())
+    });
+    instance.ok(&["job", "kill", "-s", "USR1", &id]);
+    let ran = instance.run(&["job", "attach", &id]).code_is(9);
+    assert_eq!(ran.stdout.matches("got").count(), 2);
+}

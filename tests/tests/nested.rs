@@ -1,0 +1,76 @@
+//! An instance inside a job of another sees what that job was given, to any depth.
+
+use flurm_tests::{Instance, flurm_bin};
+
+#[test]
+fn a_nested_instance_has_just_what_its_job_was_given() {
+    let instance = Instance::start(4);
+    let bin = flurm_bin().display().to_string();
+    let list = instance.ok(&[
+        "run",
+        "-N2",
+        "-n2",
+        "-c3",
+        &bin,
+        "start",
+        &bin,
+        "resource",
+        "list",
+        "-n",
+        "-s",
+        "all",
+        "-o",
+        "{nnodes} {ncores}",
+    ]);
+    assert_eq!(list.trim(), "2 6");
+    assert_eq!(
+        instance.ok(&["run", "-n1", "-c2", &bin, "start", &bin, "resource", "info"]).split(',').count(),
+        3
+    );
+}
+
+#[test]
+fn three_levels_deep_works() {
+    let instance = Instance::start(2);
+    let bin = flurm_bin().display().to_string();
+    let script = format!("{bin} run -N2 -n2 {bin} start {bin} run -N2 -n4 sh -c 'echo $FLUX_TASK_RANK'");
+    let out = instance.ok(&["run", "-N2", "-n2", "-c4", &bin, "start", "sh", "-c", &script]);
+    let mut lines: Vec<&str> = out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["0", "1", "2", "3"]);
+    let level = instance.ok(&["run", "-n1", &bin, "start", &bin, "getattr", "instance-level"]);
+    assert_eq!(level, "1");
+}
+
+#[test]
+fn nothing_of_the_outer_launcher_leaks_into_tasks() {
+    let instance = flurm_tests::Instance::with(flurm_tests::Options {
+        size: 1,
+        env: [
+            "SLURM_STEP_ID",
+            "SLURM_MPI_TYPE",
+            "PMIX_RANK",
+            "OMPI_COMM_WORLD_SIZE",
+            "I_MPI_PMI_LIBRARY",
+            "PALS_RANKID",
+        ]
+        .map(|name| (name.to_owned(), "leak".to_owned()))
+        .into(),
+        ..Default::default()
+    });
+    let env = instance.ok(&["run", "env"]);
+    let leaks: Vec<&str> =
+        env.lines().filter(|l| l.ends_with("=leak") && !l.starts_with("FLURM_OUTER_")).collect();
+    assert_eq!(leaks, [] as [&str; 0]);
+    for name in [
+        "FLURM_URI=",
+        "FLUX_URI=",
+        "FLUX_JOB_ID=",
+        "FLURM_JOB_ID=",
+        "FLUX_TASK_RANK=0",
+        "SLURM_PROCID=0",
+        "SLURM_NTASKS=1",
+    ] {
+        assert!(env.lines().any(|l| l.starts_with(name)), "{name} is missing in\n{env}");
+    }
+}

@@ -1,0 +1,68 @@
+//! Standard input, output and error: to the client, to files, kept for later.
+
+use flurm_tests::Instance;
+
+#[test]
+fn input_reaches_the_tasks_and_output_comes_back() {
+    let instance = Instance::start(2);
+    assert_eq!(instance.run_with_input(&["run", "cat"], b"one\ntwo\n").ok(), "one\ntwo\n");
+    assert_eq!(instance.run_with_input(&["run", "-n2", "-l", "cat"], b"x\n").ok().lines().count(), 2);
+    let both = instance.run(&["run", "sh", "-c", "echo out; echo err >&2"]);
+    assert_eq!((both.stdout.as_str(), both.stderr.as_str()), ("out\n", "err\n"));
+    let bytes: Vec<u8> = (0..200_000_u32).flat_map(|i| format!("line {i}\n").into_bytes()).collect();
+    let through = instance.run_with_input(&["run", "cat"], &bytes);
+    assert_eq!(through.stdout.len(), bytes.len());
+    assert!(through.stdout.as_bytes() == bytes, "every byte in order");
+}
+
+#[test]
+fn labels_name_the_task() {
+    let instance = Instance::start(2);
+    let out = instance.ok(&["run", "-N2", "-n4", "-l", "sh", "-c", "echo task $FLUX_TASK_RANK"]);
+    let mut lines: Vec<&str> = out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["0: task 0", "1: task 1", "2: task 2", "3: task 3"]);
+}
+
+#[test]
+fn files_take_templates() {
+    let instance = Instance::start(2);
+    let id = instance.ok(&[
+        "submit",
+        "--wait",
+        "-n2",
+        "--output=out.{{id.dec}}.{{task.id}}",
+        "--error=err.{{name}}",
+        "sh",
+        "-c",
+        "echo $FLUX_TASK_RANK; echo e >&2",
+    ]);
+    let dec = instance.ok(&["job", "id", &id]);
+    let read = |name: String| {
+        std::fs::read_to_string(instance.dir.path().join(&name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    };
+    assert_eq!(read(format!("out.{dec}.0")), "0\n");
+    assert_eq!(read(format!("out.{dec}.1")), "1\n");
+    assert_eq!(read("err.sh".into()), "e\ne\n");
+}
+
+#[test]
+fn output_is_kept_for_attach_and_follows_while_running() {
+    let instance = Instance::start(1);
+    let id = instance.ok(&["submit", "--wait", "sh", "-c", "printf 'a\\nb'; exit 5"]);
+    let ran = instance.run(&["job", "attach", &id]).code_is(5);
+    assert_eq!(ran.stdout, "a\nb");
+    let bad = instance.run(&["job", "attach", "ƒ1"]).code_is(1);
+    assert!(bad.stderr.contains("error:"), "{}", bad.stderr);
+}
+
+#[test]
+fn bytes_that_are_not_text_arrive_unharmed() {
+    let instance = Instance::start(1);
+    let out = std::process::Command::new(flurm_tests::flurm_bin())
+        .env("FLURM_URI", &instance.uri)
+        .args(["run", "printf", "\\377\\000\\001x"])
+        .output()
+        .expect("flurm runs");
+    assert_eq!(out.stdout, b"\xff\x00\x01x");
+}
