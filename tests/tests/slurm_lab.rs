@@ -1,0 +1,192 @@
+//! In a real Slurm cluster of three nodes on this machine, as an ordinary user.
+//!
+//! Needs root (namespaces) and Debian's Slurm packages: `make test` installs them. Where they cannot be had the
+//! tests print why and what to do, and fail if `FLURM_REQUIRE_LAB` is set (as it is in CI).
+
+use flurm_tests::{DEADLINE, Ran, eventually, flurm_bin, run};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// One cluster at a time: two cores carry three nodes' daemons well, not nine's.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// A cluster that is taken down when the test ends, however it ends.
+struct Lab {
+    dir: PathBuf,
+    home: PathBuf,
+    _one: MutexGuard<'static, ()>,
+}
+
+fn script() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("lab/slurm-testbed.sh")
+}
+
+impl Lab {
+    /// None (said on stderr) where there can be no cluster.
+    fn up(name: &str) -> Option<Lab> {
+        // SAFETY: no arguments, cannot fail.
+        let root = unsafe { libc::geteuid() } == 0;
+        let missing: Vec<&str> = ["slurmctld", "slurmd", "munged", "ip", "nsenter"]
+            .into_iter()
+            .filter(|program| {
+                !["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+                    .iter()
+                    .any(|d| PathBuf::from(d).join(program).exists())
+            })
+            .collect();
+        if !root || !missing.is_empty() {
+            let why = if root { format!("missing: {}", missing.join(" ")) } else { "not root".to_owned() };
+            assert!(std::env::var_os("FLURM_REQUIRE_LAB").is_none(), "no Slurm lab here: {why}");
+            eprintln!("SKIPPED {name}: no Slurm lab here ({why}); as root, `make test` installs and runs it");
+            return None;
+        }
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = PathBuf::from(format!("/run/flurm-lab-{}-{name}", std::process::id()));
+        let mut lab = Lab { dir, home: PathBuf::new(), _one: one };
+        lab.script(&["up", "--nodes", "3", "--sockets", "2", "--cores", "10"]).ok();
+        lab.home = lab.login("echo $HOME").ok().trim().into();
+        let bin = lab.home.join("bin");
+        std::fs::create_dir_all(&bin).expect("the user's home is shared");
+        // A new inode, so that a broker of an earlier cluster that still runs it is no matter.
+        let new = bin.join("flurm.new");
+        std::fs::copy(flurm_bin(), &new).expect("a copy");
+        std::fs::rename(&new, bin.join("flurm")).expect("in place");
+        Some(lab)
+    }
+
+    #[track_caller]
+    fn script(&self, args: &[&str]) -> Ran {
+        let mut command = Command::new("bash");
+        command.arg(script()).arg("--dir").arg(&self.dir).args(args);
+        run(command, b"")
+    }
+
+    /// A shell line on the login node, as the ordinary user, with his own `~/bin` first in PATH.
+    #[track_caller]
+    fn login(&self, line: &str) -> Ran {
+        let mut command = Command::new("bash");
+        command.arg(script()).arg("--dir").arg(&self.dir);
+        command.args(["login", "bash", "-c", &format!("export PATH=$HOME/bin:$PATH; cd; {line}")]);
+        run(command, b"")
+    }
+
+    /// Processes of flurm on a node.
+    fn flurms(&self, node: &str) -> usize {
+        let ps = self.script(&["exec", node, "ps", "-eo", "args"]).ok();
+        ps.lines()
+            .filter(|l| l.contains("bin/flurm") || l.starts_with("flurm ") || l.contains("sleep 77123"))
+            .count()
+    }
+
+    #[track_caller]
+    fn nothing_remains(&self) {
+        eventually("nodes without a trace", Duration::from_secs(20), || {
+            let clean = ["node1", "node2", "node3"].iter().all(|node| {
+                self.flurms(node) == 0 && !self.script(&["exec", node, "ls", "/tmp"]).ok().contains("flurm")
+            });
+            clean.then_some(())
+        });
+        assert_eq!(
+            self.login("ls -A ~/.flurm/rendezvous 2>/dev/null; true").ok(),
+            "",
+            "no rendezvous file is left"
+        );
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = Command::new("bash").arg(script()).arg("--dir").arg(&self.dir).arg("down").output();
+    }
+}
+
+#[test]
+fn the_template_completes_and_names_three_hosts() {
+    let Some(lab) = Lab::up("template") else { return };
+    let template = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../templates/flurm.sbatch");
+    std::fs::copy(template, lab.home.join("flurm.sbatch")).expect("a copy");
+    let id = lab.login("sbatch --parsable -W -o out.%j flurm.sbatch").ok();
+    let id = id.trim();
+    let out = std::fs::read_to_string(lab.home.join(format!("out.{id}"))).expect("output");
+    for host in ["node1", "node2", "node3"] {
+        assert!(out.contains(host), "{host} is missing in:\n{out}");
+    }
+    assert!(lab.login(&format!("scontrol show job {id}")).ok().contains("JobState=COMPLETED"), "{out}");
+    lab.nothing_remains();
+
+    // Twice at once: neither may meet the other's brokers.
+    let ids = lab
+        .login("for i in 1 2; do sbatch --parsable -o two.%j --oversubscribe -n3 -c5 flurm.sbatch; done")
+        .ok();
+    for id in ids.split_whitespace() {
+        eventually("the job's end", DEADLINE, || {
+            let job = lab.login(&format!("scontrol show job {id}")).ok();
+            assert!(
+                !job.contains("JobState=FAILED"),
+                "{job}\n{}",
+                std::fs::read_to_string(lab.home.join(format!("two.{id}"))).unwrap_or_default()
+            );
+            job.contains("JobState=COMPLETED").then_some(())
+        });
+        assert!(
+            std::fs::read_to_string(lab.home.join(format!("two.{id}"))).expect("output").contains("node2")
+        );
+    }
+    lab.nothing_remains();
+}
+
+#[test]
+fn srun_starts_one_instance_with_any_mpi_plugin_and_gets_its_exit_code() {
+    let Some(lab) = Lab::up("srun") else { return };
+    for mpi in ["none", "pmi2", "pmix"] {
+        let line = format!(
+            "srun -N3 -n3 --mpi={mpi} flurm start flurm run --requires=hosts:node2,node3 -N2 -n4 hostname"
+        );
+        let out = lab.login(&line).ok();
+        let mut hosts: Vec<&str> = out.lines().collect();
+        hosts.sort_unstable();
+        assert_eq!(hosts.len(), 4, "--mpi={mpi}: {out}");
+        hosts.dedup();
+        assert_eq!(hosts, ["node2", "node3"], "--mpi={mpi}");
+    }
+    lab.login("srun -N3 -n3 flurm start sh -c 'exit 42'").code_is(42);
+    let ran = lab.login("srun -N1 -n8 flurm start true");
+    assert_ne!(ran.code(), 0);
+    assert!(
+        ran.stderr.contains("error: 8 brokers on node node1") && ran.stderr.contains("hint:"),
+        "{}",
+        ran.stderr
+    );
+    let ran = lab.login("srun -N3 -n3 flurm start -Stbon.interface-hint=ib0 true");
+    assert_ne!(ran.code(), 0);
+    assert!(ran.stderr.contains("has no interface ib0 (has: lo"), "{}", ran.stderr);
+    lab.nothing_remains();
+}
+
+#[test]
+fn scancel_and_a_killed_root_leave_nothing_on_the_nodes() {
+    let Some(lab) = Lab::up("ends") else { return };
+    let start = |name: &str| {
+        let wrap = "srun --mpi=none --overlap --no-kill flurm start flurm run -N3 -n3 sleep 77123499";
+        let id = lab
+            .login(&format!(
+                "sbatch --parsable -N3 --ntasks-per-node=1 --no-requeue -o {name}.out --wrap '{wrap}'"
+            ))
+            .ok();
+        eventually("its tasks", DEADLINE, || {
+            let ps = lab.script(&["exec", "node3", "ps", "-eo", "args"]).ok();
+            ps.lines().any(|l| l.starts_with("sleep 77123499")).then_some(())
+        });
+        id.trim().to_owned()
+    };
+    let id = start("cancelled");
+    lab.login(&format!("scancel {id}")).ok();
+    lab.nothing_remains();
+
+    let _id = start("killed");
+    // The broker of rank 0, on the batch host: the one whose parent is slurmstepd.
+    lab.script(&["exec", "node1", "sh", "-c", "kill -9 $(pgrep -f 'flurm start flurm run' | while read p; do grep -q slurmstepd /proc/$(awk '{print $4}' /proc/$p/stat)/comm && readlink /proc/$p/exe | grep -q flurm && echo $p; done)"]).ok();
+    lab.nothing_remains();
+}
