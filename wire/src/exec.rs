@@ -4,7 +4,7 @@
 //! has seen (`seq`), and starting what already runs answers `started`.
 
 use crate::Topic;
-use flurm_types::{Entry, Environment, JobId, Rank, Timestamp, R};
+use flurm_types::{Entry, Environment, JobId, R, Rank, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;

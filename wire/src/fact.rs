@@ -83,7 +83,9 @@ pub fn encode_record(facts: &[Fact]) -> Vec<u8> {
                 jobspec: f.spec.as_ref().map(|s| &*s.jobspec),
                 environment: f.spec.as_ref().map(|s| {
                     // Bulk submissions share one Arc; pointers are compared first because that is nearly free.
-                    let known = environments.iter().rposition(|e| Arc::ptr_eq(e, &s.environment) || **e == s.environment);
+                    let known = environments
+                        .iter()
+                        .rposition(|e| Arc::ptr_eq(e, &s.environment) || **e == s.environment);
                     known.unwrap_or_else(|| {
                         environments.push(&s.environment);
                         environments.len() - 1
@@ -172,7 +174,9 @@ impl Stored {
                 let environment = match environment {
                     None => Arc::default(),
                     Some(index) => environments.get(index).cloned().ok_or_else(|| {
-                        <serde_json::Error as serde::de::Error>::custom(format!("no environment {index} in record"))
+                        <serde_json::Error as serde::de::Error>::custom(format!(
+                            "no environment {index} in record"
+                        ))
                     })?,
                 };
                 let spec = jobspec.map(|jobspec| JobSpecText { jobspec, environment });

@@ -2,8 +2,8 @@
 //!
 //! All are answered by the leader. States, events and results are RFC 21's.
 
-use crate::fact::GuestLog;
 use crate::Topic;
+use crate::fact::GuestLog;
 use flurm_types::{Entry, Environment, Idset, JobId, JobResult, JobState, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -365,9 +365,13 @@ impl Topic for Stdin {
 pub enum Queue {
     Status,
     Enable,
-    Disable { reason: String },
+    Disable {
+        reason: String,
+    },
     Start,
-    Stop { reason: String },
+    Stop {
+        reason: String,
+    },
     /// Answered when no job is active.
     Drain,
     /// Answered when no job runs.

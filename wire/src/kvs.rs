@@ -1,7 +1,7 @@
 //! The key-value store (RFC 11 semantics, JSON values). `job.<id>.*`, `resource.*` are read-only views of the log.
 
-use crate::fact::KvsOp;
 use crate::Topic;
+use crate::fact::KvsOp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

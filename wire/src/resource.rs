@@ -1,7 +1,7 @@
 //! Resources: inventory, up and down, drain.
 
 use crate::Topic;
-use flurm_types::{Entry, Idset, Timestamp, R};
+use flurm_types::{Entry, Idset, R, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Broker → leader at start: what this subtree has. Merged on the way up.

@@ -17,12 +17,27 @@ pub struct Run {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunOutput {
-    Started { rank: Rank, pid: i32 },
-    Output { rank: Rank, stream: Stream, data: String, base64: bool },
+    Started {
+        rank: Rank,
+        pid: i32,
+    },
+    Output {
+        rank: Rank,
+        stream: Stream,
+        data: String,
+        base64: bool,
+    },
     /// Wait status; all output came before. Last.
-    Exited { rank: Rank, status: i32 },
+    Exited {
+        rank: Rank,
+        status: i32,
+    },
     /// Could not be started (errno text). Last.
-    Failed { rank: Rank, errno: i32, text: String },
+    Failed {
+        rank: Rank,
+        errno: i32,
+        text: String,
+    },
 }
 
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]

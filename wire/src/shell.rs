@@ -1,9 +1,9 @@
 //! Between a broker and the shell of its rank. The shell is a client; the broker pushes requests to it
 //! (`Dest::Client`), which the shell answers with reports, never with responses.
 
+use crate::Topic;
 use crate::exec::{Kill, Start};
 use crate::job::{Done, Stdin};
-use crate::Topic;
 use flurm_types::{Environment, JobId, Rank};
 use serde::{Deserialize, Serialize};
 

@@ -6,8 +6,8 @@
 use flurm_types::{Entry, Idset, JobId, JobResult, JobState, R, Rank, Timestamp};
 use flurm_wire::fact::{Fact, GuestLog, JobFact, JobSpecText, KvsFact, KvsOp, ResourceFact};
 use flurm_wire::{
-    Address, ClientId, Dest, ErrorCode, Message, Topic, WireError, attr, exec, job, kvs, overlay, resource, rexec, shell,
-    state,
+    Address, ClientId, Dest, ErrorCode, Message, Topic, WireError, attr, exec, job, kvs, overlay, resource,
+    rexec, shell, state,
 };
 use serde_json::json;
 use std::fmt::Write as _;
@@ -49,7 +49,8 @@ fn examples() -> String {
     let done = job::Done {};
     let raw = |v: serde_json::Value| serde_json::value::to_raw_value(&v).expect("json");
     let environment = Arc::new([("PATH".to_owned(), Some("/bin".to_owned())), ("X".to_owned(), None)].into());
-    let per_job = job::PerJob { results: vec![Ok(()), Err(WireError::new(ErrorCode::NotFound, "no job ƒ1"))] };
+    let per_job =
+        job::PerJob { results: vec![Ok(()), Err(WireError::new(ErrorCode::NotFound, "no job ƒ1"))] };
     let start = exec::Start {
         environments: vec![Arc::clone(&environment)],
         jobs: vec![exec::StartJob {
@@ -90,9 +91,15 @@ fn examples() -> String {
                 flags: job::SubmitFlags { waitable: true, ..Default::default() },
             }],
         },
-        &job::Submitted { jobs: vec![Ok(id()), Err(WireError::new(ErrorCode::Invalid, "no").hint("way out"))] },
+        &job::Submitted {
+            jobs: vec![Ok(id()), Err(WireError::new(ErrorCode::Invalid, "no").hint("way out"))],
+        },
     );
-    line(out, &job::Raise { ids: vec![id()], kind: "cancel".into(), severity: 0, note: String::new() }, &per_job);
+    line(
+        out,
+        &job::Raise { ids: vec![id()], kind: "cancel".into(), severity: 0, note: String::new() },
+        &per_job,
+    );
     line(out, &job::Kill { ids: vec![id()], signum: 9 }, &per_job);
     line(out, &job::SetUrgency { id: id(), urgency: 31 }, &done);
     line(out, &job::WaitOne { id: None }, &job::Waited { id: id(), success: true, errstr: String::new() });
@@ -115,7 +122,11 @@ fn examples() -> String {
         &job::Watch { id: id(), logs: vec![job::Log::Eventlog, job::Log::Output], follow: true },
         &job::Watched { entries: vec![(job::Log::Eventlog, entry("submit"))] },
     );
-    line(out, &job::Lookup { id: id(), keys: vec!["R".into()] }, &job::LookedUp { values: vec!["{}".into()] });
+    line(
+        out,
+        &job::Lookup { id: id(), keys: vec!["R".into()] },
+        &job::LookedUp { values: vec!["{}".into()] },
+    );
     line(
         out,
         &job::List { states: vec![JobState::Run], max_entries: 1000, ..Default::default() },
@@ -136,7 +147,13 @@ fn examples() -> String {
         out,
         &job::Journal { from: 0 },
         &job::JournalBatch {
-            events: vec![job::JournalEvent { index: 1, id: id(), entry: entry("alloc"), jobspec: None, r: None }],
+            events: vec![job::JournalEvent {
+                index: 1,
+                id: id(),
+                entry: entry("alloc"),
+                jobspec: None,
+                r: None,
+            }],
             caught_up: true,
         },
     );
@@ -235,7 +252,11 @@ fn examples() -> String {
     );
     line(out, &resource::Drain { targets: "c1".into(), reason: "fan".into(), overwrite: false }, &done);
     line(out, &resource::Undrain { targets: "1".into(), reason: String::new() }, &done);
-    line(out, &resource::Eventlog { follow: false }, &resource::EventlogBatch { entries: vec![entry("drain")] });
+    line(
+        out,
+        &resource::Eventlog { follow: false },
+        &resource::EventlogBatch { entries: vec![entry("drain")] },
+    );
     line(
         out,
         &overlay::Hello { rank: Rank(3), epoch: 9, subtree: set("3,7") },
@@ -310,13 +331,20 @@ fn an_envelope_survives_bytes_and_refuses_what_is_none() {
         assert!(flurm_wire::frame::decode(bad.as_bytes()).is_err(), "{bad:?}");
     }
     let text = String::from_utf8(bytes).expect("json").replacen("\"v\":1", "\"v\":9", 1);
-    assert!(matches!(flurm_wire::frame::decode(text.as_bytes()), Err(flurm_wire::frame::FrameError::Version(9))));
-    assert!(flurm_wire::frame::decode_len([0xff; 4]).is_err(), "a length over the limit is refused before allocating");
+    assert!(matches!(
+        flurm_wire::frame::decode(text.as_bytes()),
+        Err(flurm_wire::frame::FrameError::Version(9))
+    ));
+    assert!(
+        flurm_wire::frame::decode_len([0xff; 4]).is_err(),
+        "a length over the limit is refused before allocating"
+    );
 }
 
 #[test]
 fn a_log_record_keeps_one_copy_of_equal_environments() {
-    let environment: Arc<flurm_types::Environment> = Arc::new([("A".to_owned(), Some("x".repeat(4000)))].into());
+    let environment: Arc<flurm_types::Environment> =
+        Arc::new([("A".to_owned(), Some("x".repeat(4000)))].into());
     let spec = JobSpecText { jobspec: r#"{"version":1}"#.into(), environment };
     let job = |seq| {
         Fact::Job(JobFact {
@@ -328,7 +356,10 @@ fn a_log_record_keeps_one_copy_of_equal_environments() {
         })
     };
     let mut facts: Vec<Fact> = (0..100).map(job).collect();
-    facts.push(Fact::Kvs(KvsFact { namespace: "primary".into(), ops: vec![KvsOp::Mkdir { key: "d".into() }] }));
+    facts.push(Fact::Kvs(KvsFact {
+        namespace: "primary".into(),
+        ops: vec![KvsOp::Mkdir { key: "d".into() }],
+    }));
     facts.push(Fact::Resource(ResourceFact::Restart { r: r(), instance: "i".into() }));
     let bytes = flurm_wire::fact::encode_record(&facts);
     assert!(bytes.len() < 100 * 1000, "{} bytes for 100 jobs", bytes.len());
