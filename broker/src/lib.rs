@@ -1,0 +1,3 @@
+//! The broker process: links, disk, clock, guests, bootstrap. No decisions.
+
+pub mod hw;
