@@ -1,1 +1,62 @@
-fn main() {}
+//! Developer tasks, called as `cargo xtask TASK`.
+//!
+//! `layers` and `tidy` are also tests of this crate, so that a plain `cargo test` holds them. `lab` wraps the real
+//! Slurm cluster of `tests/lab`, `bench` measures the built binary.
+
+mod bench;
+mod lab;
+mod layers;
+mod source;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  layers                  every arrow between crates points to a strictly lower floor
+  tidy                    rules of docs/style.md that a program can check
+  lab up [OPTIONS]        a real Slurm cluster of 3 nodes on this machine, with flurm in it (as root)
+  lab run CMD...          run CMD as the ordinary user on the login node
+  lab exec NODE [-u USER] CMD...
+  lab status | down       and every other command of tests/lab/slurm-testbed.sh
+  lab with CMD...         up, run CMD here, down whatever CMD did
+  lab test [ARGS...]      the tests that need the cluster
+  bench list              what can be measured
+  bench NAME... [--json] [--quick]
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["layers"] => report("layers", &layers::check(&source::workspace_root())),
+        ["tidy"] => report("tidy", &tidy::check(&source::workspace_root())),
+        ["lab", rest @ ..] => lab::main(rest),
+        ["bench", rest @ ..] => bench::main(rest),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(task: &str, findings: &[String]) -> Result<u8, String> {
+    for finding in findings {
+        println!("{finding}");
+    }
+    match findings.len() {
+        0 => {
+            println!("{task}: nothing to say");
+            Ok(0)
+        }
+        count => Err(format!("{task}: {count} findings")),
+    }
+}

@@ -1,0 +1,75 @@
+//! `cargo xtask bench`: figures with the machine, the load and the revision they were taken on.
+//!
+//! Nothing here passes or fails: a shared machine is no judge. What a figure includes (wire, disk, processes) stands
+//! in its benchmark's description and is printed with it.
+
+mod machine;
+mod measure;
+mod spawn;
+
+use serde_json::json;
+
+use measure::Figure;
+
+/// How much to do.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Effort {
+    /// Enough to see that it works.
+    Quick,
+    Full,
+}
+
+struct Bench {
+    name: &'static str,
+    /// One line: what is measured and what the figure includes.
+    about: &'static str,
+    run: fn(Effort) -> Result<Vec<Figure>, String>,
+}
+
+const BENCHES: &[Bench] = &[Bench {
+    name: "spawn-rate",
+    about: "processes per second that this machine can start and reap at all: posix_spawn of /bin/true, no flurm",
+    run: spawn::rate,
+}];
+
+/// Runs one `bench` command.
+pub fn main(arguments: &[&str]) -> Result<u8, String> {
+    let (flags, names): (Vec<&str>, Vec<&str>) = arguments.iter().partition(|word| word.starts_with("--"));
+    if let Some(flag) = flags.iter().find(|flag| !["--json", "--quick"].contains(*flag)) {
+        return Err(format!("bench: unknown option {flag}"));
+    }
+    let effort = if flags.contains(&"--quick") { Effort::Quick } else { Effort::Full };
+    let chosen: Vec<&Bench> = match names.as_slice() {
+        [] | ["list"] => {
+            for bench in BENCHES {
+                println!("{:20} {}", bench.name, bench.about);
+            }
+            return Ok(0);
+        }
+        ["all"] => BENCHES.iter().collect(),
+        names => names.iter().map(|name| find(name)).collect::<Result<_, _>>()?,
+    };
+    for bench in chosen {
+        let before = machine::Machine::now();
+        let figures = (bench.run)(effort).map_err(|error| format!("bench {}: {error}", bench.name))?;
+        let after = machine::Machine::now();
+        if flags.contains(&"--json") {
+            let figures: Vec<_> = figures.iter().map(Figure::to_json).collect();
+            let line = json!({
+                "bench": bench.name, "about": bench.about, "quick": effort == Effort::Quick,
+                "machine": before.to_json(), "load_after": after.load, "figures": figures,
+            });
+            println!("{line}");
+        } else {
+            println!("{}: {}", bench.name, bench.about);
+            println!("  {} load {} to {}", before.line(), before.load, after.load);
+            print!("{}", measure::table(&figures));
+        }
+    }
+    Ok(0)
+}
+
+fn find(name: &str) -> Result<&'static Bench, String> {
+    let known = BENCHES.iter().find(|bench| bench.name == name);
+    known.ok_or_else(|| format!("no benchmark {name}; `cargo xtask bench list` names them"))
+}
