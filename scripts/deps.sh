@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# deps.sh build|test - Debian packages that building (or testing) flurm needs.
+#
+# As root, or where sudo asks nothing, they are installed. Otherwise what is missing is named; what building needs is
+# then an error, what only some tests need is not.
+set -euo pipefail
+
+BUILD=(gcc libc6-dev libhwloc-dev)
+LAB=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge iproute2 util-linux)
+
+say() { echo "deps: $*" >&2; }
+
+absent() { # PACKAGE... : those of them that are not installed
+  local p
+  for p in "$@"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || :)" = installed ] || echo "$p"
+  done
+}
+
+install() { # PACKAGE...
+  local as=()
+  [ "$(id -u)" = 0 ] || as=(sudo -n)
+  # Package lists may be older than the mirror: try as we are, then with fresh ones.
+  local apt=("${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=600)
+  "${apt[@]}" install --no-install-recommends "$@" ||
+    { "${apt[@]}" update && "${apt[@]}" install --no-install-recommends "$@"; }
+}
+
+command -v cargo >/dev/null || { say "no cargo: install Rust 1.90 or later (https://rustup.rs)"; exit 1; }
+
+if ! command -v dpkg-query >/dev/null; then
+  say "not a Debian machine: building needs a C compiler and hwloc's static library (libhwloc.a)"
+  exit 0
+fi
+
+case ${1:-build} in
+build) mapfile -t missing < <(absent "${BUILD[@]}") ;;
+test) mapfile -t missing < <(absent "${BUILD[@]}" "${LAB[@]}") ;;
+*) say "usage: deps.sh build|test"; exit 2 ;;
+esac
+[ "${#missing[@]}" -gt 0 ] || exit 0
+
+if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then
+  say "installing ${missing[*]}"
+  # The lab starts its own daemons; the packages' services are not wanted (and need no start here).
+  install "${missing[@]}" >&2 || { say "could not install ${missing[*]}"; exit 1; }
+  exit 0
+fi
+
+say "missing: ${missing[*]}"
+say "install with: apt-get install --no-install-recommends ${missing[*]}"
+mapfile -t needed < <(absent "${BUILD[@]}")
+[ "${#needed[@]}" = 0 ] || { say "building is not possible without: ${needed[*]}"; exit 1; }
+say "going on without them: tests on a real Slurm cluster will be skipped"
