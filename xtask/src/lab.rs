@@ -1,9 +1,11 @@
 //! `cargo xtask lab`: the real Slurm cluster of `tests/lab/slurm-testbed.sh`, with our binary in it.
 //!
 //! The script makes and destroys the cluster; here the built `flurm` and the templates are put where the cluster's
-//! ordinary user finds them. That is his home: `/root` and `/tmp` of this machine do not exist inside.
+//! ordinary user finds them: a folder of this cluster's own in his home (`/root` and `/tmp` of this machine do not
+//! exist inside). It is his working folder there, and it goes when the cluster goes.
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -45,8 +47,9 @@ fn up(options: &[&str]) -> Result<(), String> {
             return Err("the cluster did not come up".to_owned());
         }
     }
-    let home = home()?;
-    let bin = home.join("bin");
+    let user = User::find()?;
+    let folder = user.folder();
+    let bin = folder.join("bin");
     let put = |from: &Path, to: &Path| -> Result<(), String> {
         // Written beside and renamed: a flurm that runs in the cluster keeps its own file.
         let new = to.with_extension("new");
@@ -57,26 +60,25 @@ fn up(options: &[&str]) -> Result<(), String> {
     put(&flurm, &bin.join("flurm"))?;
     let templates = fs::read_dir(workspace_root().join("templates"));
     for template in templates.into_iter().flatten().flatten() {
-        put(&template.path(), &home.join("templates").join(template.file_name()))?;
+        put(&template.path(), &folder.join("templates").join(template.file_name()))?;
+    }
+    for ours in [user.home.join("lab"), folder.clone()] {
+        chown(&ours, Some(user.uid), Some(user.gid))
+            .map_err(|error| format!("{}: {error}", ours.display()))?;
     }
     println!("lab: {} in {}", flurm.display(), bin.display());
     Ok(())
 }
 
-/// Takes the cluster down, whether or not there is one, and what `up` put into the home.
+/// Takes the cluster down, whether or not there is one, with the user's folder for it.
 fn down(options: &[&str]) -> Result<u8, String> {
     must_be_root()?;
     let status = script("down", options).status().map_or_else(no_script, code)?;
-    if let Ok(home) = home() {
-        for ours in ["bin/flurm", "templates"] {
-            let path = home.join(ours);
-            let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            if let Err(error) = gone
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                eprintln!("lab: {}: {error}", path.display());
-            }
-        }
+    if let Ok(user) = User::find()
+        && let Err(error) = fs::remove_dir_all(user.folder())
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        eprintln!("lab: {}: {error}", user.folder().display());
     }
     Ok(status)
 }
@@ -127,11 +129,29 @@ fn built_binary() -> Result<PathBuf, String> {
     found.ok_or_else(|| format!("no flurm in {}: run `cargo build` first", target.display()))
 }
 
-fn home() -> Result<PathBuf, String> {
-    let users = fs::read_to_string("/etc/passwd").map_err(|error| error.to_string())?;
-    let line = users.lines().find(|line| line.split(':').next() == Some(USER));
-    let home = line.and_then(|line| line.split(':').nth(5));
-    home.map(PathBuf::from).ok_or_else(|| format!("there is no user {USER}: run `cargo xtask lab up` first"))
+/// The cluster's ordinary user, out of `/etc/passwd`.
+struct User {
+    uid: u32,
+    gid: u32,
+    home: PathBuf,
+}
+
+impl User {
+    fn find() -> Result<User, String> {
+        let users = fs::read_to_string("/etc/passwd").map_err(|error| error.to_string())?;
+        let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let user = fields.filter(|fields| fields.len() >= 6).find(|fields| fields[0] == USER);
+        let user = user.and_then(|fields| {
+            Some(User { uid: fields[2].parse().ok()?, gid: fields[3].parse().ok()?, home: fields[5].into() })
+        });
+        user.ok_or_else(|| format!("there is no user {USER}: run `cargo xtask lab up` first"))
+    }
+
+    /// His folder for this cluster; clusters side by side have one each.
+    fn folder(&self) -> PathBuf {
+        let cluster = PathBuf::from(cluster());
+        self.home.join("lab").join(cluster.file_name().unwrap_or_default())
+    }
 }
 
 fn must_be_root() -> Result<(), String> {
