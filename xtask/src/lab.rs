@@ -19,10 +19,15 @@ pub fn main(arguments: &[&str]) -> Result<u8, String> {
     match arguments {
         ["up", options @ ..] => up(options).map(|()| 0),
         ["down", options @ ..] => down(options),
-        ["run", command @ ..] if !command.is_empty() => script("login", command)
-            .env("STB_PATH", home()?.join("bin"))
-            .status()
-            .map_or_else(no_script, code),
+        ["run", command @ ..] if !command.is_empty() => {
+            let folder = User::find()?.folder();
+            let bin = folder.join("bin");
+            script("login", command)
+                .env("STB_CWD", folder)
+                .env("STB_PATH", bin)
+                .status()
+                .map_or_else(no_script, code)
+        }
         ["with", command @ ..] if !command.is_empty() => with(command),
         ["test", filter @ ..] => {
             // They bring up clusters of their own, one after the other.
