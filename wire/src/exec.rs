@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
-/// Leader → broker of a rank, on the way down: split by next hop, delivered to the local shell as
-/// [`crate::shell::Start`].
+/// What a shell is to start, see [`crate::shell::StartHere`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Start {
     pub environments: Vec<Arc<Environment>>,
@@ -70,12 +69,7 @@ impl Topic for Reports {
     type Response = crate::job::Done;
 }
 
-impl Topic for Start {
-    const NAME: &'static str = "exec.start";
-    type Response = crate::job::Done;
-}
-
-/// Leader → brokers, on the way down.
+/// What a shell is to end or to signal, see [`crate::shell::KillHere`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Kill {
     pub id: JobId,
@@ -89,20 +83,16 @@ pub struct Kill {
     pub grace_ms: u64,
 }
 
-impl Topic for Kill {
-    const NAME: &'static str = "exec.kill";
-    type Response = crate::job::Done;
-}
-
-/// Leader → brokers: standard input, on its way to the shells.
+/// Broker of a rank → leader: the shell there is ready (again) and knows these jobs. Repeated when the broker has
+/// a new way to the leader.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Input {
-    pub id: JobId,
-    pub ranks: flurm_types::Idset,
-    pub stdin: crate::job::Stdin,
+pub struct ShellReady {
+    pub rank: Rank,
+    /// Jobs and attempts that run there or have reports that nobody has acknowledged.
+    pub jobs: Vec<(JobId, u32)>,
 }
 
-impl Topic for Input {
-    const NAME: &'static str = "exec.stdin";
+impl Topic for ShellReady {
+    const NAME: &'static str = "exec.shell-ready";
     type Response = crate::job::Done;
 }

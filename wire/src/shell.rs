@@ -36,7 +36,7 @@ impl Topic for Hello {
     type Response = Welcome;
 }
 
-/// The shell-bound twin of [`Start`]: `jobs` hold only what this rank takes part in.
+/// Leader → shell of a rank: `jobs` hold only what this rank takes part in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StartHere(pub Start);
 

@@ -157,7 +157,6 @@ fn examples() -> String {
             caught_up: true,
         },
     );
-    line(out, &start, &done);
     let what = [
         exec::What::Started { time: Timestamp(5), pids: vec![17] },
         exec::What::Output { entries: vec![entry("data")] },
@@ -172,8 +171,7 @@ fn examples() -> String {
         .map(|(what, seq)| exec::Report { id: id(), attempt: 0, rank: Rank(1), seq, what })
         .collect();
     line(out, &exec::Reports { reports }, &done);
-    line(out, &kill, &done);
-    line(out, &exec::Input { id: id(), ranks: set("1"), stdin: stdin.clone() }, &done);
+    line(out, &exec::ShellReady { rank: Rank(1), jobs: vec![(id(), 0)] }, &done);
     line(
         out,
         &shell::Hello { rank: Rank(1), pid: 99, jobs: vec![(id(), 0)] },
