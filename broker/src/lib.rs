@@ -1,3 +1,4 @@
 //! The broker process: links, disk, clock, guests, bootstrap. No decisions.
 
+pub mod boot;
 pub mod hw;

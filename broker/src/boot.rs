@@ -1,0 +1,223 @@
+//! What a broker knows before it says its first word: the bootstrap's answer, as a plain value.
+//!
+//! However an instance is started, it ends in a [`Boot`] for each broker. A copy lies beside the broker's socket as
+//! `boot.json`, readable by the owner only, so that a broker that died can take its place again (`--rejoin`).
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use flurm_core::{CoreConfig, Hold};
+use flurm_types::{R, Rank, Timestamp};
+use flurm_wire::shell::StartInitial;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use zeroize::{Zeroize, Zeroizing};
+
+/// One broker's place in one instance.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Boot {
+    pub rank: Rank,
+    pub size: u32,
+    /// Host names by rank.
+    pub hosts: Vec<String>,
+    /// Where brokers listen, as far as this one may have to dial them; its own address is there if it listens.
+    pub peers: BTreeMap<Rank, SocketAddr>,
+    /// Who has it belongs to the instance.
+    pub secret: Secret,
+    pub instance_id: String,
+    /// 0 for an instance that is not inside another.
+    pub instance_level: u32,
+    /// Children per broker in the tree.
+    pub fanout: u32,
+    /// This broker's private directory, mode 0700: sockets, `boot.json`.
+    pub rundir: PathBuf,
+    /// Where rank 0 keeps the log; in the run directory when nobody said.
+    pub statedir: Option<PathBuf>,
+    /// Attributes from the command line and the launcher.
+    pub attributes: BTreeMap<String, String>,
+    /// End of the allocation; zero when there is none.
+    pub expiration: Timestamp,
+    /// Fixed resources of the whole instance; none: each broker discovers its own.
+    pub resources: Option<R>,
+    pub heartbeat_ms: u64,
+    /// Silence after which a neighbour is lost.
+    pub lost_ms: u64,
+    /// How long a shell lives without its broker.
+    pub orphan_ms_max: u64,
+}
+
+const FILE: &str = "boot.json";
+
+impl Boot {
+    /// The socket for clients of this broker.
+    pub fn socket(&self) -> PathBuf {
+        self.rundir.join("local")
+    }
+
+    /// What clients connect to.
+    pub fn uri(&self) -> String {
+        format!("local://{}", self.socket().display())
+    }
+
+    /// What the mind needs of all this. `started` makes this life of the broker newer than the one before.
+    pub fn core(&self, started: Timestamp, initial_program: Option<StartInitial>) -> CoreConfig {
+        CoreConfig {
+            rank: self.rank,
+            size: self.size,
+            hosts: self.hosts.clone(),
+            fanout: self.fanout,
+            instance_id: self.instance_id.clone(),
+            instance_level: self.instance_level,
+            owner: rustix::process::geteuid().as_raw(),
+            uri: self.uri(),
+            epoch: u64::try_from(started.0).unwrap_or(0),
+            starttime: started,
+            expiration: self.expiration,
+            attributes: self.attributes.clone(),
+            initial_program,
+            heartbeat_ms: self.heartbeat_ms,
+            lost_ms: self.lost_ms,
+            orphan_ms_max: self.orphan_ms_max,
+            resources: self.resources.clone(),
+            hold: Hold::UntilCommit,
+        }
+    }
+
+    /// Writes `boot.json` into the run directory, which must exist.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self) -> io::Result<()> {
+        let text = Zeroizing::new(serde_json::to_vec_pretty(self)?);
+        let path = self.rundir.join(FILE);
+        let fresh = self.rundir.join("boot.json.new");
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.write_all(&text)?;
+        // A reader finds the old one or the new one, never a half.
+        std::fs::rename(fresh, path)
+    }
+
+    /// What a broker that ran in `rundir` wrote there.
+    ///
+    /// # Errors
+    /// No such file, or it is not one of ours.
+    pub fn load(rundir: &Path) -> io::Result<Boot> {
+        let mut text = Zeroizing::new(String::new());
+        std::fs::File::open(rundir.join(FILE))?.read_to_string(&mut text)?;
+        let mut boot: Boot = serde_json::from_str(&text)?;
+        boot.rundir = rundir.to_owned();
+        Ok(boot)
+    }
+}
+
+/// The instance's key: 32 random bytes, wiped when dropped, never printed.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<[u8; Secret::LEN]>);
+
+impl Secret {
+    pub const LEN: usize = 32;
+
+    /// A new one, from the kernel.
+    ///
+    /// # Errors
+    /// The kernel's random device cannot be read.
+    pub fn draw() -> io::Result<Secret> {
+        let mut bytes = Zeroizing::new([0; Secret::LEN]);
+        std::fs::File::open("/dev/urandom")?.read_exact(&mut *bytes)?;
+        Ok(Secret(bytes))
+    }
+
+    pub fn from_bytes(bytes: [u8; Secret::LEN]) -> Secret {
+        Secret(Zeroizing::new(bytes))
+    }
+
+    pub fn as_bytes(&self) -> &[u8; Secret::LEN] {
+        &self.0
+    }
+
+    /// As `boot.json` and the launchers carry it.
+    pub fn to_base64(&self) -> Zeroizing<String> {
+        Zeroizing::new(BASE64_STANDARD.encode(*self.0))
+    }
+
+    /// None unless it is base64 of the right number of bytes.
+    pub fn from_base64(text: &str) -> Option<Secret> {
+        let mut decoded = BASE64_STANDARD.decode(text).ok()?;
+        let bytes = <[u8; Secret::LEN]>::try_from(decoded.as_slice()).ok();
+        decoded.zeroize();
+        bytes.map(Secret::from_bytes)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_base64())
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        Secret::from_base64(&text).ok_or_else(|| D::Error::custom("the secret is 32 bytes in base64"))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// An instance of `size` on this host, with its run directory below `dir`.
+    pub(crate) fn boot(dir: &Path, rank: u32, size: u32) -> Boot {
+        Boot {
+            rank: Rank(rank),
+            size,
+            hosts: (0..size).map(|r| format!("node{r}")).collect(),
+            peers: BTreeMap::new(),
+            secret: Secret::from_bytes([7; Secret::LEN]),
+            instance_id: "test".into(),
+            instance_level: 0,
+            fanout: 2,
+            rundir: dir.to_owned(),
+            statedir: None,
+            attributes: BTreeMap::new(),
+            expiration: Timestamp::ZERO,
+            resources: None,
+            heartbeat_ms: 1000,
+            lost_ms: 3000,
+            orphan_ms_max: 5000,
+        }
+    }
+
+    #[test]
+    fn a_boot_value_comes_back_from_a_file_that_only_the_owner_can_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut boot = boot(dir.path(), 1, 3);
+        boot.peers.insert(Rank(0), "127.0.0.1:4711".parse().unwrap());
+        boot.secret = Secret::draw().unwrap();
+        boot.save().unwrap();
+        let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let back = Boot::load(dir.path()).unwrap();
+        assert_eq!(back.secret.as_bytes(), boot.secret.as_bytes());
+        assert_eq!(format!("{back:?}"), format!("{boot:?}"));
+        assert!(!format!("{boot:?}").contains(&*boot.secret.to_base64()), "printing does not show the key");
+    }
+
+    #[test]
+    fn a_secret_of_another_length_is_refused() {
+        assert!(Secret::from_base64("c2hvcnQ=").is_none());
+        assert!(Secret::from_base64("not base64!").is_none());
+    }
+}
