@@ -3,8 +3,12 @@
 //! Nothing here passes or fails: a shared machine is no judge. What a figure includes (wire, disk, processes) stands
 //! in its benchmark's description and is printed with it.
 
+mod end_to_end;
+mod instance;
 mod machine;
 mod measure;
+mod memory;
+mod overlay;
 mod spawn;
 
 use serde_json::json;
@@ -26,11 +30,45 @@ struct Bench {
     run: fn(Effort) -> Result<Vec<Figure>, String>,
 }
 
-const BENCHES: &[Bench] = &[Bench {
-    name: "spawn-rate",
-    about: "processes per second that this machine can start and reap at all: posix_spawn of /bin/true, no flurm",
-    run: spawn::rate,
-}];
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: "spawn-rate",
+        about: "processes per second that this machine can start and reap at all: posix_spawn of /bin/true, no flurm",
+        run: spawn::rate,
+    },
+    Bench {
+        name: "start",
+        about: "`flurm start --test-size=N true`, from the first process to the last one's end: boot, resources, \
+                initial program, shutdown, cleaning up",
+        run: end_to_end::start,
+    },
+    Bench {
+        name: "latency",
+        about: "one command after the other, each a process of its own, on 4 brokers: wire, commit to disk, tasks",
+        run: end_to_end::latency,
+    },
+    Bench {
+        name: "submit-bulk",
+        about: "`flurm submit --cc=1-N` with scheduling stopped: process, wire, checks, commit to disk, ids printed",
+        run: end_to_end::submit_bulk,
+    },
+    Bench {
+        name: "throughput",
+        about: "no-op jobs from `flurm submit --cc=1-N --wait` to the last one's end, all durable, beside the rate at \
+                which this machine starts the same program without flurm",
+        run: end_to_end::throughput,
+    },
+    Bench {
+        name: "memory",
+        about: "resident memory of brokers and shells, idle and after no-op jobs; processor time of an idle instance",
+        run: memory::memory,
+    },
+    Bench {
+        name: "overlay",
+        about: "round trips through the tree of 64 brokers (fan-out 8) by one client, alone and 64 at a time",
+        run: overlay::overlay,
+    },
+];
 
 /// Runs one `bench` command.
 pub fn main(arguments: &[&str]) -> Result<u8, String> {
