@@ -1,4 +1,8 @@
 //! The broker process: links, disk, clock, guests, bootstrap. No decisions.
 
 pub mod boot;
+pub mod bootstrap;
 pub mod hw;
+pub mod start;
+
+pub use start::{BrokerArgs, DoctorArgs, StartArgs};
