@@ -7,7 +7,7 @@
 use crate::stream::Responses;
 use crate::{ClientError, Uri};
 use flurm_types::Rank;
-use flurm_wire::{Address, ClientId, Dest, Kind, Message, Topic, frame};
+use flurm_wire::{Address, ClientId, Dest, Kind, Message, Topic, WireError, frame};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -188,9 +188,30 @@ impl Client {
         Ok(responses)
     }
 
-    /// The next request addressed to us; none once the connection is lost.
+    /// The next request addressed to us, or the cancellation of one; none once the connection is lost.
     pub async fn next_push(&self) -> Option<Message> {
         self.shared.pushes.lock().await.recv().await
+    }
+
+    /// Answer a request that was pushed to us; `more` says that another answer follows.
+    ///
+    /// # Errors
+    /// The connection is lost, or the answer is too long.
+    pub async fn respond<B: serde::Serialize>(
+        &self,
+        push: &Message,
+        body: &B,
+        more: bool,
+    ) -> Result<(), ClientError> {
+        self.shared.send(&push.respond(nobody(), body, more)).await
+    }
+
+    /// Turn down a request that was pushed to us.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn refuse(&self, push: &Message, error: WireError) -> Result<(), ClientError> {
+        self.shared.send(&push.refuse(nobody(), error)).await
     }
 
     /// Whether the broker has gone.
@@ -384,13 +405,11 @@ async fn read_all(
                 Some(shared) => shared.answered(message),
                 None => return Ended::Lost,
             },
-            Kind::Request => {
+            Kind::Request | Kind::Cancel => {
                 if pushed.send(message).await.is_err() {
                     return Ended::Lost;
                 }
             }
-            // Cancellations are for who answers; we never do.
-            Kind::Cancel => {}
         }
     }
 }

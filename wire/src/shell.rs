@@ -6,6 +6,7 @@ use crate::exec::{Kill, Start};
 use crate::job::{Done, Stdin};
 use flurm_types::{Environment, JobId, Rank};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// First words of a shell, also after each reconnection: a broker that is new learns what runs here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -105,4 +106,27 @@ pub struct Quit {}
 impl Topic for Quit {
     const NAME: &'static str = "shell.quit";
     type Response = Done;
+}
+
+/// A PMI barrier (RFC 13) of a job on several ranks: every shell sends what its tasks have put since the last one to
+/// the shell of the job's lowest rank, which answers all when the last has come.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PmiFence {
+    pub id: JobId,
+    pub attempt: u32,
+    pub rank: Rank,
+    /// Counts the barriers of a job, from 0.
+    pub fence: u64,
+    pub puts: BTreeMap<String, String>,
+}
+
+/// What all tasks of the job have put.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PmiFenced {
+    pub puts: BTreeMap<String, String>,
+}
+
+impl Topic for PmiFence {
+    const NAME: &'static str = "shell.pmi-fence";
+    type Response = PmiFenced;
 }

@@ -196,6 +196,12 @@ fn examples() -> String {
     line(out, &shell::KillInitial { signum: 1, end: true }, &done);
     line(out, &shell::InitialExited { status: 0 }, &done);
     line(out, &shell::Quit {}, &done);
+    let puts = std::collections::BTreeMap::from([("card-1".to_owned(), "tcp://c1".to_owned())]);
+    line(
+        out,
+        &shell::PmiFence { id: id(), attempt: 0, rank: Rank(1), fence: 0, puts: puts.clone() },
+        &shell::PmiFenced { puts },
+    );
     line(
         out,
         &rexec::Run { command: vec!["hostname".into()], cwd: None, environment: Default::default() },
