@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod bootstrap;
+pub mod config;
 pub mod hw;
 pub mod start;
 

@@ -1,0 +1,518 @@
+//! What the user configured: TOML (`--config-path`) and attributes (`-S`), checked before anything starts.
+//!
+//! A key or a value that would have no effect is refused by name. `-S` wins over the file.
+
+use crate::bootstrap::Mistake;
+use crate::start::BrokerArgs;
+use flurm_types::{Fsd, Hostlist, Idset, R, RNode, Rank, Socket, Topology};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Children per broker when nobody says: two levels reach a thousand nodes.
+const FANOUT: u32 = 32;
+/// How long rank 0 waits for the others: srun starts thousands of tasks in less.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a shell lives without its broker.
+const ORPHAN_MS: u64 = 5000;
+
+/// The file, as it is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    #[serde(default, rename = "fake-resources")]
+    pub fake: Option<Fake>,
+    #[serde(default)]
+    pub resource: Resource,
+    #[serde(default)]
+    pub tbon: Tbon,
+}
+
+/// Nodes that are not there, for tests and demonstrations.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Fake {
+    /// As many as brokers when missing.
+    pub nnodes: Option<u32>,
+    pub cores_per_node: u32,
+    #[serde(default = "one")]
+    pub sockets_per_node: u32,
+    #[serde(default)]
+    pub gpus_per_node: u32,
+    /// Hosts are named so with the rank behind; by their own names when missing.
+    pub host_prefix: Option<String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resource {
+    /// R in JSON (RFC 20): what this instance has, instead of what its brokers find.
+    pub path: Option<PathBuf>,
+    /// Ranks or hosts that get no jobs.
+    pub exclude: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Tbon {
+    /// The underscore is seen in files of Flux as well.
+    #[serde(alias = "interface_hint")]
+    pub interface_hint: Option<String>,
+    pub fanout: Option<u32>,
+    pub topo: Option<String>,
+}
+
+impl Config {
+    /// Reads a file, or every `*.toml` of a directory in the order of names, later ones winning key by key.
+    ///
+    /// # Errors
+    /// It cannot be read, is no TOML, or says something that is not known.
+    pub fn load(path: &Path) -> Result<Config, Mistake> {
+        let unreadable = |path: &Path, error: std::io::Error| {
+            Mistake::new(
+                format!("configuration {} cannot be read: {error}", path.display()),
+                "--config-path names a TOML file, or a directory with files *.toml",
+            )
+        };
+        if !path.is_dir() {
+            let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, e))?;
+            return Config::parse(&path.display().to_string(), &text);
+        }
+        let entries = std::fs::read_dir(path).map_err(|e| unreadable(path, e))?;
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        files.retain(|file| file.extension().is_some_and(|ending| ending == "toml"));
+        files.sort();
+        let mut config = Config::default();
+        for file in files {
+            let text = std::fs::read_to_string(&file).map_err(|e| unreadable(&file, e))?;
+            config = config.overridden(Config::parse(&file.display().to_string(), &text)?);
+        }
+        Ok(config)
+    }
+
+    /// Reads the text of the file `name`.
+    ///
+    /// # Errors
+    /// It is no TOML, or says something that is not known.
+    pub fn parse(name: &str, text: &str) -> Result<Config, Mistake> {
+        toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            let what = error.message().replace('\n', " ");
+            Mistake::new(
+                format!("{name}:{line}: {what}"),
+                "the tables are [fake-resources], [resource] and [tbon]; what is not known is refused",
+            )
+        })
+    }
+
+    /// This one, with what `later` says instead of what it says.
+    fn overridden(self, later: Config) -> Config {
+        Config {
+            fake: later.fake.or(self.fake),
+            resource: Resource {
+                path: later.resource.path.or(self.resource.path),
+                exclude: later.resource.exclude.or(self.resource.exclude),
+            },
+            tbon: Tbon {
+                interface_hint: later.tbon.interface_hint.or(self.tbon.interface_hint),
+                fanout: later.tbon.fanout.or(self.tbon.fanout),
+                topo: later.tbon.topo.or(self.tbon.topo),
+            },
+        }
+    }
+
+    /// Resources that are said rather than found, for an instance of these hosts.
+    ///
+    /// # Errors
+    /// They do not fit the instance.
+    pub fn resources(&self, hosts: &[String]) -> Result<Option<R>, Mistake> {
+        let r = match (&self.fake, &self.resource.path) {
+            (Some(_), Some(_)) => {
+                return Err(Mistake::new(
+                    "[fake-resources] and resource.path exclude each other",
+                    "leave one of them out of the configuration",
+                ));
+            }
+            (Some(fake), None) => fake.r(hosts)?,
+            (None, Some(path)) => read_r(path)?,
+            (None, None) if self.resource.exclude.is_some() => {
+                return Err(Mistake::new(
+                    "resource.exclude needs resource.path or [fake-resources]",
+                    "what brokers find on their own nodes is all used; cut it where the nodes are asked for",
+                ));
+            }
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(match &self.resource.exclude {
+            None => r,
+            Some(text) => {
+                let gone = excluded(text, &r)?;
+                r.restrict(&r.ranks().difference(&gone))
+            }
+        }))
+    }
+}
+
+fn read_r(path: &Path) -> Result<R, Mistake> {
+    let wrong = |why: String| {
+        Mistake::new(
+            format!("resource.path {}: {why}", path.display()),
+            "it names a file with R in JSON, as `flurm resource R` prints it",
+        )
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    R::parse(&text).map_err(|e| wrong(e.to_string()))
+}
+
+/// The ranks behind `0,3-5` or `c[1-2]`.
+fn excluded(text: &str, r: &R) -> Result<Idset, Mistake> {
+    if let Ok(ranks) = text.parse::<Idset>() {
+        return Ok(ranks);
+    }
+    let wrong = |why: String| {
+        Mistake::new(format!("resource.exclude: {why}"), "it is a set of ranks (0,3-5) or of hosts (c[1-2])")
+    };
+    let hosts: Hostlist = text.parse().map_err(|e: flurm_types::SyntaxError| wrong(e.to_string()))?;
+    if let Some(unknown) = hosts.iter().find(|host| !r.nodes.iter().any(|node| node.host == **host)) {
+        return Err(wrong(format!("there is no host {unknown} here")));
+    }
+    Ok(r.nodes.iter().filter(|node| hosts.contains(&node.host)).map(|node| node.rank).collect())
+}
+
+impl Fake {
+    fn r(&self, hosts: &[String]) -> Result<R, Mistake> {
+        let size = u32::try_from(hosts.len()).expect("sizes are 32 bits wide");
+        if let Some(nnodes) = self.nnodes.filter(|nnodes| *nnodes != size) {
+            return Err(Mistake::new(
+                format!("[fake-resources] has {nnodes} nodes, but this instance has {size} brokers"),
+                format!("set nnodes = {size}, or leave it out"),
+            ));
+        }
+        if self.cores_per_node == 0 || self.sockets_per_node == 0 {
+            return Err(Mistake::new(
+                "[fake-resources] describes nodes without cores",
+                "cores-per-node and sockets-per-node are at least 1",
+            ));
+        }
+        let host = |rank: u32| match &self.host_prefix {
+            Some(prefix) => format!("{prefix}{rank}"),
+            None => hosts[rank as usize].clone(),
+        };
+        let mut r = R::from_nodes((0..size).map(|rank| RNode {
+            rank,
+            host: host(rank),
+            cores: first(self.cores_per_node),
+            gpus: first(self.gpus_per_node),
+        }));
+        let topology = self.topology();
+        r.topology = (0..size).map(|rank| (rank, topology.clone())).collect();
+        Ok(r)
+    }
+
+    /// Cores and GPUs dealt out in order; the first sockets have one more where it does not come out even.
+    fn topology(&self) -> Topology {
+        let sockets = self.sockets_per_node;
+        let part = |total: u32, socket: u32| -> Idset {
+            let from = |socket: u32| socket * (total / sockets) + socket.min(total % sockets);
+            (from(socket)..from(socket + 1)).collect()
+        };
+        let socket = |n| Socket {
+            cores: part(self.cores_per_node, n),
+            gpus: part(self.gpus_per_node, n),
+            memory_gib: None,
+        };
+        Topology { sockets: (0..sockets).map(socket).filter(|socket| !socket.cores.is_empty()).collect() }
+    }
+}
+
+fn first(n: u32) -> Idset {
+    (0..n).collect()
+}
+
+/// Everything that was asked for, as values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub config: Config,
+    pub fanout: u32,
+    pub join_timeout: Duration,
+    pub orphan_ms: u64,
+    pub interface_hint: Option<String>,
+    pub statedir: Option<PathBuf>,
+    /// What `getattr` will show of all this, with the attributes that are the user's own.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// Attributes that an instance has by being one.
+const READ_ONLY: &[&str] = &[
+    "broker.pid",
+    "broker.starttime",
+    "hostlist",
+    "hostname",
+    "instance-id",
+    "instance-level",
+    "local-uri",
+    "parent-uri",
+    "rank",
+    "security.owner",
+    "size",
+    "version",
+];
+
+impl Settings {
+    /// # Errors
+    /// The configuration cannot be read, or an attribute does not mean anything.
+    pub fn load(args: &BrokerArgs) -> Result<Settings, Mistake> {
+        let config = args.config_path.as_deref().map_or(Ok(Config::default()), Config::load)?;
+        Settings::resolve(config, &args.setattr)
+    }
+
+    /// # Errors
+    /// An attribute does not mean anything.
+    pub fn resolve(config: Config, setattr: &[(String, String)]) -> Result<Settings, Mistake> {
+        let attributes: BTreeMap<String, String> = setattr.iter().cloned().collect();
+        for name in attributes.keys() {
+            if READ_ONLY.contains(&name.as_str()) {
+                return Err(Mistake::new(
+                    format!("attribute {name} cannot be set"),
+                    "the instance knows it by itself; `flurm getattr` shows it",
+                ));
+            }
+            if name == "rundir" {
+                return Err(Mistake::new(
+                    "attribute rundir cannot be set",
+                    "set FLURM_RUNDIR_BASE to the directory that it shall be in",
+                ));
+            }
+        }
+        let duration = |name: &str| attributes.get(name).map(|text| duration(name, text)).transpose();
+        let interface_hint = attributes.get("tbon.interface-hint").or(config.tbon.interface_hint.as_ref());
+        let mut settings = Settings {
+            fanout: fanout(&attributes, &config.tbon)?,
+            join_timeout: duration("broker.join-timeout")?.unwrap_or(JOIN_TIMEOUT),
+            orphan_ms: duration("broker.orphan-timeout")?.map_or(ORPHAN_MS, millis),
+            interface_hint: interface_hint.cloned(),
+            statedir: attributes.get("statedir").map(PathBuf::from),
+            config,
+            attributes,
+        };
+        settings.show();
+        Ok(settings)
+    }
+
+    /// Writes what was decided back to the attributes.
+    fn show(&mut self) {
+        let seconds = |d: Duration| Fsd::from_secs(d.as_secs_f64()).expect("durations are not negative");
+        let join_timeout = seconds(self.join_timeout).to_string();
+        let orphan_timeout = seconds(Duration::from_millis(self.orphan_ms)).to_string();
+        let shown = [
+            ("broker.join-timeout", Some(join_timeout)),
+            ("broker.orphan-timeout", Some(orphan_timeout)),
+            ("tbon.fanout", Some(self.fanout.to_string())),
+            ("tbon.interface-hint", self.interface_hint.clone()),
+            ("tbon.topo", Some(format!("kary:{}", self.fanout))),
+        ];
+        for (name, value) in shown {
+            if let Some(value) = value {
+                self.attributes.insert(name.to_owned(), value);
+            }
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn duration(name: &str, text: &str) -> Result<Duration, Mistake> {
+    // A year and a day: anything longer is meant as "never give up", and fits every clock.
+    const LONGEST: f64 = 366.0 * 86400.0;
+    let hint = "a duration is a number with a unit: 500ms, 30s, 2m, 1h";
+    let fsd: Fsd =
+        text.parse().map_err(|e: flurm_types::SyntaxError| Mistake::new(format!("{name}: {e}"), hint))?;
+    if fsd == Fsd::ZERO {
+        return Err(Mistake::new(format!("{name} is zero"), hint));
+    }
+    Ok(Duration::from_secs_f64(fsd.as_secs().min(LONGEST)))
+}
+
+/// `tbon.fanout=N` and `tbon.topo=kary:N` say the same thing.
+fn fanout(attributes: &BTreeMap<String, String>, tbon: &Tbon) -> Result<u32, Mistake> {
+    let hint = "the tree is tbon.fanout=N, or tbon.topo=kary:N, with N from 1 on";
+    let positive = |what: &str, text: &str| {
+        text.parse().ok().filter(|n| *n > 0).ok_or_else(|| Mistake::new(format!("{what}={text}"), hint))
+    };
+    let topo = |text: &str| match text.strip_prefix("kary:") {
+        Some(n) => positive("tbon.topo", n),
+        None => Err(Mistake::new(format!("there is no tbon.topo {text} here"), hint)),
+    };
+    let given = |fanout: Option<&str>, shape: Option<&str>| -> Result<Option<u32>, Mistake> {
+        let fanout = fanout.map(|text| positive("tbon.fanout", text)).transpose()?;
+        let shape = shape.map(topo).transpose()?;
+        match (fanout, shape) {
+            (Some(one), Some(two)) if one != two => {
+                Err(Mistake::new(format!("tbon.fanout={one} and tbon.topo=kary:{two} disagree"), hint))
+            }
+            (one, two) => Ok(one.or(two)),
+        }
+    };
+    let attribute = |name: &str| attributes.get(name).map(String::as_str);
+    let wanted = given(attribute("tbon.fanout"), attribute("tbon.topo"))?;
+    let configured = given(tbon.fanout.map(|n| n.to_string()).as_deref(), tbon.topo.as_deref())?;
+    Ok(wanted.or(configured).unwrap_or(FANOUT))
+}
+
+/// Puts R's lines into the order of the instance's brokers: by name where the names are the same ones, else as they
+/// stand.
+///
+/// # Errors
+/// They are not as many.
+pub fn align(r: &R, hosts: &[String]) -> Result<R, Mistake> {
+    let r = r.renumber();
+    if r.nnodes() != hosts.len() {
+        return Err(Mistake::new(
+            format!("R has {} nodes, but this instance has {} brokers", r.nnodes(), hosts.len()),
+            "start one broker on each node that R names",
+        ));
+    }
+    // Where a host stands twice, names cannot tell ranks apart.
+    let place: BTreeMap<&str, u32> = (0..).zip(hosts).map(|(rank, host)| (host.as_str(), rank)).collect();
+    let found: Option<Vec<u32>> = r.nodes.iter().map(|node| place.get(node.host.as_str()).copied()).collect();
+    let Some(new) = found.filter(|_| place.len() == hosts.len()) else { return Ok(r) };
+    if new.iter().collect::<std::collections::BTreeSet<_>>().len() != hosts.len() {
+        return Ok(r);
+    }
+    let renamed = |rank: u32| new[rank as usize];
+    let mut out =
+        R::from_nodes(r.nodes.iter().map(|node| RNode { rank: renamed(node.rank), ..node.clone() }));
+    out.properties = r
+        .properties
+        .iter()
+        .map(|(name, ranks)| (name.clone(), ranks.iter().map(renamed).collect()))
+        .collect();
+    out.topology = r.topology.iter().map(|(rank, topology)| (renamed(*rank), topology.clone())).collect();
+    (out.starttime, out.expiration) = (r.starttime, r.expiration);
+    Ok(out)
+}
+
+/// Parent in the tree of this fanout.
+pub fn parent(rank: Rank, fanout: u32) -> Option<Rank> {
+    (rank.0 > 0).then(|| Rank((rank.0 - 1) / fanout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(n: usize) -> Vec<String> {
+        (0..n).map(|i| format!("c{i}")).collect()
+    }
+
+    fn settings(pairs: &[(&str, &str)]) -> Result<Settings, Mistake> {
+        let pairs: Vec<_> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Settings::resolve(Config::default(), &pairs)
+    }
+
+    #[test]
+    fn fake_nodes_become_r_with_topology() {
+        let text = "[fake-resources]\nnnodes = 2\ncores-per-node = 5\nsockets-per-node = 2\ngpus-per-node = 2\nhost-prefix = \"node\"\n";
+        let r = Config::parse("x", text).unwrap().resources(&hosts(2)).unwrap().unwrap();
+        assert_eq!((r.hostlist().to_string(), r.ncores(), r.ngpus()), ("node[0-1]".into(), 10, 4));
+        let sockets: Vec<_> =
+            r.topology[&1].sockets.iter().map(|s| (s.cores.to_string(), s.gpus.to_string())).collect();
+        assert_eq!(sockets, [("0-2".into(), "0".into()), ("3-4".into(), "1".into())]);
+        let wrong = Config::parse("x", text).unwrap().resources(&hosts(3)).unwrap_err();
+        assert_eq!(wrong.what, "[fake-resources] has 2 nodes, but this instance has 3 brokers");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name_and_line() {
+        for (text, line, name) in [
+            ("[fake-resources]\ncores-per-node = 2\ncolour = 1\n", 3, "colour"),
+            ("[queues]\nx = 1\n", 1, "queues"),
+            ("\n[tbon]\ninterface-hin = \"x\"\n", 3, "interface-hin"),
+        ] {
+            let wrong = Config::parse("f.toml", text).unwrap_err();
+            assert!(wrong.what.starts_with(&format!("f.toml:{line}: ")), "{wrong}");
+            assert!(wrong.what.contains(name), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_read_in_order_and_later_files_win() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.toml"), "[tbon]\ninterface_hint = \"ib0\"\nfanout = 4\n").unwrap();
+        std::fs::write(dir.path().join("b.toml"), "[tbon]\nfanout = 8\n").unwrap();
+        std::fs::write(dir.path().join("c.conf"), "no toml").unwrap();
+        let config = Config::load(dir.path()).unwrap();
+        let settings = Settings::resolve(config, &[]).unwrap();
+        assert_eq!((settings.fanout, settings.interface_hint.as_deref()), (8, Some("ib0")));
+        assert!(Config::load(&dir.path().join("none.toml")).unwrap_err().what.contains("none.toml"));
+    }
+
+    #[test]
+    fn attributes_win_over_the_file_and_are_shown() {
+        let config = Config::parse("x", "[tbon]\nfanout = 4\ninterface-hint = \"ib0\"\n").unwrap();
+        let pairs = [("tbon.topo", "kary:16"), ("broker.join-timeout", "3s"), ("my.own", "1")];
+        let pairs: Vec<_> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let settings = Settings::resolve(config, &pairs).unwrap();
+        assert_eq!(settings.fanout, 16);
+        assert_eq!(settings.join_timeout, Duration::from_secs(3));
+        let shown = |name: &str| settings.attributes.get(name).map(String::as_str);
+        assert_eq!(shown("tbon.fanout"), Some("16"));
+        assert_eq!(shown("tbon.interface-hint"), Some("ib0"));
+        assert_eq!(shown("broker.orphan-timeout"), Some("5s"));
+        assert_eq!(shown("my.own"), Some("1"));
+    }
+
+    #[test]
+    fn attributes_that_mean_nothing_are_refused() {
+        for pairs in [
+            &[("size", "4")][..],
+            &[("rundir", "/x")],
+            &[("tbon.fanout", "0")],
+            &[("tbon.topo", "binomial")],
+            &[("tbon.fanout", "2"), ("tbon.topo", "kary:3")],
+            &[("broker.join-timeout", "soon")],
+            &[("broker.join-timeout", "0")],
+        ] {
+            assert!(settings(pairs).is_err(), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn excluded_ranks_and_hosts_get_no_jobs() {
+        let with = |exclude: &str| {
+            let text = format!("[resource]\nexclude = \"{exclude}\"\n[fake-resources]\ncores-per-node = 1\n");
+            Config::parse("x", &text).unwrap().resources(&hosts(4)).map(|r| r.unwrap().ranks().to_string())
+        };
+        assert_eq!(with("0,2"), Ok("1,3".to_owned()));
+        assert_eq!(with("c[1-2]"), Ok("0,3".to_owned()));
+        assert!(with("d1").unwrap_err().what.contains("no host d1"));
+        let alone = Config::parse("x", "[resource]\nexclude = \"0\"\n").unwrap();
+        assert!(alone.resources(&hosts(1)).is_err());
+    }
+
+    #[test]
+    fn r_is_brought_into_the_order_of_brokers_by_name() {
+        let node = |rank, host: &str, cores: &str| RNode {
+            rank,
+            host: host.into(),
+            cores: cores.parse().unwrap(),
+            gpus: Idset::new(),
+        };
+        let mut r = R::from_nodes([node(3, "c1", "0-1"), node(7, "c0", "4")]);
+        r.properties.insert("big".into(), Idset::from_iter([3]));
+        let aligned = align(&r, &hosts(2)).unwrap();
+        assert_eq!(aligned.hostlist().to_string(), "c[0-1]");
+        assert_eq!(aligned.nodes[1].cores.to_string(), "0-1");
+        assert_eq!(aligned.properties["big"].to_string(), "1");
+        let other = align(&r, &["x".to_owned(), "x".to_owned()]).unwrap();
+        assert_eq!(other.nodes[0].host, "c1", "as they stand");
+        assert!(align(&r, &hosts(3)).is_err());
+    }
+}
