@@ -1,0 +1,29 @@
+//! A job's life: what may happen, what has happened, what is owed because of it. Pure.
+//!
+//! States and events are RFC 21's:
+//!
+//! ```text
+//!        validate        depend          priority         alloc        finish        clean
+//!  NEW ───────────► DEPEND ─────► PRIORITY ─────► SCHED ────────► RUN ───────► CLEANUP ─────► INACTIVE
+//!                     │              │     ◄──────  │              │              ▲
+//!                     │              │  flux-restart│              │              │
+//!                     └──────────────┴──────────────┴──────────────┴──────────────┘
+//!                                   exception of severity 0
+//! ```
+//!
+//! [`Manager::decide`] turns a request into events, with all that follows by itself; [`Manager::apply`] takes
+//! events in, whether they were decided now or read from the log; [`Manager::owed`] says what the world still
+//! has to do for a job. Who talks to shells, schedulers and clients is the floor above.
+
+mod decide;
+mod depend;
+mod event;
+mod job;
+mod ledger;
+mod manager;
+mod view;
+
+pub use decide::{Refusal, Request};
+pub use event::{Alloc, Asked, Batch, Brief, Event, Flags, Gate, Other, QUEUE, Raised, Release, Submit};
+pub use job::Job;
+pub use manager::{BATCHES_MAX, Duty, Gates, Manager};

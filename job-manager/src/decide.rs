@@ -1,0 +1,364 @@
+//! From requests to events: what is allowed, and what follows by itself.
+//!
+//! A decision about one job may reach others: who waited for it goes on, or can never go on and ends, and
+//! that reaches further. [`Draft`] follows until nothing more happens, without touching the manager.
+
+use crate::depend::{Course, Need, Verdict};
+use crate::event::{Alloc, Event, Gate, QUEUE, Raised, Release, Submit};
+use crate::job::{self, Job};
+use crate::manager::Manager;
+use flurm_types::{Fsd, Idset, JobId, JobState, Now, R, Urgency};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Priority of an expedited job: the largest of RFC 21.
+const PRIORITY_MAX: i64 = 4_294_967_295;
+
+#[derive(Clone, Debug)]
+pub enum Request {
+    Submit {
+        id: JobId,
+        submit: Box<Submit>,
+    },
+    Raise {
+        id: JobId,
+        raised: Raised,
+    },
+    Urgency {
+        id: JobId,
+        urgency: Urgency,
+        userid: u32,
+    },
+    /// The scheduler's answer.
+    Alloc {
+        id: JobId,
+        r: Arc<R>,
+        annotations: Option<Value>,
+    },
+    /// All ranks run it.
+    Start {
+        id: JobId,
+    },
+    /// On no rank is anything left of it.
+    Finish {
+        id: JobId,
+        status: i32,
+    },
+    /// These ranks have nothing of it any more.
+    Release {
+        id: JobId,
+        ranks: Idset,
+    },
+    Memo {
+        id: JobId,
+        keys: Value,
+    },
+    /// A note for those who debug.
+    Note {
+        id: JobId,
+        name: String,
+    },
+    /// The brokers and shells of before are gone, and all that ran with them.
+    Restart {
+        id: JobId,
+    },
+    /// Time has passed, see [`Manager::next_tick`].
+    Tick,
+    Queue(Gate),
+}
+
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    #[error("job submission is disabled: {0}")]
+    Disabled(String),
+    #[error("there is no job {0}")]
+    NoSuchJob(JobId),
+    #[error("there is a job {0} already")]
+    Exists(JobId),
+    #[error("job {0} is inactive")]
+    Inactive(JobId),
+    #[error("{0}")]
+    Dependency(String),
+    #[error("job {0} has its resources already")]
+    Placed(JobId),
+    /// An answer that nobody waits for any more.
+    #[error("job {0} does not wait for this")]
+    Late(JobId),
+    #[error("rank {rank} has resources for job {id} that job {holder} holds")]
+    Overlap { id: JobId, rank: u32, holder: JobId },
+}
+
+impl Manager {
+    /// What the request leads to; nothing is changed by asking.
+    ///
+    /// # Errors
+    /// When the request is not allowed in the state of things, with the reason.
+    pub fn decide(&self, now: Now, request: &Request) -> Result<Vec<(JobId, Event)>, Refusal> {
+        let mut draft = Draft::new(self, now);
+        match request {
+            Request::Submit { id, submit } => draft.submit(*id, submit)?,
+            Request::Raise { id, raised } => draft.raise(self.active_job(*id)?, raised.clone()),
+            Request::Urgency { id, urgency, userid } => {
+                let job = self.active_job(*id)?;
+                if !job.held().is_empty() || job.state() == JobState::Cleanup {
+                    return Err(Refusal::Placed(*id));
+                }
+                draft.say(*id, Event::Urgency { urgency: *urgency, userid: *userid });
+                if job.state() == JobState::Sched {
+                    draft.say(*id, Event::Priority(priority(*urgency)));
+                }
+            }
+            Request::Alloc { id, r, annotations } => {
+                if self.active_job(*id)?.state() != JobState::Sched {
+                    return Err(Refusal::Late(*id));
+                }
+                if let Some((holder, rank)) = self.ledger.holder(r) {
+                    return Err(Refusal::Overlap { id: *id, rank, holder });
+                }
+                let alloc = Alloc { r: r.clone(), annotations: annotations.clone() };
+                draft.say(*id, Event::Alloc(Box::new(alloc)));
+            }
+            Request::Start { id } => {
+                let job = self.active_job(*id)?;
+                if job.started() || job.held().is_empty() {
+                    return Err(Refusal::Late(*id));
+                }
+                draft.say(*id, Event::Start);
+                draft.happened.push_back(Course { started: true, ..Course::from(job) });
+            }
+            Request::Finish { id, status } => {
+                let job = self.active_job(*id)?;
+                if job.status().is_some() || job.held().is_empty() {
+                    return Err(Refusal::Late(*id));
+                }
+                draft.say(*id, Event::Finish(*status));
+            }
+            Request::Release { id, ranks } => draft.release(self.active_job(*id)?, ranks)?,
+            Request::Memo { id, keys } => {
+                draft.say(self.active_job(*id)?.id(), Event::Memo(Box::new(keys.clone())));
+            }
+            Request::Note { id, name } => {
+                let other = crate::event::Other { name: name.clone(), context: None };
+                draft.say(self.active_job(*id)?.id(), Event::Other(Box::new(other)));
+            }
+            Request::Restart { id } => draft.restart(self.active_job(*id)?),
+            Request::Tick => draft.tick(),
+            Request::Queue(gate) => draft.say(QUEUE, Event::Queue(Box::new(gate.clone()))),
+        }
+        draft.follow();
+        Ok(draft.events)
+    }
+
+    fn active_job(&self, id: JobId) -> Result<&Job, Refusal> {
+        let job = self.job(id).ok_or(Refusal::NoSuchJob(id))?;
+        if job.state() == JobState::Inactive { Err(Refusal::Inactive(id)) } else { Ok(job) }
+    }
+}
+
+fn priority(urgency: Urgency) -> i64 {
+    if urgency == Urgency::EXPEDITE { PRIORITY_MAX } else { i64::from(urgency.get()) }
+}
+
+/// A decision in the making.
+struct Draft<'a> {
+    manager: &'a Manager,
+    now: Now,
+    events: Vec<(JobId, Event)>,
+    /// Needs that this decision meets.
+    met: BTreeMap<JobId, Vec<Need>>,
+    /// Jobs that this decision ends.
+    ended: BTreeSet<JobId>,
+    /// What others may have waited for, not yet looked at.
+    happened: VecDeque<Course>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(manager: &'a Manager, now: Now) -> Draft<'a> {
+        let (events, met, ended, happened) = Default::default();
+        Draft { manager, now, events, met, ended, happened }
+    }
+
+    fn say(&mut self, id: JobId, event: Event) {
+        self.events.push((id, event));
+    }
+
+    fn submit(&mut self, id: JobId, submit: &Submit) -> Result<(), Refusal> {
+        if let Some(reason) = &self.manager.gates().disabled {
+            return Err(Refusal::Disabled(reason.clone()));
+        }
+        if id == QUEUE || self.manager.job(id).is_some() {
+            return Err(Refusal::Exists(id));
+        }
+        let mut needs = Vec::new();
+        for dependency in &submit.asked.jobspec.attributes().dependencies {
+            let need = Need::read(&dependency.scheme, &dependency.value).map_err(Refusal::Dependency)?;
+            if let Some(target) = need.target()
+                && self.manager.job(target).is_none()
+            {
+                let text = format!("{}: there is no job {target}", dependency.scheme);
+                return Err(Refusal::Dependency(text));
+            }
+            if !needs.contains(&need) {
+                needs.push(need);
+            }
+        }
+        self.say(id, Event::Submit(Box::new(submit.clone())));
+        self.say(id, Event::Validate);
+        for need in &needs {
+            self.say(id, Event::DependencyAdd(need.to_string().into()));
+        }
+        let mut open = false;
+        for need in needs {
+            match self.verdict_at_submit(need, submit) {
+                Verdict::Open => open = true,
+                Verdict::Met => self.say(id, Event::DependencyRemove(need.to_string().into())),
+                Verdict::Never(why) => {
+                    self.say(id, Event::Exception(Box::new(never(need, why))));
+                    self.say(id, Event::Clean);
+                    return Ok(());
+                }
+            }
+        }
+        if !open {
+            self.say(id, Event::Depend);
+            self.say(id, Event::Priority(priority(submit.urgency)));
+        }
+        Ok(())
+    }
+
+    fn verdict_at_submit(&self, need: Need, submit: &Submit) -> Verdict {
+        let met = match need {
+            Need::After(_, target) => {
+                return self.manager.job(target).map_or(Verdict::Open, |job| need.verdict(job.into()));
+            }
+            Need::Singleton => self.manager.namesakes(&submit.asked.brief.name).next().is_none(),
+            Need::BeginTime(time) => time <= self.now.wall,
+        };
+        if met { Verdict::Met } else { Verdict::Open }
+    }
+
+    fn raise(&mut self, job: &Job, raised: Raised) {
+        let fatal = raised.is_fatal();
+        let first = job.exception().unwrap_or(&raised.exception).clone();
+        self.say(job.id(), Event::Exception(Box::new(raised)));
+        if fatal && job.held().is_empty() {
+            self.clean(job, job::result(Some(&first), job.status()), true);
+        }
+    }
+
+    fn release(&mut self, job: &Job, ranks: &Idset) -> Result<(), Refusal> {
+        if ranks.is_empty() || !ranks.is_subset(job.held()) || job.state() != JobState::Cleanup {
+            return Err(Refusal::Late(job.id()));
+        }
+        let last = ranks == job.held();
+        self.say(job.id(), Event::Release(Box::new(Release { ranks: ranks.clone(), last })));
+        if last {
+            self.say(job.id(), Event::Free);
+            self.clean(job, job::result(job.exception(), job.status()), job.exception().is_some());
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self, job: &Job) {
+        if job.state() == JobState::Sched {
+            self.say(job.id(), Event::FluxRestart);
+            self.say(job.id(), Event::Priority(priority(job.urgency())));
+        }
+        if !job.held().is_empty() {
+            let raised = Raised::fatal("node-failure", "the instance was restarted");
+            let first = job.exception().unwrap_or(&raised.exception).clone();
+            self.say(job.id(), Event::Exception(Box::new(raised)));
+            let release = Release { ranks: job.held().clone(), last: true };
+            self.say(job.id(), Event::Release(Box::new(release)));
+            self.say(job.id(), Event::Free);
+            self.clean(job, job::result(Some(&first), job.status()), true);
+        }
+    }
+
+    fn tick(&mut self) {
+        for job in self.manager.due(self.now.wall) {
+            for need in &job.needs {
+                if matches!(need, Need::BeginTime(time) if *time <= self.now.wall) {
+                    self.meet(job, *need);
+                }
+            }
+            if job.deadline().is_some_and(|deadline| deadline <= self.now.wall) {
+                let note = match Fsd::from_secs(job.brief().duration) {
+                    Some(limit) if limit > Fsd::ZERO => format!("the time limit of {limit} is over"),
+                    _ => "the allocation of the instance is over".to_owned(),
+                };
+                self.raise(job, Raised::fatal("timeout", note));
+            }
+        }
+    }
+
+    fn clean(&mut self, job: &Job, result: flurm_types::JobResult, excepted: bool) {
+        self.say(job.id(), Event::Clean);
+        self.ended.insert(job.id());
+        self.happened.push_back(Course {
+            id: job.id(),
+            started: job.started(),
+            result: Some(result),
+            excepted,
+        });
+    }
+
+    fn meet(&mut self, job: &Job, need: Need) {
+        let met = self.met.entry(job.id()).or_default();
+        if met.contains(&need) {
+            return;
+        }
+        met.push(need);
+        let all = met.len() == job.needs.len();
+        self.say(job.id(), Event::DependencyRemove(need.to_string().into()));
+        if all {
+            self.say(job.id(), Event::Depend);
+            self.say(job.id(), Event::Priority(priority(job.urgency())));
+        }
+    }
+
+    /// Until nobody is left who waited for what has happened.
+    fn follow(&mut self) {
+        while let Some(course) = self.happened.pop_front() {
+            for waiter in self.manager.waiters(course.id) {
+                self.reach(waiter, course);
+            }
+            if course.result.is_some()
+                && let Some(job) = self.manager.job(course.id)
+            {
+                self.next_singleton(&job.brief().name);
+            }
+        }
+    }
+
+    fn reach(&mut self, waiter: &Job, course: Course) {
+        for need in &waiter.needs {
+            if self.ended.contains(&waiter.id()) {
+                return;
+            }
+            match need.verdict(course) {
+                Verdict::Open => {}
+                Verdict::Met => self.meet(waiter, *need),
+                Verdict::Never(why) => self.raise(waiter, never(*need, why)),
+            }
+        }
+    }
+
+    fn next_singleton(&mut self, name: &Arc<str>) {
+        let oldest = self.manager.namesakes(name).find(|id| !self.ended.contains(id));
+        if let Some(job) = oldest.and_then(|id| self.manager.job(id))
+            && job.needs.contains(&Need::Singleton)
+        {
+            self.meet(job, Need::Singleton);
+        }
+    }
+}
+
+fn never(need: Need, why: &str) -> Raised {
+    let note = match need.target() {
+        Some(target) => format!("{need} can never be met: {target} {why}"),
+        None => format!("{need} can never be met: {why}"),
+    };
+    Raised::fatal("dependency", note)
+}

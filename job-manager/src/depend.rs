@@ -1,0 +1,126 @@
+//! Dependencies (RFC 26): what a job in DEPEND waits for.
+
+use crate::job::Job;
+use flurm_types::{JobId, JobResult, Timestamp};
+use std::fmt;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub(crate) enum Need {
+    After(After, JobId),
+    /// To be the oldest active job of its name.
+    Singleton,
+    BeginTime(Timestamp),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub(crate) enum After {
+    Start,
+    Any,
+    Ok,
+    NotOk,
+    /// Ended by a fatal exception, as opposed to its own exit code.
+    Except,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Verdict {
+    Open,
+    Met,
+    Never(&'static str),
+}
+
+/// What is known of a job that others wait for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Course {
+    pub id: JobId,
+    pub started: bool,
+    pub result: Option<JobResult>,
+    pub excepted: bool,
+}
+
+impl From<&Job> for Course {
+    fn from(job: &Job) -> Course {
+        Course {
+            id: job.id(),
+            started: job.started(),
+            result: job.result(),
+            excepted: job.exception().is_some(),
+        }
+    }
+}
+
+impl Need {
+    /// Of a jobspec, or of an event's description, which is `scheme=value`.
+    pub fn read(scheme: &str, value: &str) -> Result<Need, String> {
+        let after = match scheme {
+            "after" | "afterstart" => After::Start,
+            "afterany" => After::Any,
+            "afterok" => After::Ok,
+            "afternotok" => After::NotOk,
+            "afterexcept" => After::Except,
+            "singleton" => return Ok(Need::Singleton),
+            "begin-time" => {
+                let secs: f64 = value
+                    .parse()
+                    .map_err(|_| format!("begin-time: `{value}` is not a number of seconds since 1970"))?;
+                return Timestamp::ZERO
+                    .checked_add_secs(secs)
+                    .map(Need::BeginTime)
+                    .ok_or_else(|| format!("begin-time: `{value}` is out of range"));
+            }
+            other => return Err(format!("dependency scheme `{other}` is not supported")),
+        };
+        let id = value.parse().map_err(|_| format!("{scheme}: `{value}` is not a job id"))?;
+        Ok(Need::After(after, id))
+    }
+
+    pub fn of_description(description: &str) -> Option<Need> {
+        let (scheme, value) = description.split_once('=').unwrap_or((description, ""));
+        Need::read(scheme, value).ok()
+    }
+
+    /// The job that this is about.
+    pub fn target(self) -> Option<JobId> {
+        match self {
+            Need::After(_, id) => Some(id),
+            Need::Singleton | Need::BeginTime(_) => None,
+        }
+    }
+
+    /// For a need about a job, what its course so far means.
+    pub fn verdict(self, course: Course) -> Verdict {
+        let Need::After(after, id) = self else { return Verdict::Open };
+        if id != course.id {
+            return Verdict::Open;
+        }
+        let met_if = |met: bool, otherwise| if met { Verdict::Met } else { Verdict::Never(otherwise) };
+        match (after, course.result) {
+            (After::Start, _) if course.started => Verdict::Met,
+            (_, None) => Verdict::Open,
+            (After::Start, Some(_)) => Verdict::Never("ended before it started"),
+            (After::Any, Some(_)) => Verdict::Met,
+            (After::Ok, Some(result)) => met_if(result == JobResult::Completed, "did not complete"),
+            (After::NotOk, Some(result)) => met_if(result != JobResult::Completed, "completed"),
+            (After::Except, Some(_)) => met_if(course.excepted, "ended without an exception"),
+        }
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Need::After(after, id) => {
+                let scheme = match after {
+                    After::Start => "after",
+                    After::Any => "afterany",
+                    After::Ok => "afterok",
+                    After::NotOk => "afternotok",
+                    After::Except => "afterexcept",
+                };
+                write!(f, "{scheme}={id}")
+            }
+            Need::Singleton => f.write_str("singleton"),
+            Need::BeginTime(time) => write!(f, "begin-time={time}"),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! All jobs of an instance: state that events make, and the indexes that keep decisions cheap.
+
+use crate::depend::Need;
+use crate::event::{Event, Gate, Submit};
+use crate::job::Job;
+use crate::ledger::Ledger;
+use flurm_types::{Idset, JobId, JobResult, JobState, Timestamp};
+use flurm_wire::job::JobStats;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Submission messages whose repetition is still recognized. A client repeats within seconds, and this is
+/// several seconds' worth of single submissions at full speed.
+pub const BATCHES_MAX: usize = 16_384;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Manager {
+    jobs: BTreeMap<JobId, Box<Job>>,
+    active: BTreeSet<JobId>,
+    stats: JobStats,
+    gates: Gates,
+    pub(crate) ledger: Ledger,
+    /// Active jobs by name, for `singleton`.
+    names: BTreeSet<(Arc<str>, JobId)>,
+    /// Who waits for a job.
+    waiters: BTreeMap<JobId, BTreeSet<JobId>>,
+    /// Begin times and ends of time limits.
+    timers: BTreeSet<(Timestamp, JobId)>,
+    batches: BTreeMap<Arc<str>, Vec<(u32, JobId)>>,
+    batch_order: VecDeque<Arc<str>>,
+}
+
+/// Why not, for each gate that is closed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gates {
+    pub disabled: Option<String>,
+    pub stopped: Option<String>,
+}
+
+/// What the world owes a job. Derived from its state alone, so it may be asked for as often as one likes; a job
+/// that no longer owes `Alloc` takes its question back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Duty {
+    /// Ask the scheduler.
+    Alloc,
+    /// Shells of these ranks are to run it.
+    Start { ranks: Idset },
+    /// Shells of these ranks are to end it, if they have not yet.
+    End { ranks: Idset },
+}
+
+impl Manager {
+    pub fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(&id).map(|job| &**job)
+    }
+
+    /// By id, which is by time of submission.
+    pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Job> {
+        self.jobs.values().map(|job| &**job)
+    }
+
+    pub fn active(&self) -> impl DoubleEndedIterator<Item = &Job> {
+        self.active.iter().filter_map(|id| self.job(*id))
+    }
+
+    pub fn stats(&self) -> &JobStats {
+        &self.stats
+    }
+
+    pub fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// The job that this place of this submission message has become.
+    pub fn submitted(&self, batch: &str, index: u32) -> Option<JobId> {
+        let jobs = self.batches.get(batch)?;
+        jobs.iter().find(|(i, _)| *i == index).map(|(_, id)| *id)
+    }
+
+    /// When [`crate::Request::Tick`] is due.
+    pub fn next_tick(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(time, _)| *time)
+    }
+
+    pub fn owed(&self, id: JobId) -> Vec<Duty> {
+        let Some(job) = self.job(id) else { return Vec::new() };
+        match job.state() {
+            JobState::Sched if job.priority() > 0 => vec![Duty::Alloc],
+            JobState::Run if !job.started() => vec![Duty::Start { ranks: job.held().clone() }],
+            JobState::Cleanup if !job.held().is_empty() => vec![Duty::End { ranks: job.held().clone() }],
+            JobState::New
+            | JobState::Depend
+            | JobState::Priority
+            | JobState::Sched
+            | JobState::Run
+            | JobState::Cleanup
+            | JobState::Inactive => Vec::new(),
+        }
+    }
+
+    pub fn apply(&mut self, id: JobId, time: Timestamp, event: &Event) {
+        match event {
+            Event::Submit(submit) => self.add(id, submit),
+            Event::Queue(gate) => self.gates.apply(gate),
+            _ => {}
+        }
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let (before, deadline) = (job.state(), job.deadline());
+        if before == JobState::Inactive {
+            // INACTIVE is final: `decide` says nothing after `clean`, and a log that does is not believed.
+            return;
+        }
+        let dropped = if ends_waiting(event) { std::mem::take(&mut job.needs) } else { Vec::new() };
+        job.apply(time, event);
+        let (after, result) = (job.state(), job.result());
+        let name = job.brief().name.clone();
+        if deadline.is_some() != job.deadline().is_some()
+            && let Some(deadline) = deadline.or(job.deadline())
+        {
+            if after == JobState::Run {
+                self.timers.insert((deadline, id));
+            } else {
+                self.timers.remove(&(deadline, id));
+            }
+        }
+        for need in dropped {
+            self.forget_need(id, need);
+        }
+        self.count(before, after, result);
+        match event {
+            Event::DependencyAdd(description) => {
+                if let Some(need) = Need::of_description(description) {
+                    self.note_need(id, need);
+                }
+            }
+            Event::DependencyRemove(description) => {
+                if let Some(need) = Need::of_description(description) {
+                    self.forget_need(id, need);
+                }
+            }
+            Event::Alloc(alloc) => self.ledger.take(id, &alloc.r),
+            Event::Release(release) => self.ledger.give_back(id, &release.ranks),
+            Event::Clean => {
+                self.active.remove(&id);
+                self.names.remove(&(name, id));
+            }
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, id: JobId, submit: &Submit) {
+        if self.jobs.contains_key(&id) {
+            return;
+        }
+        self.jobs.insert(id, Box::new(Job::new(id, submit)));
+        self.active.insert(id);
+        self.names.insert((submit.asked.brief.name.clone(), id));
+        if let Some(batch) = &submit.batch {
+            if !self.batches.contains_key(&batch.id) {
+                if self.batch_order.len() == BATCHES_MAX
+                    && let Some(oldest) = self.batch_order.pop_front()
+                {
+                    self.batches.remove(&oldest);
+                }
+                self.batch_order.push_back(batch.id.clone());
+            }
+            self.batches.entry(batch.id.clone()).or_default().push((batch.index, id));
+        }
+    }
+
+    fn note_need(&mut self, id: JobId, need: Need) {
+        match need {
+            Need::After(_, target) => {
+                self.waiters.entry(target).or_default().insert(id);
+            }
+            Need::BeginTime(time) => {
+                self.timers.insert((time, id));
+            }
+            Need::Singleton => {}
+        }
+    }
+
+    fn forget_need(&mut self, id: JobId, need: Need) {
+        match need {
+            Need::After(_, target) => {
+                let others = self.job(id).is_some_and(|j| j.needs.iter().any(|n| n.target() == Some(target)));
+                if !others && let Some(waiters) = self.waiters.get_mut(&target) {
+                    waiters.remove(&id);
+                    if waiters.is_empty() {
+                        self.waiters.remove(&target);
+                    }
+                }
+            }
+            Need::BeginTime(time) => {
+                self.timers.remove(&(time, id));
+            }
+            Need::Singleton => {}
+        }
+    }
+
+    fn count(&mut self, before: JobState, after: JobState, result: Option<JobResult>) {
+        if before == after {
+            return;
+        }
+        if let Some(count) = self.stats_of(before) {
+            *count -= 1;
+        }
+        if let Some(count) = self.stats_of(after) {
+            *count += 1;
+        }
+        match result {
+            Some(JobResult::Completed) => self.stats.completed += 1,
+            Some(JobResult::Failed) => self.stats.failed += 1,
+            Some(JobResult::Canceled) => self.stats.canceled += 1,
+            Some(JobResult::Timeout) => self.stats.timeout += 1,
+            None => {}
+        }
+    }
+
+    fn stats_of(&mut self, state: JobState) -> Option<&mut u64> {
+        match state {
+            JobState::New => None,
+            JobState::Depend => Some(&mut self.stats.depend),
+            JobState::Priority => Some(&mut self.stats.priority),
+            JobState::Sched => Some(&mut self.stats.sched),
+            JobState::Run => Some(&mut self.stats.run),
+            JobState::Cleanup => Some(&mut self.stats.cleanup),
+            JobState::Inactive => Some(&mut self.stats.inactive),
+        }
+    }
+
+    pub(crate) fn waiters(&self, id: JobId) -> impl Iterator<Item = &Job> {
+        self.waiters.get(&id).into_iter().flatten().filter_map(|id| self.job(*id))
+    }
+
+    /// Active jobs of that name, oldest first.
+    pub(crate) fn namesakes(&self, name: &Arc<str>) -> impl Iterator<Item = JobId> + '_ {
+        self.names.range((name.clone(), JobId(0))..=(name.clone(), JobId(u64::MAX))).map(|(_, id)| *id)
+    }
+
+    pub(crate) fn due(&self, now: Timestamp) -> impl Iterator<Item = &Job> {
+        self.timers.range(..=(now, JobId(u64::MAX))).filter_map(|(_, id)| self.job(*id))
+    }
+}
+
+/// From here on the job waits for nobody.
+fn ends_waiting(event: &Event) -> bool {
+    match event {
+        Event::Exception(raised) => raised.is_fatal(),
+        _ => false,
+    }
+}
+
+impl Gates {
+    fn apply(&mut self, gate: &Gate) {
+        match gate {
+            Gate::Enable => self.disabled = None,
+            Gate::Disable { reason } => self.disabled = Some(reason.clone()),
+            Gate::Start => self.stopped = None,
+            Gate::Stop { reason } => self.stopped = Some(reason.clone()),
+        }
+    }
+}
