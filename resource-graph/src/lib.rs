@@ -1,0 +1,260 @@
+//! What there is, what is free, what fits.
+//!
+//! A [`Graph`] holds the inventory of an instance and who has which part of it. [`Graph::find`] answers whether
+//! a jobspec fits and with what, and changes nothing; [`Graph::take`] and [`Graph::give_back`] change what is
+//! free; [`Graph::mark`] says which nodes may be used. Whose turn it is, is not decided here.
+//!
+//! Placement is compact: everything on the lowest node that holds it alone, else the lowest nodes filled one after
+//! the other; in a node the cores of one socket if they suffice, with GPUs of the same socket. `ask.rs` lists the
+//! requests that are understood.
+//!
+//! Matching does not walk a graph of vertices. `index.rs` keeps bits and two trees of maxima, so that the next node
+//! with room is found in a logarithm of steps.
+
+mod allowed;
+mod ask;
+mod index;
+mod max_tree;
+mod pick;
+mod place;
+mod say;
+
+use allowed::Names;
+use ask::Ask;
+use flurm_jobspec::Jobspec;
+use flurm_types::{Idset, JobId, R, RNode, Timestamp};
+use index::{Index, View};
+use std::collections::BTreeMap;
+
+/// The question that [`Graph::find`] is asked.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum MatchOp {
+    /// What can the job have now?
+    Allocate,
+    /// Could the job run here at all, with every node up and nothing taken?
+    Satisfiability,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// This. For [`MatchOp::Satisfiability`], nodes that could serve, whole and whoever holds them.
+    Now(R),
+    /// Nothing now, but it fits when others have ended or nodes have come back.
+    NotNow,
+    /// It does not fit here, and this is why: text for the user, with the largest that would.
+    Never(String),
+}
+
+/// What happens to nodes.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum Mark {
+    /// The broker there is online.
+    Up,
+    /// It is lost.
+    Down,
+    /// Jobs there go on, new ones go elsewhere.
+    Drain,
+    /// The end of that.
+    Undrain,
+}
+
+/// The resources of an instance, and which are held by whom.
+#[derive(Debug)]
+pub struct Graph {
+    inventory: R,
+    index: Index,
+    names: Names,
+    up: Idset,
+    drained: Idset,
+    held: BTreeMap<JobId, Vec<Held>>,
+}
+
+/// What a job holds on one rank.
+#[derive(Debug)]
+struct Held {
+    rank: u32,
+    cores: Idset,
+    gpus: Idset,
+}
+
+impl Graph {
+    /// Everything is free, and every rank down until it is marked up.
+    #[must_use]
+    pub fn from_r(r: &R) -> Graph {
+        let index = Index::new(r);
+        let names = Names::new(r, &index);
+        let inventory = R { nslots: None, ..r.clone() };
+        let (up, drained) = (Idset::new(), Idset::new());
+        Graph { inventory, index, names, up, drained, held: BTreeMap::new() }
+    }
+
+    /// Another inventory. Marks stay, and so does what jobs hold, as far as it is still there.
+    pub fn redefine(&mut self, r: &R) {
+        let held = std::mem::take(&mut self.held);
+        let (up, drained) = (std::mem::take(&mut self.up), std::mem::take(&mut self.drained));
+        *self = Graph { held, up, drained, ..Graph::from_r(r) };
+        for at in 0..self.index.len() {
+            self.reopen(at);
+        }
+        for held in self.held.values().flatten() {
+            if let Some(at) = self.index.position(held.rank) {
+                self.index.set_free(at, &held.cores, &held.gpus, false);
+            }
+        }
+    }
+
+    /// What a job would get, or why it gets nothing.
+    #[must_use]
+    pub fn find(&self, jobspec: &Jobspec, op: MatchOp, now: Timestamp) -> Found {
+        self.find_counting(jobspec, op, now, &mut 0)
+    }
+
+    /// [`Graph::find`], adding the number of vertices looked at, for callers that have a budget.
+    #[must_use]
+    pub fn find_counting(&self, jobspec: &Jobspec, op: MatchOp, now: Timestamp, visited: &mut usize) -> Found {
+        let ask = match Ask::of(jobspec) {
+            Ok(ask) => ask,
+            Err(why) => return Found::Never(why),
+        };
+        let allowed = self.names.allowed(ask.constraint, &self.index);
+        let now_view = match op {
+            MatchOp::Allocate => place::place(&ask, &self.index, View::Now, &allowed, visited),
+            MatchOp::Satisfiability => None,
+        };
+        if let Some(shares) = now_view {
+            let nodes = shares.into_iter().map(|share| pick::pick(&ask, &self.index, share)).collect();
+            return Found::Now(self.allocation(nodes, &ask, jobspec.attributes().duration, now));
+        }
+        match (place::place(&ask, &self.index, View::Ever, &allowed, visited), op) {
+            (Some(_), MatchOp::Allocate) => Found::NotNow,
+            (Some(shares), MatchOp::Satisfiability) => {
+                Found::Now(self.described(shares.iter().map(|share| self.index.whole(share.at)).collect()))
+            }
+            (None, _) => Found::Never(say::never(&ask, &self.index, &allowed)),
+        }
+    }
+
+    /// What the job waits for, in words. Of use only after [`Found::NotNow`].
+    #[must_use]
+    pub fn shortage(&self, jobspec: &Jobspec) -> String {
+        match Ask::of(jobspec) {
+            Ok(ask) => say::not_now(&ask, &self.index, &self.names.allowed(ask.constraint, &self.index)),
+            Err(why) => why,
+        }
+    }
+
+    /// Gives a job what [`Graph::find`] found, or what it had before a restart. Ranks and ids that are not in the
+    /// inventory are kept in mind, in case they come back into it.
+    pub fn take(&mut self, id: JobId, r: &R) {
+        let held = self.held.entry(id).or_default();
+        for node in &r.nodes {
+            held.push(Held { rank: node.rank, cores: node.cores.clone(), gpus: node.gpus.clone() });
+            if let Some(at) = self.index.position(node.rank) {
+                self.index.set_free(at, &node.cores, &node.gpus, false);
+            }
+        }
+    }
+
+    /// Frees what a job holds on these ranks.
+    pub fn give_back(&mut self, id: JobId, ranks: &Idset) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        held.retain(|part| {
+            let stays = !ranks.contains(part.rank);
+            if !stays && let Some(at) = self.index.position(part.rank) {
+                self.index.set_free(at, &part.cores, &part.gpus, true);
+            }
+            stays
+        });
+        if held.is_empty() {
+            self.held.remove(&id);
+        }
+    }
+
+    /// Says what has become of nodes. What jobs hold there stays held.
+    pub fn mark(&mut self, ranks: &Idset, mark: Mark) {
+        match mark {
+            Mark::Up => self.up.union_with(ranks),
+            Mark::Down => self.up = self.up.difference(ranks),
+            Mark::Drain => self.drained.union_with(ranks),
+            Mark::Undrain => self.drained = self.drained.difference(ranks),
+        }
+        for (lo, hi) in ranks.ranges() {
+            for at in self.index.below(lo)..self.index.below(hi + 1) {
+                self.reopen(at);
+            }
+        }
+    }
+
+    fn reopen(&mut self, at: usize) {
+        let rank = self.index.nodes()[at].rank;
+        self.index.set_open(at, self.up.contains(rank) && !self.drained.contains(rank));
+    }
+
+    /// When the instance ends; zero if nobody knows.
+    pub fn set_expiration(&mut self, expiration: Timestamp) {
+        self.inventory.expiration = expiration;
+    }
+
+    /// Everything, whatever its state.
+    #[must_use]
+    pub fn inventory(&self) -> &R {
+        &self.inventory
+    }
+
+    /// What no job holds, whether the node is up or not. A node whose cores are all held is not in it.
+    #[must_use]
+    pub fn free(&self) -> R {
+        self.half(true)
+    }
+
+    /// What jobs hold.
+    #[must_use]
+    pub fn allocated(&self) -> R {
+        self.half(false)
+    }
+
+    fn half(&self, free: bool) -> R {
+        let parts = (0..self.index.len()).map(|at| self.index.part(at, free));
+        let nodes = parts.filter(|node| !node.cores.is_empty()).collect();
+        let (starttime, expiration) = (self.inventory.starttime, self.inventory.expiration);
+        R { starttime, expiration, ..self.described(nodes) }
+    }
+
+    /// The ranks that are up.
+    #[must_use]
+    pub fn up(&self) -> Idset {
+        self.up.clone()
+    }
+
+    /// The ranks that are drained, up or not.
+    #[must_use]
+    pub fn drained(&self) -> Idset {
+        self.drained.clone()
+    }
+
+    /// Nodes with what the inventory says of their ranks.
+    fn described(&self, nodes: Vec<RNode>) -> R {
+        let ranks: Idset = nodes.iter().map(|node| node.rank).collect();
+        let properties = self.inventory.properties.iter();
+        let properties = properties
+            .map(|(name, with)| (name.clone(), with.intersection(&ranks)))
+            .filter(|(_, with)| !with.is_empty())
+            .collect();
+        let topology = nodes.iter().filter_map(|node| {
+            self.inventory.topology.get(&node.rank).map(|topology| (node.rank, topology.clone()))
+        });
+        R { topology: topology.collect(), nodes, properties, ..R::default() }
+    }
+
+    /// An allocation ends with its duration or with the instance, whichever is first.
+    fn allocation(&self, nodes: Vec<RNode>, ask: &Ask<'_>, duration: f64, now: Timestamp) -> R {
+        let end = if duration > 0.0 { now.checked_add_secs(duration) } else { None };
+        let last = Some(self.inventory.expiration).filter(|at| !at.is_zero());
+        let expiration = match (end, last) {
+            (Some(end), Some(last)) => end.min(last),
+            (one, other) => one.or(other).unwrap_or(Timestamp::ZERO),
+        };
+        R { starttime: now, expiration, nslots: Some(ask.slots), ..self.described(nodes) }
+    }
+}

@@ -1,0 +1,182 @@
+//! What a job asks for, in the terms of matching: so many equal pieces, each of which lies on one node.
+//!
+//! These trees are understood; what is in brackets may be left out, `slot` is what tasks are counted by.
+//!
+//! | tree | a piece is | pieces |
+//! | --- | --- | --- |
+//! | `[node] > slot > cores, [GPUs]` | a slot | slots, on each node if nodes are given |
+//! | `[node] > socket > slot > cores, [GPUs]` | a socket's share of slots | sockets, no two in the same |
+//! | `[node] > slot > socket > [cores, GPUs]` | a slot of whole sockets | slots |
+//! | `slot > node > [cores, GPUs]` | a node, whole unless it says otherwise | one on each node |
+//!
+//! Where a count is a range, its least value is taken.
+
+use crate::max_tree::Peak;
+use flurm_jobspec::{Jobspec, Kind, Resource};
+use flurm_types::Constraint;
+
+/// A request for pieces.
+#[derive(Debug)]
+pub(crate) struct Ask<'a> {
+    /// On exactly this many nodes, or on as few as come.
+    pub(crate) nodes: Option<u32>,
+    /// On each node if their number is given, else in all.
+    pub(crate) pieces: u32,
+    pub(crate) piece: Piece,
+    /// Whole nodes, with everything on them.
+    pub(crate) exclusive: bool,
+    /// Slots in all, which a resource set is marked with.
+    pub(crate) slots: u32,
+    pub(crate) constraint: &'a Constraint,
+}
+
+/// What lies on one node.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// Cores in each of its sockets, or anywhere on the node. At least 1.
+    pub(crate) cores: u32,
+    /// GPUs, likewise.
+    pub(crate) gpus: u32,
+    pub(crate) sockets: Option<Sockets>,
+}
+
+/// Sockets that belong to one piece and to no other.
+#[derive(Debug, Copy, Clone)]
+pub(crate) struct Sockets {
+    pub(crate) count: u32,
+    /// With everything on them.
+    pub(crate) whole: bool,
+}
+
+impl Ask<'_> {
+    /// Reads the resources of a jobspec.
+    ///
+    /// # Errors
+    /// The first thing in them that is not matched here.
+    pub(crate) fn of(jobspec: &Jobspec) -> Result<Ask<'_>, String> {
+        let [top] = jobspec.resources() else {
+            return Err("several resources side by side at the top cannot be matched yet".to_owned());
+        };
+        let mut at = top;
+        let (mut nodes, mut exclusive, mut around) = (None, false, None);
+        if at.kind == Kind::Node {
+            nodes = Some(count(at)?);
+            exclusive = at.is_exclusive(false);
+            at = only_child(at)?;
+        }
+        if at.kind == Kind::Socket {
+            around = Some((count(at)?, at.is_exclusive(false)));
+            at = only_child(at)?;
+        }
+        if at.kind != Kind::Slot {
+            return Err(misplaced(at));
+        }
+        let slots = count(at)?;
+        exclusive |= at.exclusive == Some(true);
+        let mut inside = at.with.as_slice();
+        let mut pieces = slots;
+        let mut all_slots = slots.saturating_mul(nodes.unwrap_or(1));
+        if let [node] = inside
+            && node.kind == Kind::Node
+            && nodes.is_none()
+            && around.is_none()
+        {
+            nodes = Some(slots.saturating_mul(count(node)?));
+            exclusive = node.is_exclusive(true);
+            pieces = 1;
+            inside = &node.with;
+        }
+        let mut sockets = None;
+        if let [socket] = inside
+            && socket.kind == Kind::Socket
+            && around.is_none()
+        {
+            sockets = Some(Sockets { count: count(socket)?, whole: socket.is_exclusive(true) });
+            inside = &socket.with;
+        }
+        let mut piece = Piece { sockets, ..leaves(inside)? };
+        if let Some((count, whole)) = around {
+            piece.cores = piece.cores.saturating_mul(slots);
+            piece.gpus = piece.gpus.saturating_mul(slots);
+            piece.sockets = Some(Sockets { count: 1, whole });
+            pieces = count;
+            all_slots = all_slots.saturating_mul(count);
+        }
+        let constraint = &jobspec.attributes().constraints;
+        Ok(Ask { nodes, pieces, piece, exclusive, slots: all_slots, constraint })
+    }
+
+    /// What a node must have for this many pieces; if they are of sockets, those must have it, too.
+    pub(crate) fn need(&self, pieces: u32) -> Peak {
+        let parts = pieces.saturating_mul(self.piece.sockets.map_or(1, |sockets| sockets.count));
+        let cores = self.piece.cores.saturating_mul(parts);
+        Peak {
+            cores,
+            gpus: self.piece.gpus.saturating_mul(parts),
+            idle: if self.exclusive { cores } else { 0 },
+        }
+    }
+
+    /// The fewest pieces that a chosen node must hold.
+    pub(crate) fn least(&self) -> u32 {
+        self.nodes.map_or(1, |_| self.pieces)
+    }
+
+    /// Cores and GPUs of all pieces together.
+    pub(crate) fn total(&self) -> (u64, u64) {
+        let sockets = self.piece.sockets.map_or(1, |sockets| sockets.count);
+        let parts = [self.pieces, self.nodes.unwrap_or(1), sockets];
+        let parts = parts.into_iter().map(u64::from).fold(1, u64::saturating_mul);
+        (parts.saturating_mul(self.piece.cores.into()), parts.saturating_mul(self.piece.gpus.into()))
+    }
+}
+
+/// Cores and GPUs side by side, each at most once. A piece without cores gets one: nothing runs on a GPU alone.
+fn leaves(inside: &[Resource]) -> Result<Piece, String> {
+    let (mut cores, mut gpus) = (None, None);
+    for leaf in inside {
+        let found = match leaf.kind {
+            Kind::Core => &mut cores,
+            Kind::Gpu => &mut gpus,
+            Kind::Slot | Kind::Node | Kind::Socket | Kind::Memory | Kind::Other(_) => {
+                return Err(misplaced(leaf));
+            }
+        };
+        if let Some(below) = leaf.with.first() {
+            return Err(misplaced(below));
+        }
+        if leaf.exclusive == Some(false) {
+            return Err(format!("a {} is never shared between jobs", leaf.kind));
+        }
+        if found.replace(count(leaf)?).is_some() {
+            return Err(format!("{} twice in one place cannot be matched", leaf.kind));
+        }
+    }
+    Ok(Piece { cores: cores.unwrap_or(1), gpus: gpus.unwrap_or(0), sockets: None })
+}
+
+fn count(resource: &Resource) -> Result<u32, String> {
+    if resource.id.is_some() {
+        return Err(format!("a {} cannot be asked for by its id", resource.kind));
+    }
+    Ok(resource.count.min())
+}
+
+fn only_child(resource: &Resource) -> Result<&Resource, String> {
+    match resource.with.as_slice() {
+        [only] => Ok(only),
+        [] => Err(format!("a {} without a slot in it cannot be matched", resource.kind)),
+        [_, ..] => Err(format!("several resources side by side in a {} cannot be matched yet", resource.kind)),
+    }
+}
+
+fn misplaced(resource: &Resource) -> String {
+    match &resource.kind {
+        kind @ (Kind::Slot | Kind::Node | Kind::Socket | Kind::Core | Kind::Gpu) => {
+            format!("a {kind} in this place of the request cannot be matched")
+        }
+        kind @ (Kind::Memory | Kind::Other(_)) => {
+            format!("resources of type `{kind}` are not known here (known: node, socket, core, gpu)")
+        }
+    }
+}

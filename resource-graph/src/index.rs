@@ -1,0 +1,267 @@
+//! The flat form of an inventory that matching works on: bits for what is free, and trees over the nodes.
+//!
+//! Nodes have positions (0, 1, …) in the order of their ranks, which may have gaps. The cores of a node are
+//! numbered socket by socket, so that a socket is a range of bits; nodes that look alike share that [`Layout`].
+
+use crate::max_tree::{MaxTree, Peak};
+use fixedbitset::FixedBitSet;
+use flurm_types::{Idset, R, RNode, Socket};
+use std::{collections::BTreeMap, ops::Range};
+
+/// Which of the two questions is asked of the index.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub(crate) enum View {
+    /// What can be had now: free, up, not drained.
+    Now,
+    /// What could be had in an empty instance with all nodes up.
+    Ever,
+}
+
+/// What is where inside a node.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    /// Core ids by bit.
+    pub(crate) cores: Ids,
+    /// GPU ids by bit.
+    pub(crate) gpus: Ids,
+    /// At least one.
+    pub(crate) sockets: Vec<Span>,
+}
+
+/// The bits of one socket, relative to its node.
+#[derive(Debug, Clone)]
+pub(crate) struct Span {
+    pub(crate) cores: Range<usize>,
+    pub(crate) gpus: Range<usize>,
+}
+
+/// Logical ids and their bits, both ways.
+#[derive(Debug, Default)]
+pub(crate) struct Ids {
+    by_bit: Vec<u32>,
+    /// Ascending by id.
+    bits: Vec<(u32, u32)>,
+}
+
+impl Ids {
+    fn new(by_bit: Vec<u32>) -> Ids {
+        let mut bits: Vec<(u32, u32)> = by_bit.iter().copied().zip(0..).collect();
+        bits.sort_unstable();
+        Ids { by_bit, bits }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_bit.len()
+    }
+
+    /// The ids of these bits.
+    fn of(&self, bits: impl Iterator<Item = usize>) -> Idset {
+        bits.map(|bit| self.by_bit[bit]).collect()
+    }
+
+    /// The bits of those ids that are known here.
+    fn bits<'a>(&'a self, ids: &'a Idset) -> impl Iterator<Item = usize> + 'a {
+        ids.ranges().flat_map(|(lo, hi)| {
+            let start = self.bits.partition_point(|(id, _)| *id < lo);
+            self.bits[start..].iter().take_while(move |(id, _)| *id <= hi).map(|(_, bit)| *bit as usize)
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) rank: u32,
+    pub(crate) host: String,
+    /// Place of its layout, which it may share with others.
+    layout: usize,
+    /// Its first bit among all cores.
+    core0: usize,
+    gpu0: usize,
+    /// May jobs be put here now?
+    pub(crate) open: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Index {
+    nodes: Vec<Node>,
+    layouts: Vec<Layout>,
+    free_cores: FixedBitSet,
+    free_gpus: FixedBitSet,
+    now: MaxTree,
+    ever: MaxTree,
+    /// Sums over what `now` has, to tell at once that it cannot be enough.
+    pub(crate) cores_now: u64,
+    pub(crate) gpus_now: u64,
+}
+
+impl Index {
+    /// All is free, and all nodes are closed.
+    pub(crate) fn new(r: &R) -> Index {
+        let mut layouts = Vec::new();
+        let mut known: BTreeMap<(&Idset, &Idset, &[Socket]), usize> = BTreeMap::new();
+        let mut nodes = Vec::with_capacity(r.nodes.len());
+        let (mut core0, mut gpu0) = (0, 0);
+        let mut leaves = Vec::with_capacity(r.nodes.len());
+        for node in &r.nodes {
+            let sockets = r.topology.get(&node.rank).map_or(&[][..], |topology| &topology.sockets);
+            let layout = *known.entry((&node.cores, &node.gpus, sockets)).or_insert_with(|| {
+                layouts.push(Layout::new(node, sockets));
+                layouts.len() - 1
+            });
+            nodes.push(Node { rank: node.rank, host: node.host.clone(), layout, core0, gpu0, open: false });
+            let Layout { cores, gpus, .. } = &layouts[layout];
+            let ncores = cores.len() as u32;
+            leaves.push(Peak { cores: ncores, gpus: gpus.len() as u32, idle: ncores });
+            core0 += cores.len();
+            gpu0 += gpus.len();
+        }
+        let (mut free_cores, mut free_gpus) =
+            (FixedBitSet::with_capacity(core0), FixedBitSet::with_capacity(gpu0));
+        free_cores.insert_range(..);
+        free_gpus.insert_range(..);
+        let now = MaxTree::new(&vec![Peak::default(); leaves.len()]);
+        let ever = MaxTree::new(&leaves);
+        Index { nodes, layouts, free_cores, free_gpus, now, ever, cores_now: 0, gpus_now: 0 }
+    }
+
+    /// Number of nodes.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Where a rank stands.
+    pub(crate) fn position(&self, rank: u32) -> Option<usize> {
+        self.nodes.binary_search_by_key(&rank, |node| node.rank).ok()
+    }
+
+    /// How many nodes have a rank below this one.
+    pub(crate) fn below(&self, rank: u32) -> usize {
+        self.nodes.partition_point(|node| node.rank < rank)
+    }
+
+    pub(crate) fn layout(&self, at: usize) -> &Layout {
+        &self.layouts[self.nodes[at].layout]
+    }
+
+    pub(crate) fn tree(&self, view: View) -> &MaxTree {
+        match view {
+            View::Now => &self.now,
+            View::Ever => &self.ever,
+        }
+    }
+
+    /// Free cores of a part of a node.
+    pub(crate) fn count_cores(&self, at: usize, bits: &Range<usize>) -> u32 {
+        let first = self.nodes[at].core0;
+        self.free_cores.count_ones(first + bits.start..first + bits.end) as u32
+    }
+
+    /// Free GPUs of a part of a node.
+    pub(crate) fn count_gpus(&self, at: usize, bits: &Range<usize>) -> u32 {
+        let first = self.nodes[at].gpu0;
+        self.free_gpus.count_ones(first + bits.start..first + bits.end) as u32
+    }
+
+    pub(crate) fn is_core_free(&self, at: usize, bit: usize) -> bool {
+        self.free_cores.contains(self.nodes[at].core0 + bit)
+    }
+
+    pub(crate) fn is_gpu_free(&self, at: usize, bit: usize) -> bool {
+        self.free_gpus.contains(self.nodes[at].gpu0 + bit)
+    }
+
+    /// These cores and GPUs of a node, as an entry of an R.
+    pub(crate) fn rnode(
+        &self,
+        at: usize,
+        cores: impl Iterator<Item = usize>,
+        gpus: impl Iterator<Item = usize>,
+    ) -> RNode {
+        let (node, layout) = (&self.nodes[at], self.layout(at));
+        RNode {
+            rank: node.rank,
+            host: node.host.clone(),
+            cores: layout.cores.of(cores),
+            gpus: layout.gpus.of(gpus),
+        }
+    }
+
+    /// The cores and GPUs of a node that are free, or those that are not, whether the node is open or closed.
+    pub(crate) fn part(&self, at: usize, free: bool) -> RNode {
+        let layout = self.layout(at);
+        self.rnode(
+            at,
+            (0..layout.cores.len()).filter(|bit| self.is_core_free(at, *bit) == free),
+            (0..layout.gpus.len()).filter(|bit| self.is_gpu_free(at, *bit) == free),
+        )
+    }
+
+    /// Everything on a node.
+    pub(crate) fn whole(&self, at: usize) -> RNode {
+        let layout = self.layout(at);
+        self.rnode(at, 0..layout.cores.len(), 0..layout.gpus.len())
+    }
+
+    /// Makes cores and GPUs of a node free, or not free. Ids that the node does not have are passed over.
+    pub(crate) fn set_free(&mut self, at: usize, cores: &Idset, gpus: &Idset, free: bool) {
+        let node = &self.nodes[at];
+        let layout = &self.layouts[node.layout];
+        layout.cores.bits(cores).for_each(|bit| self.free_cores.set(node.core0 + bit, free));
+        layout.gpus.bits(gpus).for_each(|bit| self.free_gpus.set(node.gpu0 + bit, free));
+        self.refresh(at);
+    }
+
+    /// Opens a node for jobs, or closes it.
+    pub(crate) fn set_open(&mut self, at: usize, open: bool) {
+        self.nodes[at].open = open;
+        self.refresh(at);
+    }
+
+    /// Brings tree and sums in line with the bits of a node.
+    fn refresh(&mut self, at: usize) {
+        let total = self.ever.get(at);
+        let peak = if self.nodes[at].open {
+            let layout = self.layout(at);
+            let cores = self.count_cores(at, &(0..layout.cores.len()));
+            let gpus = self.count_gpus(at, &(0..layout.gpus.len()));
+            let idle = if (cores, gpus) == (total.cores, total.gpus) { total.idle } else { 0 };
+            Peak { cores, gpus, idle }
+        } else {
+            Peak::default()
+        };
+        let before = self.now.get(at);
+        self.cores_now = self.cores_now - u64::from(before.cores) + u64::from(peak.cores);
+        self.gpus_now = self.gpus_now - u64::from(before.gpus) + u64::from(peak.gpus);
+        self.now.set(at, peak);
+    }
+}
+
+impl Layout {
+    /// Sockets without anything in this R are left out; what no socket names is one more at the end.
+    fn new(node: &RNode, sockets: &[Socket]) -> Layout {
+        let (mut cores, mut gpus, mut spans) = (Vec::new(), Vec::new(), Vec::new());
+        let mut add = |some_cores: &Idset, some_gpus: &Idset| {
+            if some_cores.is_empty() && some_gpus.is_empty() {
+                return;
+            }
+            let (core0, gpu0) = (cores.len(), gpus.len());
+            cores.extend(some_cores.iter());
+            gpus.extend(some_gpus.iter());
+            spans.push(Span { cores: core0..cores.len(), gpus: gpu0..gpus.len() });
+        };
+        let (mut other_cores, mut other_gpus) = (node.cores.clone(), node.gpus.clone());
+        for socket in sockets {
+            let (here, near) =
+                (socket.cores.intersection(&other_cores), socket.gpus.intersection(&other_gpus));
+            add(&here, &near);
+            other_cores = other_cores.difference(&here);
+            other_gpus = other_gpus.difference(&near);
+        }
+        add(&other_cores, &other_gpus);
+        Layout { cores: Ids::new(cores), gpus: Ids::new(gpus), sockets: spans }
+    }
+}

@@ -1,0 +1,160 @@
+//! Conversations with a graph: each file of `data/` has commands, and below each what the graph answers.
+//!
+//! `UPDATE_SCRIPTS=1 cargo test -p flurm-resource-graph` writes the answers anew; the difference is for review.
+
+use flurm_jobspec::{Jobspec, build::Builder};
+use flurm_resource_graph::{Found, Graph, Mark, MatchOp};
+use flurm_types::{Constraint, Idset, JobId, R, RNode, Socket, Timestamp, Topology};
+use std::{fmt::Write as _, fs, path::Path};
+
+#[test]
+fn every_conversation_goes_as_written() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        let written = fs::read_to_string(&file).unwrap();
+        let spoken = replay(&written);
+        if std::env::var_os("UPDATE_SCRIPTS").is_some() {
+            fs::write(&file, spoken).unwrap();
+        } else {
+            assert_eq!(written, spoken, "{}", file.display());
+        }
+    }
+}
+
+/// The script with the answers that the graph gives.
+fn replay(script: &str) -> String {
+    let mut graph = Graph::from_r(&R::default());
+    let mut out = String::new();
+    for line in script.lines() {
+        if let Some(command) = line.strip_prefix("> ") {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            let answer = run(&mut graph, &words);
+            writeln!(out, "{line}").unwrap();
+            answer.lines().for_each(|line| writeln!(out, "{line}").unwrap());
+        } else if line.is_empty() || line.starts_with('#') {
+            writeln!(out, "{line}").unwrap();
+        }
+    }
+    out
+}
+
+fn run(graph: &mut Graph, words: &[&str]) -> String {
+    match words {
+        ["define", rest @ ..] => *graph = Graph::from_r(&inventory(rest)),
+        ["redefine", rest @ ..] => graph.redefine(&inventory(rest)),
+        ["up", ranks] => graph.mark(&ranks.parse().unwrap(), Mark::Up),
+        ["down", ranks] => graph.mark(&ranks.parse().unwrap(), Mark::Down),
+        ["drain", ranks] => graph.mark(&ranks.parse().unwrap(), Mark::Drain),
+        ["undrain", ranks] => graph.mark(&ranks.parse().unwrap(), Mark::Undrain),
+        ["expires", at] => graph.set_expiration(seconds(at)),
+        ["alloc", id, options @ ..] => {
+            let found = graph.find(&jobspec(options), MatchOp::Allocate, Timestamp::ZERO);
+            if let Found::Now(r) = &found {
+                graph.take(JobId(id.parse().unwrap()), r);
+            }
+            return answer(found);
+        }
+        ["times", at, options @ ..] => {
+            let found = graph.find(&jobspec(options), MatchOp::Allocate, seconds(at));
+            let Found::Now(r) = found else { return answer(found) };
+            return format!("{} to {}", r.starttime.as_secs_f64(), r.expiration.as_secs_f64());
+        }
+        ["can", options @ ..] => {
+            return match graph.find(&jobspec(options), MatchOp::Satisfiability, Timestamp::ZERO) {
+                Found::Now(_) => "yes".to_owned(),
+                other => answer(other),
+            };
+        }
+        ["why", options @ ..] => return graph.shortage(&jobspec(options)),
+        ["free", id, ranks] => graph.give_back(JobId(id.parse().unwrap()), &ranks.parse().unwrap()),
+        ["show", "free"] => return parts(&graph.free()),
+        ["show", "allocated"] => return parts(&graph.allocated()),
+        ["json", options @ ..] => {
+            let Found::Now(r) = graph.find(&jobspec(options), MatchOp::Allocate, Timestamp::ZERO) else {
+                panic!("nothing found")
+            };
+            return r.to_json();
+        }
+        _ => panic!("unknown command: {words:?}"),
+    }
+    String::new()
+}
+
+fn seconds(text: &str) -> Timestamp {
+    Timestamp::from_secs_f64(text.parse().unwrap())
+}
+
+/// `nodes=4 sockets=2 cores=10 gpus=1`, the last two per socket; `gap` numbers ranks and ids with holes,
+/// `fat=RANKS` doubles the cores there, `NAME:RANKS` is a property.
+fn inventory(words: &[&str]) -> R {
+    let value = |key: &str| words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+    let number = |key: &str, default: u32| value(key).map_or(default, |text| text.parse().unwrap());
+    let (sockets, step) = (number("sockets", 1), if words.contains(&"gap") { 3 } else { 1 });
+    let fat: Idset = value("fat").unwrap_or("").parse().unwrap();
+    let mut r = R::default();
+    for n in 0..number("nodes", 1) {
+        let rank = n * step;
+        let cores = number("cores", 1) * if fat.contains(rank) { 2 } else { 1 };
+        let ids = |each: u32, s: u32| (s * each..(s + 1) * each).map(|id| id * step).collect::<Idset>();
+        let inside: Vec<Socket> = (0..sockets)
+            .map(|s| Socket { cores: ids(cores, s), gpus: ids(number("gpus", 0), s), memory_gib: None })
+            .collect();
+        let all = |part: fn(&Socket) -> &Idset| inside.iter().flat_map(|s| part(s).iter()).collect();
+        let (cores, gpus) = (all(|s| &s.cores), all(|s| &s.gpus));
+        r.nodes.push(RNode { rank, host: format!("n{n}"), cores, gpus });
+        if sockets > 1 {
+            r.topology.insert(rank, Topology { sockets: inside });
+        }
+    }
+    for word in words {
+        if let Some((name, ranks)) = word.split_once(':') {
+            r.properties.insert(name.to_owned(), ranks.parse().unwrap());
+        }
+    }
+    r
+}
+
+/// `-N2 -n4 -c2 -g1 -x -t60`, and a constraint in quotes at the end: `"thin -host:n1"`.
+fn jobspec(options: &[&str]) -> Jobspec {
+    let mut builder = Builder::new(vec!["true".to_owned()]);
+    let mut requires = Vec::new();
+    for option in options {
+        builder = match option.split_at(2.min(option.len())) {
+            _ if !requires.is_empty() || option.starts_with('"') => {
+                requires.push(option.trim_matches('"'));
+                builder
+            }
+            ("-N", n) => builder.nnodes(n.parse().unwrap()),
+            ("-n", n) => builder.ntasks(n.parse().unwrap()),
+            ("-c", n) => builder.cores_per_task(n.parse().unwrap()),
+            ("-g", n) => builder.gpus_per_task(n.parse().unwrap()),
+            ("-x", "") => builder.exclusive(true),
+            ("-t", seconds) => builder.duration(seconds.parse().unwrap()),
+            _ => panic!("unknown option {option}"),
+        };
+    }
+    builder.constraint(Constraint::parse_query(&requires.join(" ")).unwrap()).build().unwrap()
+}
+
+fn answer(found: Found) -> String {
+    match found {
+        Found::Now(r) => parts(&r),
+        Found::NotNow => "not now".to_owned(),
+        Found::Never(why) => format!("never: {why}"),
+    }
+}
+
+fn parts(r: &R) -> String {
+    let mut out = String::new();
+    for node in &r.nodes {
+        write!(out, "{} core{}", node.rank, node.cores).unwrap();
+        if !node.gpus.is_empty() {
+            write!(out, " gpu{}", node.gpus).unwrap();
+        }
+        out.push('\n');
+    }
+    if out.is_empty() { "nothing".to_owned() } else { out }
+}
