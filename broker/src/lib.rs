@@ -6,4 +6,12 @@ pub mod config;
 pub mod hw;
 pub mod start;
 
+mod clock;
+mod event;
+mod guests;
+mod link;
+mod local;
+mod log;
+mod pack;
+
 pub use start::{BrokerArgs, DoctorArgs, StartArgs};

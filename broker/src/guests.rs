@@ -1,0 +1,105 @@
+//! The processes that a broker starts and watches: today one, the shell of its rank.
+//!
+//! The shell stays in our session and process group, so that a terminal works for the initial program. It outlives us
+//! on purpose. What we know of it lies in the run directory, where the next broker looks before it starts another.
+
+use crate::event::{Event, Events};
+use flurm_types::Rank;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::Arc;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Wait status of a shell that was not our child: we see that it ends, not how.
+const STATUS_UNKNOWN: i32 = libc::SIGKILL;
+
+const FILE: &str = "shell.pid";
+
+#[derive(Debug)]
+pub(crate) struct Shell {
+    pidfd: Arc<AsyncFd<OwnedFd>>,
+}
+
+impl Shell {
+    /// Finds the shell that runs for `rundir`, or starts it.
+    ///
+    /// # Errors
+    /// It cannot be started or watched.
+    pub(crate) fn start(rundir: &Path, uri: &str, rank: Rank, events: Events) -> io::Result<Shell> {
+        if let Some(pid) = running(rundir) {
+            tracing::info!(pid = pid.as_raw_nonzero().get(), "shell found");
+            return Shell::watch(pid, None, events);
+        }
+        let child = Command::new("/proc/self/exe")
+            .arg0("flurm")
+            .args(["shell", "--uri", uri, "--rank", &rank.to_string()])
+            .spawn()?;
+        let pid = Pid::from_child(&child);
+        let born = birth(pid)?;
+        std::fs::write(record(rundir), format!("{} {born}\n", pid.as_raw_nonzero()))?;
+        Shell::watch(pid, Some(child), events)
+    }
+
+    fn watch(pid: Pid, mut child: Option<Child>, events: Events) -> io::Result<Shell> {
+        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+        let pidfd = Arc::new(AsyncFd::with_interest(pidfd, Interest::READABLE)?);
+        let watched = pidfd.clone();
+        tokio::spawn(async move {
+            // An error means that the event loop ends, and we with it.
+            if watched.readable().await.is_err() {
+                return;
+            }
+            let status = match child.as_mut().map(Child::wait) {
+                Some(Ok(status)) => status.into_raw(),
+                Some(Err(_)) | None => STATUS_UNKNOWN,
+            };
+            let _ = events.send(Event::ShellExited(status)).await;
+        });
+        Ok(Shell { pidfd })
+    }
+
+    /// Sends a signal; nothing happens if the shell has ended.
+    pub(crate) fn signal(&self, signum: i32) {
+        let Some(signal) = Signal::from_named_raw(signum) else {
+            return tracing::error!(signum, "no such signal");
+        };
+        if let Err(error) = pidfd_send_signal(self.pidfd.get_ref(), signal) {
+            tracing::debug!(%error, "shell is not signalled");
+        }
+    }
+}
+
+fn record(rundir: &Path) -> PathBuf {
+    rundir.join(FILE)
+}
+
+/// Nothing runs for this directory any more.
+pub(crate) fn forget(rundir: &Path) {
+    // Where there is no record, none has to go.
+    let _ = std::fs::remove_file(record(rundir));
+}
+
+/// The shell that an earlier broker started for this directory, if it still runs.
+fn running(rundir: &Path) -> Option<Pid> {
+    let text = std::fs::read_to_string(record(rundir)).ok()?;
+    let (pid, born) = text.trim().split_once(' ')?;
+    let pid = Pid::from_raw(pid.parse().ok()?)?;
+    // Numbers of processes are used again; with the time of birth they are not.
+    (birth(pid).ok()? == born).then_some(pid)
+}
+
+/// When a process was started, in the kernel's own count.
+fn birth(pid: Pid) -> io::Result<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))?;
+    // The name in parentheses may hold anything. After it comes field 3; the birth is field 22, a zombie's state is Z.
+    let mut fields = stat.rsplit(") ").next().unwrap_or("").split(' ');
+    match (fields.next(), fields.nth(18)) {
+        (Some(state), Some(born)) if state != "Z" => Ok(born.to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
