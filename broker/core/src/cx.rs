@@ -3,12 +3,13 @@
 //! What a service says is held back until everything proposed so far is committed: invariant 3 holds here and
 //! nowhere else. Only what rests on no fact (overlay, attributes, the log ring) may speak [at once](Cx::at_once).
 
-use crate::door::CoreConfig;
+use crate::door::{CoreConfig, Output};
 use flurm_types::{Now, Rank};
 use flurm_wire::fact::Fact;
 use flurm_wire::state::LogLine;
 use flurm_wire::{Address, ClientId, Dest, Message, Topic, WireError};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// What one batch of inputs has led to so far; `lib.rs` turns it into outputs.
 #[derive(Debug, Default)]
@@ -18,8 +19,10 @@ pub(crate) struct Outbox {
     /// To be routed when the facts proposed before (this batch's included) are committed.
     pub held: Vec<Message>,
     pub facts: Vec<Fact>,
-    /// The earliest time somebody wants to be woken.
-    pub wake_ms: Option<u64>,
+    /// Times at which somebody wants to be woken. Kept until they have come, so nobody needs to ask twice.
+    pub wakes: BTreeSet<u64>,
+    /// Wishes about links and guests.
+    pub acts: Vec<Output>,
     pub lines: Vec<LogLine>,
 }
 
@@ -89,7 +92,12 @@ impl<'a> Cx<'a> {
     }
 
     pub fn wake_at(&mut self, mono_ms: u64) {
-        self.out.wake_ms = Some(self.out.wake_ms.map_or(mono_ms, |t| t.min(mono_ms)));
+        self.out.wakes.insert(mono_ms);
+    }
+
+    /// Something for the world to do about links or guests; it rests on no fact.
+    pub fn act(&mut self, output: Output) {
+        self.out.acts.push(output);
     }
 
     /// A line for the log ring (RFC 5424 levels: 3 error, 4 warning, 6 info, 7 debug).

@@ -72,8 +72,13 @@ pub enum Guest {
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub enum Role {
     /// This broker decides. Everything committed before has come as [`Input::Committed`].
-    Leader { term: u64 },
-    Follower { term: u64, leader: Option<Rank> },
+    Leader {
+        term: u64,
+    },
+    Follower {
+        term: u64,
+        leader: Option<Rank>,
+    },
 }
 
 #[derive(Debug)]

@@ -1,0 +1,343 @@
+//! The broker's own life, from joining to its exit.
+//!
+//! ```text
+//!   rank 0:  Join ─ role ─► Init ─► Quorum ─ all online, inventory known ─► Run ─┐
+//!            ┌── the initial program has ended, a request, a signal ─────────────┘
+//!            └─► Cleanup ─ no active job ─► Shutdown ─ children and shell gone ─► Finalize: exit
+//!   others:  Join ─ welcome ─► Run ─ parent's goodbye, or no parent for too long ─► Shutdown ─► Finalize
+//! ```
+
+use crate::Core;
+use crate::cx::{Cx, asker};
+use crate::door::Output;
+use flurm_types::{Fsd, Hostlist, Now};
+use flurm_wire::job::Done;
+use flurm_wire::state::{BrokerState, Get, Info, Shutdown, Wait};
+use flurm_wire::{Address, Dest, ErrorCode, Message, Topic, WireError};
+
+/// When nothing is said: enough for slow prologs on many nodes.
+const JOIN_MS_DEFAULT: u64 = 120_000;
+/// After this the brokers that are still missing are named.
+const JOIN_WARN_MS: u64 = 2_000;
+/// An initial program that takes no HUP is ended for good.
+const HUP_MS_MAX: u64 = 5_000;
+/// Jobs end within seconds of being cancelled; whatever holds them longer does not hold the instance.
+const CLEANUP_MS_MAX: u64 = 30_000;
+/// For children to leave.
+const SHUTDOWN_MS_MAX: u64 = 20_000;
+/// Nobody waits longer than this for the states of one broker.
+const WAITERS_MAX: usize = 1 << 14;
+
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub state: BrokerState,
+    /// When the state was entered.
+    since_ms: u64,
+    started_ms: u64,
+    join_ms_max: Option<u64>,
+    missing_named: bool,
+    initial: Initial,
+    exit_code: i32,
+    /// Somebody wants the instance to end: a signal or a request.
+    stopping: bool,
+    hup_again_ms: Option<u64>,
+    waiters: Vec<(BrokerState, Message)>,
+    pub exited: bool,
+}
+
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+enum Initial {
+    None,
+    Waiting,
+    Started,
+    Ended,
+}
+
+impl Life {
+    pub fn new(config: &crate::CoreConfig) -> Life {
+        let timeout = config.attributes.get("broker.join-timeout").map(|text| text.parse::<Fsd>());
+        let join_ms_max = match timeout {
+            None | Some(Err(_)) => Some(JOIN_MS_DEFAULT),
+            Some(Ok(fsd)) if fsd.is_infinite() || fsd == Fsd::ZERO => None,
+            Some(Ok(fsd)) => Some((fsd.as_secs() * 1000.0) as u64),
+        };
+        Life {
+            state: BrokerState::Join,
+            since_ms: 0,
+            started_ms: 0,
+            join_ms_max,
+            missing_named: false,
+            initial: if config.initial_program.is_some() { Initial::Waiting } else { Initial::None },
+            exit_code: 0,
+            stopping: false,
+            hup_again_ms: None,
+            waiters: Vec::new(),
+            exited: false,
+        }
+    }
+
+    pub fn start(&mut self, cx: &mut Cx) {
+        self.started_ms = cx.now.mono_ms;
+        self.since_ms = cx.now.mono_ms;
+        cx.wake_at(self.started_ms + JOIN_WARN_MS);
+        if let Some(max) = self.join_ms_max {
+            cx.wake_at(self.started_ms + max);
+        }
+    }
+
+    pub fn cancel(&mut self, src: Address, tag: u64) {
+        self.waiters.retain(|(_, m)| (m.src, m.tag) != (src, tag));
+    }
+}
+
+impl Core {
+    /// `state.*`
+    pub(crate) fn state_request(&mut self, now: Now, m: &Message) {
+        let info = self.info(now);
+        let Core { config, out, life, .. } = self;
+        let mut cx = Cx::new(now, config, out);
+        let mut cx = cx.at_once();
+        match &*m.topic {
+            Get::NAME => cx.respond(m, &info),
+            Wait::NAME => match m.body::<Wait>() {
+                Ok(wait) if life.state >= wait.state => cx.respond(m, &info),
+                Ok(_) if life.waiters.len() >= WAITERS_MAX => {
+                    let text = format!("{WAITERS_MAX} others wait for a state already");
+                    cx.refuse(m, WireError::new(ErrorCode::Unavailable, text));
+                }
+                Ok(wait) => life.waiters.push((wait.state, asker(m))),
+                Err(error) => cx.refuse(m, error),
+            },
+            Shutdown::NAME => {
+                cx.respond(m, &Done {});
+                self.stop(now, 0);
+            }
+            topic => {
+                cx.refuse(m, WireError::new(ErrorCode::NoService, format!("no service for {topic}")));
+            }
+        }
+    }
+
+    /// The instance is to end; `code` is its exit code unless the initial program's end gives one.
+    pub(crate) fn stop(&mut self, now: Now, code: i32) {
+        if self.config.rank.0 != 0 {
+            self.cx(now).at_once().tell(Dest::Leader, &Shutdown {});
+        } else if !self.life.stopping {
+            self.life.stopping = true;
+            self.life.exit_code = code;
+        }
+    }
+
+    /// `shell.initial-exited`, or the end of the shell that ran it.
+    pub(crate) fn initial_exited(&mut self, status: i32) {
+        if self.life.initial == Initial::Started {
+            self.life.initial = Initial::Ended;
+            self.life.exit_code = match status & 0x7f {
+                0 => status >> 8 & 0xff,
+                signal => 128 + signal,
+            };
+        }
+    }
+
+    /// What this broker can conclude of its state; called until nothing follows any more.
+    pub(crate) fn live(&mut self, now: Now) {
+        loop {
+            let before = self.life.state;
+            match before {
+                BrokerState::Join | BrokerState::Init | BrokerState::Quorum => self.come_up(now),
+                BrokerState::Run => self.run(now),
+                BrokerState::Cleanup => self.clean_up(now),
+                BrokerState::Shutdown => self.shut_down(now),
+                BrokerState::Finalize => {}
+            }
+            if self.life.state == before {
+                return;
+            }
+        }
+    }
+
+    fn enter(&mut self, now: Now, state: BrokerState) {
+        self.life.state = state;
+        self.life.since_ms = now.mono_ms;
+        let info = self.info(now);
+        let Core { config, out, life, .. } = self;
+        let mut cx = Cx::new(now, config, out);
+        cx.log(6, "state", state.name());
+        for (wanted, asker) in std::mem::take(&mut life.waiters) {
+            if state >= wanted {
+                cx.at_once().respond(&asker, &info);
+            } else {
+                life.waiters.push((wanted, asker));
+            }
+        }
+    }
+
+    fn come_up(&mut self, now: Now) {
+        let leads = self.leads();
+        if self.life.stopping {
+            return self.enter(now, BrokerState::Cleanup);
+        }
+        match self.life.state {
+            BrokerState::Join if leads => self.enter(now, BrokerState::Init),
+            BrokerState::Init => self.enter(now, BrokerState::Quorum),
+            BrokerState::Join if self.config.rank.0 != 0 && self.overlay.joined() => {
+                return self.enter(now, BrokerState::Run);
+            }
+            BrokerState::Quorum if self.resources.defined() && self.missing().is_empty() => {
+                return self.enter(now, BrokerState::Run);
+            }
+            _ => {}
+        }
+        let waited = now.mono_ms.saturating_sub(self.life.started_ms);
+        if waited >= JOIN_WARN_MS && !self.life.missing_named {
+            self.life.missing_named = true;
+            let missing = self.missing();
+            if !missing.is_empty() {
+                let text =
+                    format!("waiting for {} of {} brokers: {missing}", missing.len(), self.config.size);
+                self.cx(now).log(4, "state", text);
+            }
+        }
+        if self.life.join_ms_max.is_some_and(|max| waited >= max) {
+            self.give_up(now, waited);
+        }
+    }
+
+    fn give_up(&mut self, now: Now, waited: u64) {
+        let missing = self.missing();
+        let (size, secs) = (self.config.size, waited / 1000);
+        let text = match self.overlay.parent() {
+            Some(parent) => format!("no answer from rank {parent} ({missing}) for {secs} s"),
+            None if missing.is_empty() => format!("this node's resources are not known after {secs} s"),
+            None => format!("{} of {size} brokers have not come within {secs} s: {missing}", missing.len()),
+        };
+        let mut cx = self.cx(now);
+        cx.log(3, "state", text);
+        cx.log(
+            3,
+            "state",
+            "hint: look at the output of those brokers, or wait longer: -Sbroker.join-timeout=10m",
+        );
+        self.life.exit_code = 1;
+        self.leave(now);
+    }
+
+    /// Hosts that are waited for.
+    fn missing(&self) -> Hostlist {
+        if let Some(parent) = self.overlay.parent() {
+            return self.config.hosts.get(parent.0 as usize).cloned().into_iter().collect();
+        }
+        let online = self.overlay.online();
+        (0..)
+            .zip(&self.config.hosts)
+            .filter(|(rank, _)| !online.contains(*rank))
+            .map(|(_, h)| h.clone())
+            .collect()
+    }
+
+    fn run(&mut self, now: Now) {
+        let over = self.life.initial == Initial::Ended;
+        if over || self.life.stopping {
+            return self.enter(now, BrokerState::Cleanup);
+        }
+        let Core { config, out, life, shell, .. } = self;
+        if let (Initial::Waiting, true, Some(program)) =
+            (life.initial, shell.client().is_some(), &config.initial_program)
+        {
+            life.initial = Initial::Started;
+            let mut cx = Cx::new(now, config, out);
+            shell.push(&mut cx, program);
+        }
+    }
+
+    fn clean_up(&mut self, now: Now) {
+        let entered = !std::mem::replace(&mut self.cleanup_begun, true);
+        let Core { config, out, life, shell, jobs, .. } = self;
+        let mut cx = Cx::new(now, config, out);
+        if entered {
+            jobs.stop(&mut cx);
+            cx.wake_at(now.mono_ms + CLEANUP_MS_MAX);
+            if life.initial == Initial::Started {
+                shell.signal_initial(&mut cx, 1, false);
+                life.hup_again_ms = Some(now.mono_ms + HUP_MS_MAX);
+                cx.wake_at(now.mono_ms + HUP_MS_MAX);
+            }
+        }
+        let runs = life.initial == Initial::Started;
+        if runs && life.hup_again_ms.is_some_and(|at| now.mono_ms >= at) {
+            life.hup_again_ms = None;
+            shell.signal_initial(&mut cx, 9, true);
+        }
+        let late = now.mono_ms.saturating_sub(life.since_ms) >= CLEANUP_MS_MAX;
+        if late {
+            cx.log(4, "state", "jobs have not ended in time: the instance ends without them");
+        }
+        if late || (!runs && jobs.idle()) {
+            self.leave(now);
+        }
+    }
+
+    /// To Shutdown, from whatever state.
+    pub(crate) fn leave(&mut self, now: Now) {
+        if self.life.state >= BrokerState::Shutdown {
+            return;
+        }
+        self.enter(now, BrokerState::Shutdown);
+        let Core { config, out, overlay, shell, .. } = self;
+        let mut cx = Cx::new(now, config, out);
+        overlay.farewell_down(&mut cx);
+        shell.quit(&mut cx);
+        cx.wake_at(now.mono_ms + SHUTDOWN_MS_MAX);
+    }
+
+    /// The way to the leader is gone for good.
+    pub(crate) fn orphaned(&mut self, now: Now) {
+        if self.life.state < BrokerState::Shutdown {
+            let parent = self.overlay.parent().expect("only ranks with a parent are orphaned");
+            let text = format!("rank {parent} has been gone for too long: this broker ends");
+            self.cx(now).log(3, "state", text);
+            self.life.exit_code = 1;
+            self.leave(now);
+        }
+    }
+
+    fn shut_down(&mut self, now: Now) {
+        let late = now.mono_ms.saturating_sub(self.life.since_ms) >= SHUTDOWN_MS_MAX;
+        let alone = self.overlay.alone() || late;
+        // What was promised is written first.
+        let written = self.in_flight.is_empty() || late;
+        if !(alone && written && self.shell.gone()) {
+            return;
+        }
+        self.enter(now, BrokerState::Finalize);
+        let Core { config, out, overlay, ring, life, .. } = self;
+        let mut cx = Cx::new(now, config, out);
+        ring.end(&mut cx);
+        overlay.farewell_up(&mut cx);
+        life.exited = true;
+    }
+
+    /// After everything else of the step has left.
+    pub(crate) fn exit_output(&mut self) -> Option<Output> {
+        std::mem::take(&mut self.life.exited).then_some(Output::Exit { code: self.life.exit_code })
+    }
+
+    fn info(&self, now: Now) -> Info {
+        let (submission_enabled, scheduling_started) = self.jobs.gates();
+        Info {
+            rank: self.config.rank,
+            state: self.life.state,
+            size: self.config.size,
+            online: self.overlay.online().len() as u32,
+            owner: self.config.owner,
+            starttime: self.config.starttime,
+            now: now.wall,
+            expiration: self.config.expiration,
+            instance_level: self.config.instance_level,
+            drained: self.resources.drained_count(),
+            submission_enabled,
+            scheduling_started,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
