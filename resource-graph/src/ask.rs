@@ -166,7 +166,9 @@ fn only_child(resource: &Resource) -> Result<&Resource, String> {
     match resource.with.as_slice() {
         [only] => Ok(only),
         [] => Err(format!("a {} without a slot in it cannot be matched", resource.kind)),
-        [_, ..] => Err(format!("several resources side by side in a {} cannot be matched yet", resource.kind)),
+        [_, ..] => {
+            Err(format!("several resources side by side in a {} cannot be matched yet", resource.kind))
+        }
     }
 }
 

@@ -112,7 +112,13 @@ impl Graph {
 
     /// [`Graph::find`], adding the number of vertices looked at, for callers that have a budget.
     #[must_use]
-    pub fn find_counting(&self, jobspec: &Jobspec, op: MatchOp, now: Timestamp, visited: &mut usize) -> Found {
+    pub fn find_counting(
+        &self,
+        jobspec: &Jobspec,
+        op: MatchOp,
+        now: Timestamp,
+        visited: &mut usize,
+    ) -> Found {
         let ask = match Ask::of(jobspec) {
             Ok(ask) => ask,
             Err(why) => return Found::Never(why),

@@ -84,9 +84,8 @@ impl Picking<'_> {
 
     /// Takes from as many sockets as all pieces together have, what each must have or everything.
     fn by_socket(&mut self, ask: &Ask<'_>, sockets: Sockets, here: &[Span], pieces: u32) {
-        let fitting = here.iter().filter(|span| {
-            socket_fits(ask, sockets, self.index, View::Now, self.at, span)
-        });
+        let fitting =
+            here.iter().filter(|span| socket_fits(ask, sockets, self.index, View::Now, self.at, span));
         let chosen: Vec<&Span> = fitting.take((pieces * sockets.count) as usize).collect();
         for socket in chosen {
             let Piece { cores, gpus, .. } = ask.piece;

@@ -17,7 +17,8 @@ pub(crate) fn never(ask: &Ask<'_>, index: &Index, allowed: &Idset) -> String {
     if constrained && allowed.is_empty() {
         return format!("no node satisfies {}", constraint());
     }
-    let nodes = if constrained { format!("no node that satisfies {}", constraint()) } else { "no node here".into() };
+    let nodes =
+        if constrained { format!("no node that satisfies {}", constraint()) } else { "no node here".into() };
     let need = ask.need(ask.least());
     let cores = peaks().map(|peak| peak.cores).max().unwrap_or(0);
     if cores < need.cores {
@@ -64,7 +65,7 @@ pub(crate) fn never(ask: &Ask<'_>, index: &Index, allowed: &Idset) -> String {
         return format!("{here} {}, the job asks for {gpus}", counted(all_gpus, "GPU"));
     }
     let pieces: u64 = allowed.iter().map(|at| u64::from(capacity(ask, index, View::Ever, at as usize))).sum();
-    format!("{here} {each} {pieces} times, the job asks for {}", ask.pieces)
+    format!("{here} room for {pieces} times {each}, the job asks for {}", ask.pieces)
 }
 
 /// What a request waits for that fits, but not now.
@@ -73,12 +74,18 @@ pub(crate) fn not_now(ask: &Ask<'_>, index: &Index, allowed: &Idset) -> String {
     let peaks = || allowed.iter().map(|at| tree.get(at as usize));
     let need = ask.need(ask.least());
     let fitting = with_room(ask, index, View::Now, ask.least(), allowed, &mut 0).count();
-    if ask.exclusive {
-        let asked = ask.nodes.map_or_else(|| "idle nodes".to_owned(), |n| counted(n.into(), "idle node"));
-        return format!("waits for {asked} (free: {fitting})");
-    }
     let (cores, gpus) = ask.total();
     let sum = |part: fn(Peak) -> u32| peaks().map(|peak| u64::from(part(peak))).sum::<u64>();
+    match (ask.exclusive, ask.nodes) {
+        (true, Some(asked)) => {
+            return format!("waits for {} (free: {fitting})", counted(asked.into(), "idle node"));
+        }
+        (true, None) => {
+            let idle = sum(|peak| peak.idle);
+            return format!("waits for {} on idle nodes (free: {idle})", counted(cores, "core"));
+        }
+        (false, _) => {}
+    }
     let free_cores = sum(|peak| peak.cores);
     if free_cores < cores {
         return format!("waits for {} (free: {free_cores})", counted(cores, "core"));
@@ -89,7 +96,9 @@ pub(crate) fn not_now(ask: &Ask<'_>, index: &Index, allowed: &Idset) -> String {
     }
     let each = described(ask, need);
     match ask.nodes {
-        Some(asked) => format!("waits for {} with {each} free (now: {fitting})", counted(asked.into(), "node")),
+        Some(asked) => {
+            format!("waits for {} with {each} free (now: {fitting})", counted(asked.into(), "node"))
+        }
         None => {
             let open = allowed.iter().map(|at| u64::from(capacity(ask, index, View::Now, at as usize)));
             format!("waits for {each} free on one node, {} times (now: {})", ask.pieces, open.sum::<u64>())

@@ -1,6 +1,8 @@
 //! What holds for every history of a graph, tried with random ones against a matcher that is slow and plain.
 
-use flurm_jobspec::{Jobspec, build::Builder};
+mod shape;
+
+use flurm_jobspec::Jobspec;
 use flurm_resource_graph::{Found, Graph, Mark, MatchOp};
 use flurm_types::{Constraint, Idset, JobId, R, RNode, Socket, Timestamp, Topology};
 use proptest::prelude::*;
@@ -8,12 +10,23 @@ use proptest::prelude::*;
 #[derive(Debug, Clone)]
 struct Asked {
     nodes: Option<u32>,
-    slots: u32,
+    /// On each node, or in all.
+    pieces: u32,
+    piece: Piece,
     cores: u32,
     gpus: u32,
+    /// Whole nodes.
     exclusive: bool,
     /// Ranks that will do.
     ranks: Idset,
+}
+
+/// Where cores and GPUs of a piece must lie.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Piece {
+    Anywhere,
+    OneSocket,
+    TwoWholeSockets,
 }
 
 #[derive(Debug, Clone)]
@@ -29,13 +42,16 @@ fn ranks() -> impl Strategy<Value = Idset> {
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
-    (proptest::option::of(1..5_u32), 1..9_u32, 1..4_u32, 0..2_u32, proptest::bool::weighted(0.2), ranks())
-        .prop_map(|(nodes, slots, cores, gpus, exclusive, some)| {
-            let slots = slots.max(nodes.unwrap_or(1));
-            // Mostly without a constraint.
-            let ranks = if some.len() < 5 { Idset::from_range(0..=7) } else { some };
-            Asked { nodes, slots, cores, gpus, exclusive, ranks }
-        })
+    let piece = prop_oneof![
+        4 => Just(Piece::Anywhere), 1 => Just(Piece::OneSocket), 1 => Just(Piece::TwoWholeSockets)
+    ];
+    let size = (proptest::option::of(1..5_u32), 1..6_u32, 1..4_u32, 0..2_u32);
+    (size, piece, proptest::bool::weighted(0.2), ranks()).prop_map(|(size, piece, exclusive, some)| {
+        let (nodes, pieces, cores, gpus) = size;
+        // Mostly without a constraint.
+        let ranks = if some.len() < 5 { Idset::from_range(0..=7) } else { some };
+        Asked { nodes, pieces, piece, cores, gpus, exclusive, ranks }
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -70,58 +86,58 @@ fn inventory() -> impl Strategy<Value = R> {
 }
 
 fn jobspec(asked: &Asked) -> Jobspec {
-    let mut builder = Builder::new(vec!["true".to_owned()])
-        .ntasks(asked.slots)
-        .cores_per_task(asked.cores)
-        .gpus_per_task(asked.gpus)
-        .exclusive(asked.exclusive)
-        .constraint(Constraint::Ranks(asked.ranks.clone()));
-    if let Some(nodes) = asked.nodes {
-        builder = builder.nnodes(nodes);
-    }
-    builder.build().unwrap()
+    let Asked { pieces, cores, gpus, .. } = asked;
+    let x = if asked.exclusive { "x" } else { "" };
+    let node = asked.nodes.map_or(String::new(), |nodes| format!("node={nodes}/"));
+    let gpu = if *gpus > 0 { format!(",gpu={gpus}") } else { String::new() };
+    let inside = match asked.piece {
+        Piece::Anywhere => format!("slot={pieces}{x}/core={cores}{gpu}"),
+        Piece::OneSocket => format!("socket={pieces}/slot=1{x}/core={cores}{gpu}"),
+        Piece::TwoWholeSockets => format!("slot={pieces}{x}/socket=2/core={cores}{gpu}"),
+    };
+    shape::jobspec(&format!("{node}{inside}"), 0.0, &Constraint::Ranks(asked.ranks.clone()))
 }
 
-/// Would it fit, if these were free? By counting.
+/// How many pieces a node would hold if this were free on it. By counting.
+fn holds(asked: &Asked, node: &RNode, inventory: &R) -> u32 {
+    let all = inventory.node(node.rank).unwrap();
+    if asked.exclusive && node != all || !asked.ranks.contains(node.rank) {
+        return 0;
+    }
+    let pieces = |cores: &Idset, gpus: &Idset| {
+        let by_cores = cores.len() as u32 / asked.cores;
+        (gpus.len() as u32).checked_div(asked.gpus).map_or(by_cores, |by_gpus| by_gpus.min(by_cores))
+    };
+    let sockets = || inventory.topology[&node.rank].sockets.iter();
+    let whole = |s: &&Socket| s.cores.is_subset(&node.cores) && s.gpus.is_subset(&node.gpus);
+    let here = |s: &&Socket| pieces(&s.cores.intersection(&node.cores), &s.gpus.intersection(&node.gpus)) > 0;
+    match asked.piece {
+        Piece::Anywhere => pieces(&node.cores, &node.gpus),
+        Piece::OneSocket => sockets().filter(here).count() as u32,
+        Piece::TwoWholeSockets => sockets().filter(whole).filter(here).count() as u32 / 2,
+    }
+}
+
 fn fits(asked: &Asked, free: &R, inventory: &R) -> bool {
-    let slots: Vec<u32> = free
-        .nodes
-        .iter()
-        .filter(|node| asked.ranks.contains(node.rank))
-        .filter(|node| !asked.exclusive || inventory.node(node.rank) == Some(node))
-        .map(|node| {
-            let cores = node.cores.len() as u32 / asked.cores;
-            (node.gpus.len() as u32).checked_div(asked.gpus).map_or(cores, |gpus| gpus.min(cores))
-        })
-        .collect();
+    let held = free.nodes.iter().map(|node| holds(asked, node, inventory));
     match asked.nodes {
-        None => slots.iter().sum::<u32>() >= asked.slots,
-        Some(nodes) => {
-            let (base, more) = (asked.slots / nodes, asked.slots % nodes);
-            let with = |least: u32| slots.iter().filter(|slots| **slots >= least).count() as u32;
-            with(base) >= nodes && with(base + 1) >= more
-        }
+        None => held.sum::<u32>() >= asked.pieces,
+        Some(nodes) => held.filter(|held| *held >= asked.pieces).count() as u32 >= nodes,
     }
 }
 
 fn is_what_was_asked(asked: &Asked, r: &R, inventory: &R) {
-    assert_eq!(r.nslots, Some(asked.slots));
-    assert!(r.ranks().is_subset(&asked.ranks));
+    let pieces = asked.pieces * asked.nodes.unwrap_or(1);
+    assert_eq!(r.nslots, Some(pieces));
     assert!(asked.nodes.is_none_or(|nodes| nodes as usize == r.nnodes()));
-    if asked.exclusive {
-        assert!(r.nodes.iter().all(|node| inventory.node(node.rank) == Some(node)));
-        return;
-    }
-    assert_eq!(r.ncores() as u32, asked.slots * asked.cores);
-    assert_eq!(r.ngpus() as u32, asked.slots * asked.gpus);
-    for node in &r.nodes {
-        let slots = node.cores.len() as u32 / asked.cores;
-        assert_eq!(node.cores.len() as u32, slots * asked.cores);
-        assert_eq!(node.gpus.len() as u32, slots * asked.gpus);
-        if let Some(nodes) = asked.nodes {
-            let base = asked.slots / nodes;
-            assert!(slots == base || slots == base + 1);
-        }
+    // What was given must hold what was asked for, by itself ...
+    let held: Vec<u32> = r.nodes.iter().map(|node| holds(asked, node, inventory)).collect();
+    assert!(held.iter().sum::<u32>() >= pieces);
+    assert!(asked.nodes.is_none() || held.iter().all(|held| *held >= asked.pieces));
+    assert!(held.iter().all(|held| *held > 0));
+    // ... and no more than that.
+    if !asked.exclusive && asked.piece != Piece::TwoWholeSockets {
+        assert_eq!((r.ncores() as u32, r.ngpus() as u32), (pieces * asked.cores, pieces * asked.gpus));
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! `UPDATE_SCRIPTS=1 cargo test -p flurm-resource-graph` writes the answers anew; the difference is for review.
 
-use flurm_jobspec::{Jobspec, build::Builder};
+mod shape;
+
+use flurm_jobspec::Jobspec;
 use flurm_resource_graph::{Found, Graph, Mark, MatchOp};
 use flurm_types::{Constraint, Idset, JobId, R, RNode, Socket, Timestamp, Topology};
 use std::{fmt::Write as _, fs, path::Path};
@@ -117,26 +119,17 @@ fn inventory(words: &[&str]) -> R {
     r
 }
 
-/// `-N2 -n4 -c2 -g1 -x -t60`, and a constraint in quotes at the end: `"thin -host:n1"`.
-fn jobspec(options: &[&str]) -> Jobspec {
-    let mut builder = Builder::new(vec!["true".to_owned()]);
-    let mut requires = Vec::new();
-    for option in options {
-        builder = match option.split_at(2.min(option.len())) {
-            _ if !requires.is_empty() || option.starts_with('"') => {
-                requires.push(option.trim_matches('"'));
-                builder
-            }
-            ("-N", n) => builder.nnodes(n.parse().unwrap()),
-            ("-n", n) => builder.ntasks(n.parse().unwrap()),
-            ("-c", n) => builder.cores_per_task(n.parse().unwrap()),
-            ("-g", n) => builder.gpus_per_task(n.parse().unwrap()),
-            ("-x", "") => builder.exclusive(true),
-            ("-t", seconds) => builder.duration(seconds.parse().unwrap()),
-            _ => panic!("unknown option {option}"),
-        };
+/// A shape such as `node=2/slot=3/core`, seconds behind `t` if wanted, and a constraint in quotes at the end.
+fn jobspec(words: &[&str]) -> Jobspec {
+    let (shape, rest) = words.split_first().expect("a shape");
+    let (mut duration, mut query) = (0.0, String::new());
+    for word in rest {
+        match word.strip_prefix('t') {
+            Some(seconds) if query.is_empty() => duration = seconds.parse().unwrap(),
+            _ => query.extend([word.trim_matches('"'), " "]),
+        }
     }
-    builder.constraint(Constraint::parse_query(&requires.join(" ")).unwrap()).build().unwrap()
+    shape::jobspec(shape, duration, &Constraint::parse_query(&query).unwrap())
 }
 
 fn answer(found: Found) -> String {

@@ -1,0 +1,36 @@
+//! Jobspecs from a line: `node=2x/slot=3/core=2,gpu` is two whole nodes with three slots each.
+
+use flurm_jobspec::Jobspec;
+use flurm_types::Constraint;
+use serde_json::{Value, json};
+
+/// A jobspec of this shape; `x` behind a count is exclusive, `s` shared.
+pub fn jobspec(shape: &str, duration: f64, constraint: &Constraint) -> Jobspec {
+    let document = json!({
+        "version": 1,
+        "resources": vertices(shape),
+        "tasks": [{ "command": ["true"], "slot": "task", "count": { "per_slot": 1 } }],
+        "attributes": { "system": { "duration": duration, "constraints": constraint.to_json() } },
+    });
+    Jobspec::parse(&document.to_string()).expect(shape)
+}
+
+fn vertices(shape: &str) -> Value {
+    let (here, below) = shape.split_once('/').map_or((shape, None), |(here, below)| (here, Some(below)));
+    let side_by_side = here.split(',').map(|vertex| {
+        let (kind, count) = vertex.split_once('=').unwrap_or((vertex, "1"));
+        let mut value = json!({ "type": kind });
+        value["count"] = json!(count.trim_end_matches(['x', 's']).parse::<u32>().unwrap());
+        if count.ends_with(['x', 's']) {
+            value["exclusive"] = json!(count.ends_with('x'));
+        }
+        if kind == "slot" {
+            value["label"] = json!("task");
+        }
+        if let Some(below) = below {
+            value["with"] = vertices(below);
+        }
+        value
+    });
+    side_by_side.collect()
+}
