@@ -34,6 +34,10 @@ use std::sync::Arc;
 /// The version of jobspecs that is read and written.
 pub const VERSION: u32 = 1;
 
+/// JSON Schema of the documents that [`Jobspec::parse`] reads. It says less than the reader: a schema cannot see
+/// that a task's slot exists, or count how many tasks there are.
+pub const SCHEMA: &str = include_str!("../schema/jobspec.json");
+
 /// Limits that keep a short text from growing into a large value.
 pub mod limits {
     /// Longest text in bytes: an environment and some embedded files fit.
