@@ -14,6 +14,7 @@ use flurm_wire::{Message, frame};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -24,12 +25,12 @@ use zeromq::{
 
 /// Bytes on their way to one peer, in our queue, ZeroMQ's and the Unix socket. A peer that lets them grow over this
 /// does not keep up; its link is closed.
-pub(crate) const LINK_QUEUE_BYTES_MAX: u64 = 256 << 20;
+pub(crate) const LINK_QUEUE_BYTES_MAX: u64 = 64 << 20;
 
 /// From this size on compressing costs less than sending. Most messages are smaller.
 const COMPRESS_LEN_MIN: usize = 4 << 10;
 
-/// How long a closed link may take to send what was queued before.
+/// How long a link may take after its end to send or deliver what was queued before.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 /// Our end of the link in the tree.
@@ -117,7 +118,7 @@ pub(crate) async fn carry(
         }
     });
     let url = format!("ipc://{}", path.display());
-    let talk = async {
+    let mut talk = std::pin::pin!(async {
         let (frames, outgoing) = mpsc::unbounded_channel();
         let outbox = Outbox { frames, sent: 0, passed: passed.clone() };
         let deliver = Deliver { peer, id, events };
@@ -126,12 +127,15 @@ pub(crate) async fn carry(
                 let mut options = SocketOptions::default();
                 options.peer_identity(name(me)?);
                 let mut socket = DealerSocket::with_options(options);
+                let mut monitor = socket.monitor();
                 within_limit(socket.connect(&url)).await?;
+                // The connection itself was an event.
+                let _ = monitor.try_recv();
                 let (send, recv) = socket.split();
                 deliver.up(side, outbox).await;
                 tokio::select! {
                     end = send_all(send, None, outgoing) => end,
-                    end = receive_all(recv, false, &deliver) => end,
+                    end = receive_all(recv, || is_end(monitor.try_recv().ok()), false, &deliver) => end,
                 }
             }
             Side::Parent => {
@@ -148,16 +152,20 @@ pub(crate) async fn carry(
                 deliver.up(side, outbox).await;
                 tokio::select! {
                     end = send_all(send, Some(name.into()), outgoing) => end,
-                    end = receive_all(recv, true, &deliver) => end,
+                    end = receive_all(recv, || is_end(monitor.try_recv().ok()), true, &deliver) => end,
                 }
             }
         }
-    };
+    });
     tokio::select! {
-        end = &mut pump => end,
-        end = talk => {
+        end = &mut pump => {
+            // What the peer said before it went is still in the Unix socket.
+            let _ = tokio::time::timeout(FLUSH_MAX, talk).await;
+            end
+        }
+        end = &mut talk => {
             end?;
-            // The socket is dropped now; what it still holds goes out first.
+            // The socket has been dropped; what it still held goes out.
             tokio::time::timeout(FLUSH_MAX, pump).await.unwrap_or(Ok(()))
         }
     }
@@ -165,6 +173,10 @@ pub(crate) async fn carry(
 
 async fn within_limit(connected: impl Future<Output = zeromq::ZmqResult<()>>) -> Result<(), LinkError> {
     Ok(tokio::time::timeout(HANDSHAKE_MAX, connected).await.map_err(|_| LinkError::TimedOut)??)
+}
+
+fn is_end(event: Option<SocketEvent>) -> bool {
+    matches!(event, Some(SocketEvent::Disconnected(_)))
 }
 
 /// What a child calls itself; the tunnel has proved the rank, and this must say the same.
@@ -188,14 +200,23 @@ async fn send_all(
     Ok(())
 }
 
-/// Delivers until the loop is gone or something unreadable comes.
+/// Delivers until the peer or the loop is gone, or something unreadable comes.
 async fn receive_all(
     mut socket: impl SocketRecv,
+    mut hung_up: impl FnMut() -> bool,
     named: bool,
     deliver: &Deliver<'_>,
 ) -> Result<(), LinkError> {
     loop {
-        let message = socket.recv().await?;
+        let mut receiving = socket.recv();
+        // zmq.rs waits for ever on a connection that has ended. It sees the end while it is polled, and tells its
+        // monitor only.
+        let received = std::future::poll_fn(|cx| match receiving.as_mut().poll(cx) {
+            Poll::Pending if hung_up() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(received) => Poll::Ready(Some(received)),
+        });
+        let Some(message) = received.await.transpose()? else { return Ok(()) };
         // A ROUTER puts the sender's name in front; there is one sender, and his name was checked.
         let frames = message.len() - usize::from(named);
         let Some(last) = message.get(message.len() - 1).filter(|_| frames == 1) else {
