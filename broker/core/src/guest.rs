@@ -68,18 +68,20 @@ impl Shell {
 
     pub fn hello(&mut self, cx: &mut Cx, m: &Message, joined: bool) {
         match m.body() {
-            Ok(hello) if joined => self.register(cx, m, hello),
+            Ok(hello) if joined || self.quit_deadline_ms.is_some() => self.register(cx, m, hello),
             Ok(hello) => self.early = Some((asker(m), hello)),
             Err(error) => cx.at_once().refuse(m, error),
         }
     }
 
-    /// There is a way to the leader, perhaps a new one.
-    pub fn joined(&mut self, cx: &mut Cx) {
-        if let Some((m, hello)) = self.early.take() {
-            self.register(cx, &m, hello);
-        } else if let Some(client) = self.client {
-            cx.act(Output::Close(Peer::Client(client)));
+    /// There is a way to the leader, perhaps a new one. Returns the connection to hang up on, if any.
+    pub fn joined(&mut self, cx: &mut Cx) -> Option<ClientId> {
+        match self.early.take() {
+            Some((m, hello)) => {
+                self.register(cx, &m, hello);
+                None
+            }
+            None => self.client,
         }
     }
 
@@ -126,6 +128,7 @@ impl Shell {
             cx.wake_at(deadline);
             // Nothing to wait for: it died, and will not be started again.
             self.gone |= self.restart_ms.take().is_some();
+            self.client = self.client.or(self.early.take().map(|(m, _)| m.src.client));
             self.push(cx, &Quit {});
         }
     }

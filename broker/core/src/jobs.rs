@@ -2,19 +2,10 @@
 
 use crate::cx::Cx;
 use crate::door::CoreConfig;
-use flurm_types::{Idset, R, Rank, Timestamp};
+use flurm_sched::ResourceChange;
+use flurm_types::{R, Rank};
 use flurm_wire::fact::JobFact;
 use flurm_wire::{Address, ErrorCode, Message, WireError};
-
-#[derive(Debug)]
-pub(crate) enum ResourceChange {
-    Define(R),
-    Up(Idset),
-    Down(Idset),
-    Drain(Idset),
-    Undrain(Idset),
-    Expiration(Timestamp),
-}
 
 #[derive(Debug)]
 pub(crate) struct Jobs;

@@ -70,6 +70,8 @@ pub struct Core {
     /// The next wake that was asked for.
     wake_ms: Option<u64>,
     own_inventory: Option<R>,
+    /// When ranks that have not come back since our restart are lost.
+    absent_ms: Option<u64>,
 }
 
 impl Core {
@@ -94,6 +96,7 @@ impl Core {
             early: Vec::new(),
             wake_ms: None,
             own_inventory: None,
+            absent_ms: None,
             config,
         }
     }
@@ -375,8 +378,7 @@ impl Core {
                     self.tell_inventory(now);
                     // Rank 0 has always joined; its shell waits for the role.
                     if self.config.rank.0 != 0 {
-                        let Core { config, out, shell, .. } = self;
-                        shell.joined(&mut Cx::new(now, config, out));
+                        self.shell_joined(now, out);
                     }
                 }
                 Change::ToldToLeave => self.leave(now),
@@ -437,6 +439,15 @@ impl Core {
         shell.client_gone(&mut Cx::new(now, config, out), client);
     }
 
+    /// The leader is to learn what runs here: from a hello that waits, or from a new one.
+    fn shell_joined(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Core { config, out: outbox, shell, .. } = self;
+        if let Some(client) = shell.joined(&mut Cx::new(now, config, outbox)) {
+            out.push(Output::Close(Peer::Client(client)));
+            self.client_gone(now, client, out);
+        }
+    }
+
     fn shell_exited(&mut self, now: Now, status: i32) {
         let Core { config, out, shell, .. } = self;
         let end = shell.exited(&mut Cx::new(now, config, out), status);
@@ -480,6 +491,14 @@ impl Core {
         let mut cx = Cx::new(now, config, out);
         overlay.tick(&mut cx);
         shell.tick(&mut cx);
+        if self.absent_ms.is_some_and(|at| now.mono_ms >= at) {
+            self.absent_ms = None;
+            let online = self.overlay.online().clone();
+            for rank in (0..self.config.size).filter(|rank| !online.contains(*rank)) {
+                let Core { config, out, jobs, .. } = self;
+                jobs.rank_lost(&mut Cx::new(now, config, out), Rank(rank));
+            }
+        }
     }
 
     fn committed(&mut self, now: Now, facts: &[Fact], out: &mut Vec<Output>) {
@@ -505,15 +524,22 @@ impl Core {
         if led || !self.leads() {
             return;
         }
-        let Core { config, out: outbox, jobs, resources, overlay, shell, .. } = self;
+        let Core { config, out: outbox, jobs, resources, overlay, .. } = self;
         let mut cx = Cx::new(now, config, outbox);
-        if resources.life(&config.instance_id) == LogLife::Another {
+        let life = resources.life(&config.instance_id);
+        if life == LogLife::Another {
             jobs.restart(&mut cx);
         }
         jobs.lead(&mut cx);
         resources.online(&mut cx, jobs, overlay.online());
         resources.lead(&mut cx, jobs);
-        shell.joined(&mut cx);
+        if life == LogLife::Same {
+            // Brokers of before come back, or their jobs have lost them.
+            let at = now.mono_ms + config.lost_ms.max(config.orphan_ms_max) + config.lost_ms;
+            self.absent_ms = Some(at);
+            cx.wake_at(at);
+        }
+        self.shell_joined(now, out);
         for message in std::mem::take(&mut self.early) {
             self.serve(now, &message);
         }

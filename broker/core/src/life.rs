@@ -120,11 +120,17 @@ impl Core {
 
     /// The instance is to end; `code` is its exit code unless the initial program's end gives one.
     pub(crate) fn stop(&mut self, now: Now, code: i32) {
-        if self.config.rank.0 != 0 {
+        let again = std::mem::replace(&mut self.life.stopping, true);
+        if self.config.rank.0 == 0 {
+            if !again {
+                self.life.exit_code = code;
+            }
+        } else if self.overlay.joined() && !again {
             self.cx(now).at_once().tell(Dest::Leader, &Shutdown {});
-        } else if !self.life.stopping {
-            self.life.stopping = true;
+        } else {
+            // Nobody there to end the instance, or nobody who does: at least this broker ends.
             self.life.exit_code = code;
+            self.leave(now);
         }
     }
 
@@ -174,7 +180,7 @@ impl Core {
 
     fn come_up(&mut self, now: Now) {
         let leads = self.leads();
-        if self.life.stopping {
+        if self.life.stopping && self.config.rank.0 == 0 {
             return self.enter(now, BrokerState::Cleanup);
         }
         match self.life.state {
@@ -237,7 +243,7 @@ impl Core {
 
     fn run(&mut self, now: Now) {
         let over = self.life.initial == Initial::Ended;
-        if over || self.life.stopping {
+        if over || (self.life.stopping && self.config.rank.0 == 0) {
             return self.enter(now, BrokerState::Cleanup);
         }
         let Core { config, out, life, shell, .. } = self;

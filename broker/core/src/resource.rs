@@ -5,7 +5,8 @@
 //! its own. Drained is a fact as well and follows the host. Up and down follow the overlay and are not remembered.
 
 use crate::cx::{Cx, asker};
-use crate::jobs::{Jobs, ResourceChange};
+use crate::jobs::Jobs;
+use flurm_sched::ResourceChange;
 use flurm_types::{Entry, Hostlist, Idset, R, Timestamp};
 use flurm_wire::fact::{Fact, ResourceFact};
 use flurm_wire::job::Done;

@@ -194,8 +194,7 @@ impl Kvs {
             }
             let node = views(&names.join(".")).ok_or_else(|| no_key(&key))?;
             let version = self.namespace(&namespace)?.version;
-            cx.respond_more(m, &Got { node: Some(node), version });
-            cx.respond_end(m);
+            cx.respond(m, &Got { node: Some(node), version });
             return Ok(());
         }
         let primary = namespace == PRIMARY;
