@@ -1,1 +1,21 @@
-fn main() {}
+//! `flurm`, the one binary: the commands people type, and the roles of an instance (`broker`, `shell`).
+//!
+//! Each command is a file in `cmd/`. What they share: [`face`] (which instance, under which name), [`failure`]
+//! (two lines and an exit code), [`attach`] (staying with a job), [`format`] (columns of listings), [`events`],
+//! [`out`], [`signals`] and [`when`] (what is printed and typed).
+
+mod attach;
+mod cmd;
+mod events;
+mod face;
+mod failure;
+mod format;
+mod out;
+mod signals;
+mod when;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(cmd::main(std::env::args_os()))
+}

@@ -1,0 +1,91 @@
+//! Our standard input, for the tasks of a job.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use flurm_client::Client;
+use flurm_types::JobId;
+use flurm_wire::Dest;
+use flurm_wire::job::Stdin;
+use std::io::{self, IsTerminal, Read};
+use tokio::sync::mpsc;
+
+/// Bytes of input in one message.
+const CHUNK: usize = 64 << 10;
+/// Chunks that were read and not yet sent.
+const CHUNKS_MAX: usize = 4;
+
+/// Whether there is anything on our standard input for a job.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Wish {
+    /// A file, a pipe, or a terminal on which we are in the foreground.
+    Feed,
+    /// `/dev/null`, closed, or a terminal that belongs to somebody else.
+    Nothing,
+}
+
+/// What our standard input is good for.
+pub fn wish() -> Wish {
+    let stdin = io::stdin();
+    let Ok(stat) = rustix::fs::fstat(&stdin) else { return Wish::Nothing };
+    let device = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::CharacterDevice;
+    // The null device has had this number on Linux since there is Linux.
+    if device && (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) == (1, 3) {
+        return Wish::Nothing;
+    }
+    if stdin.is_terminal() {
+        let foreground = rustix::termios::tcgetpgrp(&stdin).ok();
+        let ours = rustix::process::getpgrp();
+        return if foreground == Some(ours) { Wish::Feed } else { Wish::Nothing };
+    }
+    Wish::Feed
+}
+
+/// Sends all of our standard input to the tasks `ranks`, then its end.
+pub async fn feed(client: Client, id: JobId, ranks: String) {
+    let mut chunks = read_stdin();
+    loop {
+        let chunk = chunks.recv().await;
+        let eof = chunk.is_none();
+        let message = stdin(id, &ranks, chunk.unwrap_or_default(), eof);
+        // Refused: the job is over and wants no more.
+        if client.call(Dest::Leader, &message).await.is_err() || eof {
+            return;
+        }
+    }
+}
+
+fn stdin(id: JobId, ranks: &str, bytes: Vec<u8>, eof: bool) -> Stdin {
+    let (data, base64) = match String::from_utf8(bytes) {
+        Ok(text) => (text, false),
+        Err(e) => (BASE64_STANDARD.encode(e.as_bytes()), true),
+    };
+    Stdin { id, ranks: ranks.to_owned(), data, base64, eof }
+}
+
+/// Pieces of standard input, read by a thread: a terminal or a file cannot be waited for otherwise.
+pub fn read_stdin() -> mpsc::Receiver<Vec<u8>> {
+    let (to, from) = mpsc::channel(CHUNKS_MAX);
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; CHUNK];
+        let mut stdin = io::stdin().lock();
+        while let Ok(len @ 1..) = stdin.read(&mut buffer) {
+            if to.blocking_send(buffer[..len].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    from
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_travel_as_base64() {
+        let message = stdin(JobId(1), "all", vec![0xff, 0], false);
+        assert_eq!((message.data.as_str(), message.base64), ("/wA=", true));
+        let message = stdin(JobId(1), "0", b"text\n".to_vec(), true);
+        assert_eq!((message.data.as_str(), message.base64, message.eof), ("text\n", false, true));
+    }
+}

@@ -1,0 +1,328 @@
+//! Staying with a job until it ends: its output to ours, our input and signals to it, its exit code for ours.
+//!
+//! ```text
+//!            start                finish              end of the logs
+//!   Waiting ───────► Running ───────────────► Ended ─────────────────► exit code
+//!      └───────────────── fatal exception ──────┘
+//! ```
+//!
+//! One stream carries the job's event log and its output, so what is printed has the job's own order.
+//! `output.rs` prints, `input.rs` feeds.
+
+mod input;
+mod output;
+
+pub use input::{Wish, read_stdin, wish};
+
+use crate::events;
+use crate::face::Face;
+use crate::failure::{FAILED, Failure};
+use crate::out::{self, Script};
+use crate::{signals, when};
+use flurm_client::{Client, job};
+use flurm_types::{Entry, JobId, Timestamp};
+use flurm_wire::job::{Log, Watch};
+use output::Printer;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How to stay with a job.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Begin lines of output with the task's rank.
+    pub label: bool,
+    /// Show events of the job on standard error.
+    pub show_events: bool,
+    /// Show events of its execution as well.
+    pub show_exec: bool,
+    /// Leave after this event.
+    pub wait_event: Option<String>,
+    /// Only the last lines of what was printed before we came.
+    pub tail: Option<usize>,
+    /// Send nothing: no input, no signals.
+    pub read_only: bool,
+    /// Ranks that get our standard input.
+    pub stdin: Option<String>,
+    /// Say on the terminal what a waiting job waits for.
+    pub show_status: bool,
+}
+
+/// Two interrupts within this time cancel the job.
+const INTERRUPTS_WITHIN: Duration = Duration::from_secs(2);
+
+/// A job that starts within this time needs no word about its waiting.
+const WAITING_SAID_AFTER: Duration = Duration::from_secs(2);
+
+/// Prints what the job prints, until it is over; gives its exit code.
+pub async fn attach(face: &Face, client: &Client, id: JobId, options: &Options) -> Result<u8, Failure> {
+    let mut logs = vec![Log::Eventlog, Log::Output];
+    let waits_for_exec = options.wait_event.as_deref().is_some_and(|e| events::event(e).0 == Log::Exec);
+    if options.show_exec || waits_for_exec {
+        logs.push(Log::Exec);
+    }
+    let mut entries = job::watch(client, &Watch { id, logs, follow: true }).await?;
+    let mut session = Session::new(face, client, id, options);
+    let mut hands = if options.read_only { None } else { Some(Hands::new()?) };
+    let mut clock = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            biased;
+            batch = entries.next() => {
+                let Some(batch) = batch? else { break };
+                let mut left = false;
+                for (log, entry) in &batch.entries {
+                    left |= session.entry(*log, entry)?;
+                }
+                session.printer.flush()?;
+                if left {
+                    return Ok(0);
+                }
+            }
+            signal = next_signal(&mut hands) => {
+                if session.signal(signal).await? {
+                    return Ok(0);
+                }
+            }
+            _ = clock.tick(), if session.says_status() => session.status()?,
+        }
+    }
+    session.printer.finish()?;
+    session.end()
+}
+
+/// Where the job is, as we have seen.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+enum Phase {
+    Waiting,
+    Running,
+    Ended,
+}
+
+struct Session<'a> {
+    face: &'a Face,
+    client: &'a Client,
+    id: JobId,
+    name: String,
+    options: &'a Options,
+    printer: Printer,
+    phase: Phase,
+    first: Option<Timestamp>,
+    status: Option<i32>,
+    fatal: bool,
+    interrupted: Option<Instant>,
+    begun: Instant,
+    status_shown: bool,
+}
+
+impl<'a> Session<'a> {
+    fn new(face: &'a Face, client: &'a Client, id: JobId, options: &'a Options) -> Session<'a> {
+        Session {
+            face,
+            client,
+            id,
+            name: Script::of_locale().id(id),
+            options,
+            printer: Printer::new(options.label, options.tail),
+            phase: Phase::Waiting,
+            first: None,
+            status: None,
+            fatal: false,
+            interrupted: None,
+            begun: Instant::now(),
+            status_shown: false,
+        }
+    }
+
+    /// Takes one entry; true when it is the one to leave after.
+    fn entry(&mut self, log: Log, entry: &Entry) -> Result<bool, Failure> {
+        match log {
+            Log::Output => self.printer.entry(entry)?,
+            Log::Input => {}
+            Log::Eventlog => {
+                if self.options.show_events {
+                    self.show("job", entry)?;
+                }
+                self.event(entry)?;
+            }
+            Log::Exec => {
+                if self.options.show_exec {
+                    self.show("exec", entry)?;
+                }
+            }
+        }
+        let awaited = self.options.wait_event.as_deref().map(events::event);
+        Ok(awaited == Some((log, entry.name.as_str())))
+    }
+
+    fn event(&mut self, entry: &Entry) -> Result<(), Failure> {
+        match entry.name.as_str() {
+            "start" => {
+                self.clear_status()?;
+                if self.phase == Phase::Waiting
+                    && let Some(ranks) = self.options.stdin.as_ref().filter(|_| !self.options.read_only)
+                {
+                    tokio::spawn(input::feed(self.client.clone(), self.id, ranks.clone()));
+                }
+                self.phase = Phase::Running;
+            }
+            "finish" => {
+                self.phase = Phase::Ended;
+                let status = events::number(entry, "status").unwrap_or(0);
+                self.status = i32::try_from(status).ok();
+            }
+            "exception" => self.exception(entry)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn exception(&mut self, entry: &Entry) -> Result<(), Failure> {
+        self.clear_status()?;
+        self.printer.flush()?;
+        let severity = events::number(entry, "severity").unwrap_or(0);
+        let kind = events::text(entry, "type").unwrap_or("unknown");
+        let note = events::text(entry, "note").unwrap_or("");
+        let line = format!("job.exception: {}: type={kind} severity={severity} {note}", self.name);
+        crate::say!("{}", line.trim_end());
+        if severity == 0 {
+            self.fatal = true;
+            // An exception before the start may know better than 1 what the exit code is.
+            if self.status.is_none() {
+                self.status = events::number(entry, "wait_status").and_then(|s| i32::try_from(s).ok());
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, log: &str, entry: &Entry) -> Result<(), Failure> {
+        self.clear_status()?;
+        self.printer.flush()?;
+        let first = *self.first.get_or_insert(entry.timestamp);
+        let at = entry.timestamp.secs_since(first);
+        crate::say!("{at:.3}s: {log}.{}{}", entry.name, events::context(entry));
+        Ok(())
+    }
+
+    /// What to do about a signal to us; true to leave the job alone.
+    async fn signal(&mut self, signal: SignalKind) -> Result<bool, Failure> {
+        if signal == stop() {
+            if self.interrupted.is_some_and(|at| at.elapsed() < INTERRUPTS_WITHIN) {
+                crate::say!("{}: detached; {} goes on", self.face.job_prefix(), self.name);
+                return Ok(true);
+            }
+            // What the terminal asked for, and would have got without us listening.
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)
+                .map_err(|e| Failure::new(format!("cannot stop: {e}")))?;
+            return Ok(false);
+        }
+        if signal == SignalKind::interrupt() {
+            if self.interrupted.is_none_or(|at| at.elapsed() > INTERRUPTS_WITHIN) {
+                self.interrupted = Some(Instant::now());
+                crate::say!(
+                    "{}: one more ctrl-C within 2s to cancel, or ctrl-Z to detach",
+                    self.face.job_prefix()
+                );
+                return Ok(false);
+            }
+            self.cancel("interrupted by ctrl-C").await?;
+            return Ok(false);
+        }
+        match self.phase {
+            Phase::Waiting => {
+                self.cancel(&format!("{} was told to end", self.face.name)).await?;
+            }
+            Phase::Running => {
+                // A job that has ended meanwhile needs no signal.
+                drop(job::kill(self.client, &[self.id], signal.as_raw_value()).await?);
+            }
+            Phase::Ended => {}
+        }
+        Ok(false)
+    }
+
+    async fn cancel(&self, note: &str) -> Result<(), Failure> {
+        // That it has ended already is no failure: its end is what was wanted.
+        drop(job::raise(self.client, &[self.id], "cancel", 0, note).await?);
+        Ok(())
+    }
+
+    fn says_status(&self) -> bool {
+        self.options.show_status && self.phase == Phase::Waiting && self.begun.elapsed() > WAITING_SAID_AFTER
+    }
+
+    fn status(&mut self) -> Result<(), Failure> {
+        let since = when::hms(self.begun.elapsed().as_secs_f64());
+        let line = format!("\r{}: {} waiting for resources {since}", self.face.job_prefix(), self.name);
+        std::io::stderr().write_all(line.as_bytes())?;
+        self.status_shown = true;
+        Ok(())
+    }
+
+    fn clear_status(&mut self) -> Result<(), Failure> {
+        if std::mem::take(&mut self.status_shown) {
+            std::io::stderr().write_all(b"\r\x1b[K")?;
+        }
+        Ok(())
+    }
+
+    /// Says how the job ended, if it did not end well.
+    fn end(mut self) -> Result<u8, Failure> {
+        self.clear_status()?;
+        let prefix = self.face.job_prefix();
+        let code = match self.status {
+            None => return Ok(FAILED),
+            Some(status) => out::exit_code(status),
+        };
+        let signum = self.status.unwrap_or(0) & 0x7f;
+        if signum != 0 {
+            crate::say!("{prefix}: task(s) {}", signals::describe(signum));
+        } else if code != 0 {
+            crate::say!("{prefix}: task(s) exited with exit code {code}");
+        }
+        // A job that was ended failed, whatever its tasks made of the signal.
+        Ok(if code == 0 && self.fatal { FAILED } else { code })
+    }
+}
+
+/// Signals that are not for us but for the job.
+struct Hands {
+    signals: Vec<(SignalKind, Signal)>,
+}
+
+/// Ctrl-Z.
+fn stop() -> SignalKind {
+    SignalKind::from_raw(libc::SIGTSTP)
+}
+
+impl Hands {
+    fn new() -> Result<Hands, Failure> {
+        let mut kinds = vec![
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+            SignalKind::alarm(),
+            SignalKind::user_defined1(),
+            SignalKind::user_defined2(),
+        ];
+        if std::io::stdin().is_terminal() {
+            kinds.push(stop());
+        }
+        let signals =
+            kinds.into_iter().map(|kind| Ok((kind, signal(kind)?))).collect::<std::io::Result<_>>()?;
+        Ok(Hands { signals })
+    }
+}
+
+async fn next_signal(hands: &mut Option<Hands>) -> SignalKind {
+    let Some(hands) = hands else { return std::future::pending().await };
+    std::future::poll_fn(|cx| {
+        for (kind, signal) in &mut hands.signals {
+            if signal.poll_recv(cx).is_ready() {
+                return std::task::Poll::Ready(*kind);
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}

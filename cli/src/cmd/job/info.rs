@@ -1,0 +1,105 @@
+//! `flurm job info`, `why`, `timeleft`: what the instance knows of a job.
+
+use crate::face::Face;
+use crate::failure::{FAILED, Failure};
+use crate::out;
+use flurm_client::job;
+use flurm_types::{JobId, JobState};
+use flurm_wire::job::{List, Why as Ask};
+use flurm_wire::{Dest, state};
+use std::io::Write;
+
+/// Print what is stored of a job: jobspec, R, eventlog, guest.output, …
+#[derive(Debug, clap::Args)]
+pub struct Info {
+    id: JobId,
+    #[arg(required = true, value_name = "KEY")]
+    keys: Vec<String>,
+}
+
+impl Info {
+    pub fn run(self, face: &Face) -> Result<u8, Failure> {
+        let keys: Vec<&str> = self.keys.iter().map(String::as_str).collect();
+        let values =
+            face.connect()?.run(async |client| job::lookup(&client, self.id, &keys).await).map_err(|e| {
+                Failure::from(e).or_hint(
+                    "keys are jobspec, J, R, eventlog, guest.exec.eventlog, guest.input and guest.output",
+                )
+            })?;
+        let mut out = out::stdout();
+        for value in values {
+            // Logs end with a newline of their own.
+            out.write_all(value.as_bytes())?;
+            if !value.ends_with('\n') {
+                out.write_all(b"\n")?;
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// Say why a job waits
+#[derive(Debug, clap::Args)]
+pub struct Why {
+    id: JobId,
+}
+
+impl Why {
+    pub fn run(self, face: &Face) -> Result<u8, Failure> {
+        let reason = face.connect()?.call(Dest::Leader, &Ask { id: self.id })?;
+        writeln!(out::stdout(), "{}", reason.text)?;
+        Ok(0)
+    }
+}
+
+/// Print how many seconds a job has left, or the instance
+#[derive(Debug, clap::Args)]
+pub struct Timeleft {
+    /// As a duration
+    #[arg(short = 'H', long)]
+    human: bool,
+    id: Option<JobId>,
+}
+
+/// What `flux job timeleft` prints where there is no limit.
+const NO_LIMIT: u32 = u32::MAX;
+
+impl Timeleft {
+    pub fn run(self, face: &Face) -> Result<u8, Failure> {
+        let client = face.connect()?;
+        let info = client.call(Dest::Leader, &state::Get {})?;
+        let expiration = match self.id {
+            None => info.expiration,
+            Some(id) => {
+                let list = List { ids: vec![id], ..List::default() };
+                let listed = client.run(async |client| job::list(&client, &list).await)?;
+                let Some(job) = listed.jobs.first() else {
+                    return Err(Failure::new(format!("there is no job {id}")));
+                };
+                match job.state {
+                    JobState::Run => job.expiration,
+                    JobState::New | JobState::Depend | JobState::Priority | JobState::Sched => {
+                        return Err(Failure::new(format!("job {id} has not started")).code(FAILED));
+                    }
+                    JobState::Cleanup | JobState::Inactive => info.now,
+                }
+            }
+        };
+        let mut out = out::stdout();
+        if expiration.is_zero() {
+            if self.human {
+                writeln!(out, "infinity")?;
+            } else {
+                writeln!(out, "{NO_LIMIT}")?;
+            }
+            return Ok(0);
+        }
+        let secs = expiration.secs_since(info.now).max(0.0);
+        if self.human {
+            writeln!(out, "{}", crate::when::rough(secs))?;
+        } else {
+            writeln!(out, "{}", secs as u64)?;
+        }
+        Ok(0)
+    }
+}

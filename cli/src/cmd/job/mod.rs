@@ -1,0 +1,60 @@
+//! `flurm job`: everything about single jobs.
+
+mod attach;
+mod control;
+mod eventlog;
+mod id;
+mod info;
+mod wait;
+
+use crate::face::Face;
+use crate::failure::Failure;
+use clap::Subcommand;
+
+/// Look at jobs, follow them, signal them
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Attach(attach::Args),
+    Status(wait::Status),
+    Last(id::Last),
+    Info(info::Info),
+    Eventlog(eventlog::Eventlog),
+    WaitEvent(eventlog::WaitEvent),
+    Id(id::Id),
+    Wait(wait::Wait),
+    Urgency(control::Urgency),
+    Kill(control::Kill),
+    Raise(control::Raise),
+    Why(info::Why),
+    Timeleft(info::Timeleft),
+    /// The old place of `flurm cancel`
+    #[command(hide = true)]
+    Cancel(super::cancel::Args),
+}
+
+impl Args {
+    pub fn run(self, face: &Face) -> Result<u8, Failure> {
+        match self.command {
+            Command::Attach(args) => args.run(face),
+            Command::Status(args) => args.run(face),
+            Command::Last(args) => args.run(face),
+            Command::Info(args) => args.run(face),
+            Command::Eventlog(args) => args.run(face),
+            Command::WaitEvent(args) => args.run(face),
+            Command::Id(args) => args.run(face),
+            Command::Wait(args) => args.run(face),
+            Command::Urgency(args) => args.run(face),
+            Command::Kill(args) => args.run(face),
+            Command::Raise(args) => args.run(face),
+            Command::Why(args) => args.run(face),
+            Command::Timeleft(args) => args.run(face),
+            Command::Cancel(args) => args.run(face),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The command line: one definition, from which help, man pages and completions come.
+//!
+//! A file per command. Each has `Args`, what may be typed, and `Args::run`, which gives the exit code.
+
+mod attr;
+mod cancel;
+mod completion;
+mod dmesg;
+mod exec;
+mod home;
+mod job;
+mod jobs;
+mod kvs;
+mod man;
+mod overlay;
+mod ping;
+mod queue;
+mod resource;
+mod shutdown;
+mod uptime;
+mod version;
+
+use crate::face::Face;
+use crate::failure::Failure;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use flurm_client::uri::Level;
+use std::ffi::OsString;
+
+/// A scheduler of your own inside a Slurm allocation.
+#[derive(Debug, Parser)]
+#[command(name = "flurm", disable_version_flag = true, help_template = TEMPLATE)]
+pub struct Cli {
+    /// Speak to the instance around this one; twice for the one around that
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    parent: u8,
+    /// Speak to the outermost instance
+    #[arg(short, long, conflicts_with = "parent")]
+    root: bool,
+    /// Print versions, as `flurm version` does
+    #[arg(short = 'V', long)]
+    version: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const TEMPLATE: &str = "{about}\n\n{usage-heading} {usage}\n{after-help}\nOptions:\n{options}";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Cancel(cancel::Args),
+    Jobs(jobs::Args),
+    Job(job::Args),
+    Exec(exec::Args),
+    Kvs(kvs::Args),
+    Queue(queue::Args),
+    Resource(resource::Args),
+    Getattr(attr::Get),
+    Setattr(attr::Set),
+    Lsattr(attr::List),
+    Uptime(uptime::Args),
+    Overlay(overlay::Args),
+    Ping(ping::Args),
+    Dmesg(dmesg::Args),
+    Shutdown(shutdown::Args),
+    Version(version::Args),
+    Completion(completion::Args),
+    Man(man::Args),
+}
+
+/// The groups of `flurm --help`.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("Jobs", &["jobs", "job", "cancel"]),
+    ("Resources and queues", &["resource", "queue"]),
+    (
+        "The instance",
+        &["uptime", "overlay", "ping", "exec", "kvs", "getattr", "setattr", "lsattr", "dmesg", "shutdown"],
+    ),
+    ("This program", &["version", "completion", "man", "help"]),
+];
+
+/// The whole definition.
+pub fn definition() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    let mut help = String::new();
+    for (title, names) in GROUPS {
+        help.push_str(&format!("\n{title}:\n"));
+        for name in *names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            help.push_str(&format!("  {name:<11} {}\n", about.cloned().unwrap_or_default()));
+        }
+    }
+    Cli::command().after_help(help)
+}
+
+/// Does what the words say and gives the exit code.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let name = Face::name(words.first().map(OsString::as_os_str));
+    match parse(name, &words).map(|cli| cli.run(name)) {
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) => failure.say(),
+        Err(error) => {
+            // What goes wrong here is that nobody reads it.
+            let _ = error.print();
+            u8::try_from(error.exit_code()).unwrap_or(crate::failure::USAGE)
+        }
+    }
+}
+
+fn parse(name: &'static str, words: &[OsString]) -> Result<Cli, clap::Error> {
+    // Help is all that needs the groups; every other start does without them.
+    let asks_help =
+        words.iter().skip(1).take(1).any(|word| word == "help" || word == "--help" || word == "-h");
+    let command = if asks_help { definition() } else { Cli::command() };
+    let matches = command.name(name).bin_name(name).try_get_matches_from(words)?;
+    Cli::from_arg_matches(&matches)
+}
+
+impl Cli {
+    fn run(self, name: &'static str) -> Result<u8, Failure> {
+        let level = match (self.root, self.parent) {
+            (true, _) => Level::Root,
+            (false, 0) => Level::Own,
+            (false, n) => Level::Parent(n.into()),
+        };
+        let face = Face { name, level };
+        if self.version {
+            return version::Args {}.run(&face);
+        }
+        match self.command {
+            None => home::run(&face),
+            Some(Command::Cancel(args)) => args.run(&face),
+            Some(Command::Jobs(args)) => args.run(&face),
+            Some(Command::Job(args)) => args.run(&face),
+            Some(Command::Exec(args)) => args.run(&face),
+            Some(Command::Kvs(args)) => args.run(&face),
+            Some(Command::Queue(args)) => args.run(&face),
+            Some(Command::Resource(args)) => args.run(&face),
+            Some(Command::Getattr(args)) => args.run(&face),
+            Some(Command::Setattr(args)) => args.run(&face),
+            Some(Command::Lsattr(args)) => args.run(&face),
+            Some(Command::Uptime(args)) => args.run(&face),
+            Some(Command::Overlay(args)) => args.run(&face),
+            Some(Command::Ping(args)) => args.run(&face),
+            Some(Command::Dmesg(args)) => args.run(&face),
+            Some(Command::Shutdown(args)) => args.run(&face),
+            Some(Command::Version(args)) => args.run(&face),
+            Some(Command::Completion(args)) => args.run(&face),
+            Some(Command::Man(args)) => args.run(&face),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_in_one_group_of_the_help() {
+        let mut command = Cli::command();
+        command.build();
+        let there: BTreeSet<&str> =
+            command.get_subcommands().filter(|c| !c.is_hide_set()).map(clap::Command::get_name).collect();
+        let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), there);
+        assert_eq!(listed.len(), there.len(), "one is listed twice");
+    }
+
+    #[test]
+    fn words_that_mean_nothing_are_refused() {
+        let code = |words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            parse("flurm", &words).err().map(|e| e.exit_code())
+        };
+        assert_eq!(code(&["flurm", "jobs", "--no-such-option"]), Some(2));
+        assert_eq!(code(&["flurm", "no-such-command"]), Some(2));
+        // Long options cannot be shortened.
+        assert_eq!(code(&["flurm", "jobs", "--no-head"]), Some(2));
+        assert_eq!(code(&["flurm", "jobs", "--no-header"]), None);
+        assert_eq!(code(&["flurm", "--help"]), Some(0));
+    }
+}

@@ -1,0 +1,27 @@
+//! `flurm version`: versions of this program and of the broker it would speak to.
+
+use crate::face::Face;
+use crate::failure::Failure;
+use crate::out;
+use flurm_client::Uri;
+use flurm_wire::Dest;
+use flurm_wire::state;
+use std::io::Write;
+
+/// Print versions
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+impl Args {
+    pub fn run(self, face: &Face) -> Result<u8, Failure> {
+        let mut out = out::stdout();
+        writeln!(out, "{:<10} {}", "commands:", env!("CARGO_PKG_VERSION"))?;
+        // Outside an instance there is no broker to name, and that is fine.
+        let Ok(uri) = Uri::from_environment() else { return Ok(0) };
+        if let Ok(info) = face.connect().and_then(|client| Ok(client.call(Dest::Local, &state::Get {})?)) {
+            writeln!(out, "{:<10} {}", "broker:", info.version)?;
+        }
+        writeln!(out, "{:<10} {uri}", if face.name == "flux" { "FLUX_URI:" } else { "FLURM_URI:" })?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,69 @@
+//! Under which name we were called, and which instance the command speaks to.
+
+use crate::failure::Failure;
+use flurm_client::blocking;
+use flurm_client::uri::{self, Level};
+use flurm_client::{Client, ClientError};
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// What every command is given.
+#[derive(Copy, Clone, Debug)]
+pub struct Face {
+    /// `flurm`, or `flux` when called through a link of that name.
+    pub name: &'static str,
+    pub level: Level,
+}
+
+impl Face {
+    /// The name that the first word of the command line asks for.
+    pub fn name(word: Option<&OsStr>) -> &'static str {
+        let file = word.and_then(|word| Path::new(word).file_name());
+        if file == Some(OsStr::new("flux")) { "flux" } else { "flurm" }
+    }
+
+    /// A connection for commands that ask and are answered.
+    pub fn connect(&self) -> Result<blocking::Client, Failure> {
+        Ok(blocking::Client::connect_level(self.level)?)
+    }
+
+    /// A runtime with a connection, for commands that listen to several sources at once.
+    pub fn connected<F>(&self, work: impl FnOnce(Client) -> F) -> Result<u8, Failure>
+    where
+        F: Future<Output = Result<u8, Failure>>,
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ClientError::Runtime)?;
+        let level = self.level;
+        let result = runtime.block_on(async move { work(uri::connect(level).await?).await });
+        // A thread may still wait for standard input, and nothing it reads is wanted any more.
+        runtime.shutdown_background();
+        result
+    }
+
+    /// The prefix of messages about a job, as `flux` writes them: `flurm-job: …`.
+    pub fn job_prefix(&self) -> String {
+        format!("{}-job", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_called_flux_answers_as_flux() {
+        for (word, name) in [
+            ("flux", "flux"),
+            ("/usr/bin/flux", "flux"),
+            ("flurm", "flurm"),
+            ("./flux-x", "flurm"),
+            ("", "flurm"),
+        ] {
+            assert_eq!(Face::name(Some(OsStr::new(word))), name, "{word}");
+        }
+        assert_eq!(Face::name(None), "flurm");
+    }
+}

@@ -1,0 +1,140 @@
+//! How a command fails: two lines on standard error, `error:` and `hint:`, and an exit code.
+
+use flurm_client::ClientError;
+use flurm_types::SyntaxError;
+use flurm_wire::WireError;
+use std::io;
+
+/// The operation failed.
+pub const FAILED: u8 = 1;
+/// The command line makes no sense, or there was nothing to wait for.
+pub const USAGE: u8 = 2;
+/// As a shell reports a program that SIGPIPE has ended.
+const PIPE_CLOSED: u8 = 141;
+
+/// Why a command ended without doing what it should.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Failure {
+    /// None: everything has been said already.
+    text: Option<String>,
+    hint: Option<String>,
+    code: u8,
+}
+
+impl Failure {
+    pub fn new(text: impl Into<String>) -> Failure {
+        Failure { text: Some(text.into()), hint: None, code: FAILED }
+    }
+
+    /// The caller has to write something else.
+    pub fn usage(text: impl Into<String>) -> Failure {
+        Failure { code: USAGE, ..Failure::new(text) }
+    }
+
+    /// Everything has been said; only the exit code is left.
+    pub fn silent(code: u8) -> Failure {
+        Failure { text: None, hint: None, code }
+    }
+
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Failure {
+        Failure { hint: Some(hint.into()), ..self }
+    }
+
+    /// A way out for a failure that came without one.
+    #[must_use]
+    pub fn or_hint(self, hint: &str) -> Failure {
+        let hint = self.hint.or_else(|| Some(hint.to_owned()));
+        Failure { hint, ..self }
+    }
+
+    #[must_use]
+    pub fn code(self, code: u8) -> Failure {
+        Failure { code, ..self }
+    }
+
+    /// Says it on standard error and gives the exit code.
+    pub fn say(&self) -> u8 {
+        if let Some(text) = &self.text {
+            crate::say!("error: {text}");
+        }
+        if let Some(hint) = &self.hint {
+            crate::say!("hint: {hint}");
+        }
+        self.code
+    }
+}
+
+#[cfg(test)]
+impl Failure {
+    pub fn lines(&self) -> (&str, Option<&str>) {
+        (self.text.as_deref().unwrap_or(""), self.hint.as_deref())
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        let hint = error.hint();
+        let text = match &error {
+            // The service's own words are whole; ours complete "cannot …".
+            ClientError::Refused(refused) => refused.text.clone(),
+            ClientError::NoInstance
+            | ClientError::Uri { .. }
+            | ClientError::Connect { .. }
+            | ClientError::Lost
+            | ClientError::Frame(_)
+            | ClientError::TooLong { .. }
+            | ClientError::Runtime(_) => format!("cannot {error}"),
+        };
+        Failure { text: Some(text), hint, code: FAILED }
+    }
+}
+
+impl From<WireError> for Failure {
+    fn from(error: WireError) -> Failure {
+        Failure { text: Some(error.text), hint: error.hint, code: FAILED }
+    }
+}
+
+impl From<SyntaxError> for Failure {
+    fn from(error: SyntaxError) -> Failure {
+        Failure::usage(format!("cannot {error}"))
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// For what goes to our own standard output; whoever opens files says which one.
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::silent(PIPE_CLOSED),
+            _ => Failure::new(format!("cannot print: {error}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flurm_wire::ErrorCode;
+
+    #[test]
+    fn a_refusal_is_said_in_the_services_words() {
+        let refused = WireError::new(ErrorCode::Invalid, "no node here has 64 cores").hint("ask for fewer");
+        let failure = Failure::from(ClientError::from(refused));
+        assert_eq!(failure.lines(), ("no node here has 64 cores", Some("ask for fewer")));
+    }
+
+    #[test]
+    fn without_an_instance_both_lines_tell_what_to_do() {
+        let failure = Failure::from(ClientError::NoInstance);
+        let (text, hint) = failure.lines();
+        assert_eq!(text, "cannot find an instance: neither FLURM_URI nor FLUX_URI is set");
+        assert!(hint.is_some_and(|h| h.contains("flurm start")));
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_news() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(failure, Failure::silent(141));
+    }
+}

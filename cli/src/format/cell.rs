@@ -1,0 +1,424 @@
+//! One cell of a listing: a value, and the spec that turns it into text of the right width.
+
+use crate::when;
+use flurm_types::{Fsd, Timestamp};
+use std::cmp::Ordering;
+
+/// What a column knows about a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Not known, or not set.
+    Empty,
+    Text(String),
+    Int(i64),
+    /// Seconds, fractions, and points in time as seconds since 1970.
+    Float(f64),
+    Bool(bool),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value::Text(text)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Value {
+        Value::Int(number)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Value {
+        Value::Int(number.into())
+    }
+}
+
+impl From<usize> for Value {
+    fn from(number: usize) -> Value {
+        Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Value {
+        Value::Float(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Value {
+        Value::Bool(truth)
+    }
+}
+
+impl From<Timestamp> for Value {
+    fn from(time: Timestamp) -> Value {
+        if time.is_zero() { Value::Empty } else { Value::Float(time.as_secs_f64()) }
+    }
+}
+
+impl<V: Into<Value>> From<Option<V>> for Value {
+    fn from(value: Option<V>) -> Value {
+        value.map_or(Value::Empty, Into::into)
+    }
+}
+
+impl Value {
+    fn seconds(&self) -> Option<f64> {
+        match self {
+            Value::Int(n) => Some(*n as f64),
+            Value::Float(n) => Some(*n),
+            Value::Empty | Value::Text(_) | Value::Bool(_) => None,
+        }
+    }
+
+    fn is_number(&self) -> bool {
+        matches!(self, Value::Int(_) | Value::Float(_))
+    }
+}
+
+/// Place of a value in a sorted listing: numbers before text, what is empty first.
+#[derive(Debug, PartialEq)]
+pub struct Order {
+    value: Value,
+    down: bool,
+}
+
+impl Order {
+    pub fn new(value: Value, down: bool) -> Order {
+        Order { value, down }
+    }
+}
+
+impl Eq for Order {}
+
+impl PartialOrd for Order {
+    fn partial_cmp(&self, other: &Order) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Order {
+    fn cmp(&self, other: &Order) -> Ordering {
+        let class = |value: &Value| match value {
+            Value::Empty => 0,
+            Value::Bool(_) => 1,
+            Value::Int(_) | Value::Float(_) => 2,
+            Value::Text(_) => 3,
+        };
+        let order = match (&self.value, &other.value) {
+            (Value::Text(a), Value::Text(b)) => a.cmp(b),
+            (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+            (Value::Int(a), Value::Int(b)) => a.cmp(b),
+            (a, b) => match (a.seconds(), b.seconds()) {
+                (Some(a), Some(b)) => a.total_cmp(&b),
+                _ => class(a).cmp(&class(b)),
+            },
+        };
+        if self.down { order.reverse() } else { order }
+    }
+}
+
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+enum Align {
+    Left,
+    Right,
+    Center,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Conversion {
+    None,
+    /// `!D`
+    Iso,
+    /// `!d`, with strftime's format
+    Date(String),
+    /// `!F`
+    Duration,
+    /// `!H`
+    Clock,
+    /// `!P`
+    Percent,
+}
+
+/// Everything after the name of a field: conversion, width, precision, type, marks.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    conversion: Conversion,
+    fill: char,
+    align: Option<Align>,
+    plus: bool,
+    comma: bool,
+    width: usize,
+    precision: Option<usize>,
+    kind: Option<char>,
+    /// Show `-` for what is empty.
+    dash: bool,
+    /// End a cut value with `+`.
+    mark: bool,
+}
+
+const ISO: &str = "%Y-%m-%dT%H:%M:%S";
+
+/// No listing is that wide; more is a slip of the finger that would fill the disk.
+const WIDTH_MAX: usize = 4096;
+
+impl Spec {
+    /// Reads `!CONVERSION:SPEC`, each part optional.
+    pub fn parse(text: &str) -> Result<Spec, String> {
+        let (conversion, text) = match text.strip_prefix('!') {
+            None => (Conversion::None, text.strip_prefix(':').unwrap_or("")),
+            Some(rest) => {
+                let (name, spec) = rest.split_once(':').unwrap_or((rest, ""));
+                match name {
+                    "D" => (Conversion::Iso, spec),
+                    "F" => (Conversion::Duration, spec),
+                    "H" => (Conversion::Clock, spec),
+                    "P" => (Conversion::Percent, spec),
+                    "s" => (Conversion::None, spec),
+                    // The format of the date comes first, then `::`, then the width.
+                    "d" => {
+                        let (date, spec) = spec.split_once("::").unwrap_or((spec, ""));
+                        (Conversion::Date(if date.is_empty() { ISO.into() } else { date.into() }), spec)
+                    }
+                    _ => return Err(format!("no conversion `!{name}` (there are !D !d !F !H !P)")),
+                }
+            }
+        };
+        let mut spec = Spec::layout(text).ok_or_else(|| format!("no such width or type: `{text}`"))?;
+        spec.conversion = conversion;
+        Ok(spec)
+    }
+
+    /// `[[FILL]ALIGN][SIGN][0][WIDTH][,][.PRECISION][TYPE][h][+]`
+    fn layout(text: &str) -> Option<Spec> {
+        let (mut text, mut dash, mut mark) = (text, false, false);
+        loop {
+            if let Some(rest) = text.strip_suffix('h') {
+                (text, dash) = (rest, true);
+            } else if text.len() > 1
+                && let Some(rest) = text.strip_suffix('+')
+            {
+                (text, mark) = (rest, true);
+            } else {
+                break;
+            }
+        }
+        let align = |c: char| match c {
+            '<' => Some(Align::Left),
+            '>' | '=' => Some(Align::Right),
+            '^' => Some(Align::Center),
+            _ => None,
+        };
+        let mut chars = text.chars().peekable();
+        let (mut fill, mut aligned) = (' ', None);
+        let mut ahead = text.chars();
+        if let (Some(first), Some(second)) = (ahead.next(), ahead.next())
+            && let Some(side) = align(second)
+        {
+            (fill, aligned) = (first, Some(side));
+            chars.nth(1);
+        } else if let Some(side) = chars.peek().copied().and_then(align) {
+            aligned = Some(side);
+            chars.next();
+        }
+        let plus = chars.next_if_eq(&'+').is_some();
+        if !plus {
+            chars.next_if_eq(&'-');
+        }
+        if chars.next_if_eq(&'0').is_some() && aligned.is_none() {
+            (fill, aligned) = ('0', Some(Align::Right));
+        }
+        let width = number(&mut chars)?.unwrap_or(0);
+        let comma = chars.next_if_eq(&',').is_some();
+        let precision = if chars.next_if_eq(&'.').is_some() { Some(number(&mut chars)??) } else { None };
+        let kind = chars.next();
+        if chars.next().is_some() || kind.is_some_and(|kind| !"sdfgx".contains(kind)) {
+            return None;
+        }
+        let conversion = Conversion::None;
+        Some(Spec { conversion, fill, align: aligned, plus, comma, width, precision, kind, dash, mark })
+    }
+
+    /// The value as a cell.
+    pub fn show(&self, value: &Value) -> String {
+        let converted = self.converted(value);
+        let mut text = self.text(&converted);
+        if self.dash && is_nothing(&text) {
+            "-".clone_into(&mut text);
+        }
+        if !converted.is_number() {
+            text = self.cut(text);
+        }
+        let side = if converted.is_number() { Align::Right } else { Align::Left };
+        self.padded(&text, self.align.unwrap_or(side))
+    }
+
+    /// The header over the cells.
+    pub fn header(&self, text: &str) -> String {
+        self.padded(text, self.align.unwrap_or(Align::Left))
+    }
+
+    /// Would the cell say nothing?
+    pub fn is_empty(&self, value: &Value) -> bool {
+        let text = self.text(&self.converted(value));
+        is_nothing(&text) || text == "0"
+    }
+
+    /// The same spec, wide enough for all values and never cutting one.
+    pub fn widened(&self, values: &[Value], header: &str) -> Spec {
+        let wide =
+            Spec { width: 0, precision: self.precision.filter(|_| self.kind.is_some()), ..self.clone() };
+        let longest = values.iter().map(|value| wide.show(value).chars().count()).max().unwrap_or(0);
+        let width = self.width.max(longest).max(header.chars().count());
+        Spec { width, ..wide }
+    }
+
+    fn converted(&self, value: &Value) -> Value {
+        let time = |pattern: &str| {
+            let secs = value.seconds().filter(|secs| *secs > 0.0)?;
+            Some(when::zoned(Timestamp::from_secs_f64(secs)).strftime(pattern).to_string())
+        };
+        let seconds = |show: fn(f64) -> String| Value::from(value.seconds().map(show));
+        match &self.conversion {
+            Conversion::None => value.clone(),
+            Conversion::Iso => time(ISO).into(),
+            Conversion::Date(pattern) => time(pattern).into(),
+            Conversion::Duration => seconds(|secs| {
+                // Sub-second digits of a running time say nothing; the exact number is `{runtime}`.
+                let rounded = if secs < 1.0 { secs } else { (secs * 1e3).round() / 1e3 };
+                Fsd::from_secs(rounded).map_or_else(String::new, short)
+            }),
+            Conversion::Clock => seconds(when::hms),
+            Conversion::Percent => seconds(|share| format!("{:.3}%", share * 100.0)),
+        }
+    }
+
+    fn text(&self, value: &Value) -> String {
+        let sign = |negative: bool| if self.plus && !negative { "+" } else { "" };
+        match value {
+            Value::Empty => String::new(),
+            Value::Text(text) => text.clone(),
+            Value::Bool(truth) => if *truth { "True" } else { "False" }.to_owned(),
+            Value::Int(n) => match self.kind {
+                Some('x') => format!("{}{n:x}", sign(*n < 0)),
+                Some('f') => format!("{}{:.*}", sign(*n < 0), self.precision.unwrap_or(6), *n as f64),
+                _ if self.comma => format!("{}{}", sign(*n < 0), grouped(*n)),
+                _ => format!("{}{n}", sign(*n < 0)),
+            },
+            Value::Float(n) => match (self.kind, self.precision) {
+                (Some('d'), _) => format!("{}{n:.0}", sign(*n < 0.0)),
+                (Some('f'), digits) => format!("{}{n:.*}", sign(*n < 0.0), digits.unwrap_or(6)),
+                (_, Some(digits)) => format!("{}{n:.digits$}", sign(*n < 0.0)),
+                // As Python prints a float.
+                (_, None) => format!("{}{n:?}", sign(*n < 0.0)),
+            },
+        }
+    }
+
+    fn cut(&self, text: String) -> String {
+        match self.precision {
+            Some(max) if text.chars().count() > max => {
+                let keep = if self.mark { max.saturating_sub(1) } else { max };
+                let mut kept: String = text.chars().take(keep).collect();
+                if self.mark {
+                    kept.push('+');
+                }
+                kept
+            }
+            _ => text,
+        }
+    }
+
+    fn padded(&self, text: &str, align: Align) -> String {
+        let missing = self.width.saturating_sub(text.chars().count());
+        let (left, right) = match align {
+            Align::Left => (0, missing),
+            Align::Right => (missing, 0),
+            Align::Center => (missing / 2, missing - missing / 2),
+        };
+        let fill = |n: usize| std::iter::repeat_n(self.fill, n);
+        fill(left).chain(text.chars()).chain(fill(right)).collect()
+    }
+}
+
+/// A duration in the largest unit that it fills, with four digits: exactness is for `{runtime}`.
+fn short(duration: Fsd) -> String {
+    let secs = duration.as_secs();
+    let round = |value: f64| format!("{value:.3e}").parse::<f64>().unwrap_or(value);
+    for (unit, len) in [("d", 86400.0), ("h", 3600.0), ("m", 60.0)] {
+        if secs >= len && secs.is_finite() {
+            return format!("{}{unit}", round(secs / len));
+        }
+    }
+    if secs.is_finite() && (secs >= 1.0 || secs == 0.0) {
+        return format!("{}s", round(secs));
+    }
+    duration.to_string()
+}
+
+/// What a cell shows when there is nothing to show.
+fn is_nothing(text: &str) -> bool {
+    matches!(text, "" | "0" | "0s" | "0.0" | "0:00:00" | "-")
+}
+
+fn grouped(n: i64) -> String {
+    let digits = n.unsigned_abs().to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if n < 0 { format!("-{out}") } else { out }
+}
+
+/// Digits, if there are any; the outer none when they are too many.
+fn number(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Option<usize>> {
+    let mut digits = String::new();
+    while let Some(digit) = chars.next_if(char::is_ascii_digit) {
+        digits.push(digit);
+    }
+    if digits.is_empty() {
+        return Some(None);
+    }
+    digits.parse().ok().filter(|n| *n <= WIDTH_MAX).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_shown_as_asked() {
+        let time = Value::from(Timestamp(1_790_000_000_000_000));
+        let year = Spec::parse("!d:%Y::>8").unwrap().show(&time);
+        assert_eq!(year, "    2026");
+        assert!(Spec::parse("!D").unwrap().show(&time).starts_with("2026-09-2"));
+        assert_eq!(Spec::parse("!D:h").unwrap().show(&Value::Empty), "-");
+    }
+
+    #[test]
+    fn numbers_have_signs_groups_and_bases() {
+        for (spec, value, text) in [
+            (":,", Value::Int(1_234_567), "1,234,567"),
+            (":+", Value::Int(5), "+5"),
+            (":x", Value::Int(255), "ff"),
+            (":.2f", Value::Float(1.005), "1.00"),
+            ("", Value::Float(2.0), "2.0"),
+            (":>8.1f", Value::Float(2.25), "     2.2"),
+            ("!P", Value::Float(0.5), "50.000%"),
+            (":h", Value::Bool(false), "False"),
+        ] {
+            assert_eq!(Spec::parse(spec).unwrap().show(&value), text, "{spec}");
+        }
+    }
+}

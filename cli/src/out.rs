@@ -1,0 +1,115 @@
+//! Printing: standard output in large pieces, colours where somebody sees them, ids as the locale can show them.
+
+use clap::ValueEnum;
+use flurm_types::{Encoding, JobId};
+use serde::Serialize;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+
+/// Standard output; what is written goes out when it is dropped or flushed.
+pub type Out = BufWriter<StdoutLock<'static>>;
+
+pub fn stdout() -> Out {
+    BufWriter::with_capacity(1 << 16, io::stdout().lock())
+}
+
+/// One JSON value on one line.
+pub fn json(value: &impl Serialize) -> io::Result<()> {
+    let mut out = stdout();
+    serde_json::to_writer(&mut out, value)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// When to colour.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Color {
+    Always,
+    Never,
+    #[default]
+    Auto,
+}
+
+impl Color {
+    /// Whether to colour standard output. `NO_COLOR` turns the default off.
+    pub fn wanted(self) -> bool {
+        match self {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && io::stdout().is_terminal()
+            }
+        }
+    }
+}
+
+/// How ids and marks are written.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Script {
+    /// Only ASCII can be shown.
+    pub ascii: bool,
+}
+
+impl Script {
+    /// What the locale can show. `FLUX_F58_FORCE_ASCII` says that it is less than it claims.
+    pub fn of_locale() -> Script {
+        let set = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
+        // The first one that is set wins (POSIX).
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
+        let locale = locale.to_ascii_lowercase();
+        let utf8 = locale.ends_with("utf-8") || locale.ends_with("utf8");
+        Script { ascii: !utf8 || set("FLUX_F58_FORCE_ASCII").is_some() }
+    }
+
+    pub fn id(self, id: JobId) -> String {
+        id.encode(if self.ascii { Encoding::F58Plain } else { Encoding::F58 })
+    }
+}
+
+/// Does a person read our messages?
+pub fn on_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// The name of a user; the number when nobody knows one.
+pub fn user_name(uid: u32) -> String {
+    if uid == rustix::process::getuid().as_raw() {
+        // Sites keep users in directories that only libc knows; our own name is in the environment.
+        let own =
+            ["USER", "LOGNAME"].into_iter().find_map(|n| std::env::var(n).ok()).filter(|n| !n.is_empty());
+        if let Some(name) = own {
+            return name;
+        }
+    }
+    let line = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid.to_string()).then(|| name.to_owned())
+    };
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    users.lines().find_map(line).unwrap_or_else(|| uid.to_string())
+}
+
+/// Does a person read the listing?
+pub fn listed_on_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// A wait status as a shell reports it: the code, or 128 and the signal.
+pub fn exit_code(status: i32) -> u8 {
+    let signal = status & 0x7f;
+    let code = if signal != 0 { 128 + signal } else { status >> 8 & 0xff };
+    // Signals end at 64, codes at 255.
+    u8::try_from(code).unwrap_or(u8::MAX)
+}
+
+/// A line on standard error. That nobody reads it is no reason to end.
+pub fn note(line: std::fmt::Arguments<'_>) {
+    // One write, so that lines of several processes do not mix.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Prints a line on standard error, as `eprintln!` does.
+#[macro_export]
+macro_rules! say {
+    ($($arg:tt)*) => { $crate::out::note(format_args!($($arg)*)) };
+}
