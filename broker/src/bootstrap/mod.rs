@@ -1,7 +1,9 @@
 //! From what the launcher says to one plain value: rank, size, hosts, addresses, key.
 
+pub mod card;
 pub mod mistake;
 pub mod net;
+pub mod pmi;
 pub mod pmi_wire;
 pub mod slurm;
 
