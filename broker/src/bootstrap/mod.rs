@@ -5,6 +5,7 @@ pub mod mistake;
 pub mod net;
 pub mod pmi;
 pub mod pmi_wire;
+pub mod rendezvous;
 pub mod slurm;
 
 pub use mistake::{Mistake, NoBoot};
@@ -13,3 +14,13 @@ use std::collections::BTreeMap;
 
 /// The process's environment, as a value.
 pub type Vars = BTreeMap<String, String>;
+
+/// Eight letters and digits from the kernel's random numbers.
+///
+/// # Errors
+/// There are none.
+pub fn random_name() -> std::io::Result<String> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let random = crate::boot::Secret::draw()?;
+    Ok(random.as_bytes()[..8].iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect())
+}

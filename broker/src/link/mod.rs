@@ -3,7 +3,7 @@
 //! `noise.rs` keeps strangers out, `zmq.rs` carries messages. Here a peer has at most one link; when the same rank
 //! comes again, the newcomer wins, for the old link belongs to a broker that died or a connection that hangs.
 
-mod noise;
+pub(crate) mod noise;
 mod zmq;
 
 pub(crate) use noise::Identity;

@@ -192,6 +192,33 @@ impl Tunnel {
         Ok(Tunnel { peer, stream, seal, open })
     }
 
+    /// Says one thing of any length: full frames, and a last one that is not full.
+    pub(crate) async fn say(&mut self, bytes: &[u8]) -> Result<(), NoiseError> {
+        let mut frames = Vec::new();
+        for piece in bytes.chunks(PLAIN_MAX) {
+            self.seal.frame(piece, &mut frames)?;
+        }
+        if bytes.len().is_multiple_of(PLAIN_MAX) {
+            self.seal.frame(&[], &mut frames)?;
+        }
+        Ok(self.stream.write_all(&frames).await?)
+    }
+
+    /// Hears one thing of at most `max` bytes, give or take a frame.
+    pub(crate) async fn hear(&mut self, max: usize) -> Result<Vec<u8>, NoiseError> {
+        let (mut bytes, mut piece) = (Vec::new(), Vec::new());
+        loop {
+            self.open.read(&mut self.stream, &mut piece).await?;
+            bytes.extend_from_slice(&piece);
+            if piece.len() < PLAIN_MAX {
+                return Ok(bytes);
+            }
+            if bytes.len() > max {
+                return Err(NoiseError::Key);
+            }
+        }
+    }
+
     /// Carries bytes between the peer and `local` until one of them closes. `passed` counts the bytes of `local`
     /// that our kernel has taken for the peer.
     pub(crate) async fn pump(self, local: UnixStream, passed: &AtomicU64) -> End {
