@@ -1,0 +1,420 @@
+//! Running jobs: what their shells have been told and have said (RFC 32).
+//!
+//! Nothing of this is in the log except what follows from it. A leader that comes back asks again: shells
+//! answer a repeated start with `started`, and repeat what nobody has acknowledged.
+
+use super::guest::Guest;
+use super::{Jobs, no_such_job};
+use crate::cx::Cx;
+use flurm_job_manager::{Job, Raised, Request};
+use flurm_types::{Entry, Environment, Idset, JobId, JobState, R, Rank};
+use flurm_wire::exec::{Kill, Report, Reports, ShellReady, Start, StartJob, What};
+use flurm_wire::fact::GuestLog;
+use flurm_wire::job::{Done, Exception, Stdin};
+use flurm_wire::shell::{KillHere, StartHere, StdinHere};
+use flurm_wire::{Dest, Message, WireError};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Between TERM and KILL at the end of a job.
+const KILL_GRACE_MS: u64 = 5000;
+/// Jobs in one message to a shell: environments are large, frames have a limit.
+const START_JOBS_MAX: usize = 256;
+const SIGTERM: i32 = 15;
+/// What a rank that is lost counts as: killed.
+const STATUS_LOST: i32 = 9;
+/// We never start a job twice.
+const ATTEMPT: u32 = 0;
+
+/// Every job that holds resources.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    runs: BTreeMap<JobId, Run>,
+    /// Of this batch, by rank.
+    starts: BTreeMap<u32, Vec<JobId>>,
+    /// Of this batch; they leave after the starts.
+    ends: Vec<(JobId, Idset)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    ranks: Idset,
+    /// Told to start it.
+    sent: Idset,
+    /// Said that they have.
+    started: Idset,
+    /// Told to end it.
+    ended: Idset,
+    /// Nothing of it is there any more, or they are lost.
+    gone: Idset,
+    /// The worst so far.
+    status: i32,
+    /// Some task of it has lived, or has been tried to.
+    lived: bool,
+    /// Last report by rank.
+    seqs: BTreeMap<u32, u64>,
+}
+
+impl Run {
+    /// Ranks that can be talked to about it.
+    fn reachable(&self) -> Idset {
+        self.sent.difference(&self.gone)
+    }
+
+    fn worsen(&mut self, status: i32) {
+        if exit_code(status) > exit_code(self.status) {
+            self.status = status;
+        }
+    }
+}
+
+/// As a shell prints it: 128 + signal when killed.
+fn exit_code(status: i32) -> i32 {
+    if status & 0x7f != 0 { 128 + (status & 0x7f) } else { (status >> 8) & 0xff }
+}
+
+impl Runs {
+    pub fn begin(&mut self, id: JobId, ranks: Idset) {
+        self.runs.insert(id, Run { ranks, ..Run::default() });
+    }
+
+    /// Of a job that ran before we led.
+    pub fn resume(&mut self, job: &Job, guest: Option<&Box<Guest>>) {
+        let Some(r) = job.r() else { return };
+        let ranks = r.ranks();
+        let mut run = Run { gone: ranks.difference(job.held()), ranks, ..Run::default() };
+        if job.started() {
+            run.sent = run.ranks.clone();
+            run.started = run.ranks.clone();
+            run.lived = true;
+        }
+        let exec = guest.map_or("", |guest| guest.text(GuestLog::Exec));
+        for (rank, status) in exec.lines().filter_map(read_shell_exit) {
+            run.gone.insert(rank);
+            run.worsen(status);
+        }
+        self.runs.insert(job.id(), run);
+    }
+
+    pub fn over(&mut self, id: JobId) {
+        self.runs.remove(&id);
+    }
+
+    pub fn start(&mut self, id: JobId, ranks: &Idset) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        for rank in ranks.difference(&run.sent).difference(&run.gone).iter() {
+            run.sent.insert(rank);
+            self.starts.entry(rank).or_default().push(id);
+        }
+    }
+
+    pub fn end(&mut self, id: JobId, ranks: &Idset) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        // Who was never told to start has nothing to end.
+        run.gone.union_with(&ranks.difference(&run.sent));
+        let ranks = ranks.difference(&run.ended).difference(&run.gone);
+        if !ranks.is_empty() {
+            run.ended.union_with(&ranks);
+            self.ends.push((id, ranks));
+        }
+    }
+
+    /// Ranks that run it and can be talked to about it.
+    pub fn reachable(&self, id: JobId) -> Idset {
+        self.runs.get(&id).map(Run::reachable).unwrap_or_default()
+    }
+}
+
+/// RFC 50's event for a shell that is done while others of its job are not: a leader that comes back reads it.
+fn shell_exit(cx: &Cx, rank: u32, status: i32) -> Entry {
+    Entry::new(cx.now.wall, "shell-exit").with_context(json!({"rank": rank, "wait_status": status}))
+}
+
+fn read_shell_exit(line: &str) -> Option<(u32, i32)> {
+    if !line.contains("\"shell-exit\"") {
+        return None;
+    }
+    let context = Entry::parse_line(line).ok()?.context?;
+    let rank = u32::try_from(context.get("rank")?.as_u64()?).ok()?;
+    Some((rank, i32::try_from(context.get("wait_status")?.as_i64()?).ok()?))
+}
+
+impl Jobs {
+    pub(super) fn reports(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
+        let body: Reports = m.body()?;
+        for report in body.reports {
+            self.report(cx, report);
+        }
+        cx.respond(m, &Done {});
+        Ok(())
+    }
+
+    fn report(&mut self, cx: &mut Cx, report: Report) {
+        let Report { id, attempt, rank: Rank(rank), seq, what } = report;
+        let run = self.runs.runs.get_mut(&id).filter(|run| attempt == ATTEMPT && run.ranks.contains(rank));
+        let Some(run) = run else {
+            self.end_stranger(cx, rank, id, attempt, &what);
+            return;
+        };
+        let seen = run.seqs.entry(rank).or_default();
+        // A repetition, or the last words of a rank that was given up.
+        if seq <= *seen || run.gone.contains(rank) {
+            return;
+        }
+        *seen = seq;
+        self.dirty.insert(id);
+        match what {
+            What::Started { .. } => {
+                run.lived = true;
+                run.started.insert(rank);
+            }
+            What::Output { entries } => self.fact(id).guest.extend(guest_entries(GuestLog::Output, entries)),
+            What::Exec { entries } => self.fact(id).guest.extend(guest_entries(GuestLog::Exec, entries)),
+            What::Failed { kind, note, status } => {
+                run.lived = true;
+                run.worsen(status);
+                // One reason is enough, however many ranks have it.
+                if self.manager.job(id).is_some_and(|job| job.exception().is_none()) {
+                    self.expect(cx, &Request::Raise { id, raised: Raised::fatal(&kind, note) });
+                }
+            }
+            What::Warning { kind, severity, note } => {
+                let exception = Exception { kind, severity: severity.clamp(1, 7), note };
+                self.expect(cx, &Request::Raise { id, raised: Raised { exception, userid: None } });
+            }
+            What::Gone { status, .. } => {
+                run.lived = true;
+                run.worsen(status);
+                run.gone.insert(rank);
+                if run.gone != run.ranks {
+                    self.add_guest(id, GuestLog::Exec, shell_exit(cx, rank, status));
+                }
+            }
+        }
+    }
+
+    /// A shell speaks of a job that is over here: whatever runs there is to end.
+    fn end_stranger(&self, cx: &mut Cx, rank: u32, id: JobId, attempt: u32, what: &What) {
+        if !matches!(what, What::Gone { .. }) {
+            tell_end(cx, rank, id, attempt);
+        }
+    }
+
+    /// Takes the news of a run to the manager.
+    pub(super) fn progress(&mut self, cx: &mut Cx, id: JobId) {
+        let (Some(job), Some(run)) = (self.manager.job(id), self.runs.runs.get(&id)) else { return };
+        let (all_gone, status, lived) = (run.gone == run.ranks, run.status, run.lived);
+        let releasable = run.gone.intersection(job.held());
+        let unfinished = job.status().is_none();
+        let running = job.state() == JobState::Run;
+        if running && !job.started() && run.started == run.ranks {
+            self.expect(cx, &Request::Start { id });
+        }
+        if all_gone && unfinished && (running || lived) {
+            self.expect(cx, &Request::Finish { id, status });
+        }
+        let ending = self.manager.job(id).is_some_and(|job| job.state() == JobState::Cleanup);
+        if ending && !releasable.is_empty() {
+            self.expect(cx, &Request::Release { id, ranks: releasable });
+        }
+    }
+
+    /// Sends what this batch has to say to shells: starts first, one message per rank.
+    pub(super) fn launch(&mut self, cx: &mut Cx) {
+        let starts = std::mem::take(&mut self.runs.starts);
+        // Shared by the messages to all ranks of a job.
+        let mut parts: BTreeMap<JobId, Part> = BTreeMap::new();
+        for (rank, ids) in starts {
+            for some in ids.chunks(START_JOBS_MAX) {
+                let mut start = Start { environments: Vec::new(), jobs: Vec::new() };
+                for id in some {
+                    if let Some(part) = self.part(&mut parts, *id) {
+                        part.add_to(&mut start, *id);
+                    }
+                }
+                cx.tell(Dest::Rank(Rank(rank)), &StartHere(start));
+            }
+            for id in ids {
+                for stdin in self.kept_input(id) {
+                    cx.tell(Dest::Rank(Rank(rank)), &StdinHere(stdin));
+                }
+            }
+        }
+        for id in parts.into_keys() {
+            if self.manager.job(id).is_some_and(|job| job.flags().debug() && job.state() == JobState::Run) {
+                self.expect(cx, &Request::Note { id, name: "debug.start-request".to_owned() });
+            }
+        }
+        for (id, ranks) in std::mem::take(&mut self.runs.ends) {
+            for rank in ranks.iter() {
+                tell_end(cx, rank, id, ATTEMPT);
+            }
+        }
+    }
+
+    fn part<'a>(&self, parts: &'a mut BTreeMap<JobId, Part>, id: JobId) -> Option<&'a Part> {
+        if !parts.contains_key(&id) {
+            let job = self.manager.job(id)?;
+            let text = job.text();
+            let raw = RawValue::from_string(text.jobspec.to_string()).expect("a canonical jobspec is JSON");
+            let (jobspec, environment) = (Arc::from(raw), text.environment.clone());
+            parts.insert(id, Part { jobspec, environment, r: job.r()?.clone() });
+        }
+        parts.get(&id)
+    }
+
+    /// Input that came before the job ran.
+    fn kept_input(&self, id: JobId) -> Vec<Stdin> {
+        let kept = self.guests.get(&id).map_or("", |guest| guest.text(GuestLog::Input));
+        let now = self.fact_of.get(&id).map_or(&[][..], |at| &self.facts[*at].guest);
+        let now = now.iter().filter(|(log, _)| *log == GuestLog::Input).map(|(_, entry)| entry.clone());
+        kept.lines()
+            .filter_map(|line| Entry::parse_line(line).ok())
+            .chain(now)
+            .filter_map(|entry| read_input(id, &entry))
+            .collect()
+    }
+
+    pub fn rank_lost(&mut self, cx: &mut Cx, rank: Rank) {
+        let host = cx.config.hosts.get(rank.0 as usize).map_or("?", String::as_str);
+        let note = format!("lost contact with {host} (rank {rank})");
+        for id in self.with_rank(rank.0) {
+            self.give_up(cx, id, rank.0, Some(Raised::fatal("node-failure", note.clone())));
+        }
+    }
+
+    /// Jobs that have something on that rank.
+    fn with_rank(&self, rank: u32) -> Vec<JobId> {
+        let there = |run: &Run| run.ranks.contains(rank) && !run.gone.contains(rank);
+        self.runs.runs.iter().filter(|(_, run)| there(run)).map(|(id, _)| *id).collect()
+    }
+
+    /// Nothing more will be heard of the job from that rank.
+    fn give_up(&mut self, cx: &mut Cx, id: JobId, rank: u32, why: Option<Raised>) {
+        let Some(run) = self.runs.runs.get_mut(&id) else { return };
+        run.gone.insert(rank);
+        if run.sent.contains(rank) {
+            run.worsen(STATUS_LOST);
+        }
+        if run.gone != run.ranks {
+            self.add_guest(id, GuestLog::Exec, shell_exit(cx, rank, STATUS_LOST));
+        }
+        if let Some(raised) = why {
+            self.expect(cx, &Request::Raise { id, raised });
+        }
+        self.dirty.insert(id);
+    }
+
+    /// A shell is there (again): what it knows and what we know is made one.
+    pub(super) fn shell_ready(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
+        let ShellReady { rank: Rank(rank), jobs } = m.body()?;
+        let known: BTreeMap<JobId, u32> = jobs.into_iter().collect();
+        for (id, attempt) in &known {
+            let wanted = self.runs.runs.get(id).is_some_and(|run| {
+                *attempt == ATTEMPT && run.ranks.contains(rank) && !run.gone.contains(rank)
+            });
+            if !wanted {
+                tell_end(cx, rank, *id, *attempt);
+            }
+        }
+        for id in self.with_rank(rank) {
+            self.reconcile(cx, id, rank, known.get(&id) == Some(&ATTEMPT));
+        }
+        cx.respond(m, &Done {});
+        Ok(())
+    }
+
+    fn reconcile(&mut self, cx: &mut Cx, id: JobId, rank: u32, known: bool) {
+        let Some(run) = self.runs.runs.get_mut(&id) else { return };
+        let ending = self.manager.job(id).is_some_and(|job| job.state() == JobState::Cleanup);
+        let started = run.started.contains(rank);
+        if ending && known {
+            // What was said to the end of it may have been lost.
+            run.ended.remove(rank);
+        } else if ending {
+            let died = started.then(|| self.shell_died(cx, rank));
+            self.give_up(cx, id, rank, died);
+        } else if started && !known {
+            let died = self.shell_died(cx, rank);
+            self.give_up(cx, id, rank, Some(died));
+        } else if !started {
+            run.sent.remove(rank);
+        }
+        self.dirty.insert(id);
+    }
+
+    fn shell_died(&self, cx: &Cx, rank: u32) -> Raised {
+        let host = cx.config.hosts.get(rank as usize).map_or("?", String::as_str);
+        Raised::fatal("exec", format!("shell on {host} died"))
+    }
+
+    /// Signals all tasks of a running job.
+    pub(super) fn signal(&self, cx: &mut Cx, id: JobId, signum: i32) -> Result<(), WireError> {
+        let job = self.manager.job(id).ok_or_else(|| no_such_job(id))?;
+        if job.state() != JobState::Run || !job.started() {
+            return Err(WireError::new(flurm_wire::ErrorCode::Invalid, format!("job {id} is not running")));
+        }
+        for rank in self.runs.reachable(id).iter() {
+            let kill = Kill { id, attempt: ATTEMPT, ranks: rank.into(), signum, end: false, grace_ms: 0 };
+            cx.tell(Dest::Rank(Rank(rank)), &KillHere(kill));
+        }
+        Ok(())
+    }
+}
+
+struct Part {
+    jobspec: Arc<RawValue>,
+    environment: Arc<Environment>,
+    r: Arc<R>,
+}
+
+impl Part {
+    fn add_to(&self, start: &mut Start, id: JobId) {
+        let known = start.environments.iter().rposition(|e| Arc::ptr_eq(e, &self.environment));
+        let environment = known.unwrap_or_else(|| {
+            start.environments.push(self.environment.clone());
+            start.environments.len() - 1
+        });
+        let (jobspec, r) = (self.jobspec.clone(), self.r.clone());
+        start.jobs.push(StartJob { id, attempt: ATTEMPT, environment, jobspec, r });
+    }
+}
+
+fn tell_end(cx: &mut Cx, rank: u32, id: JobId, attempt: u32) {
+    let ranks = rank.into();
+    let kill = Kill { id, attempt, ranks, signum: SIGTERM, end: true, grace_ms: KILL_GRACE_MS };
+    cx.tell(Dest::Rank(Rank(rank)), &KillHere(kill));
+}
+
+fn guest_entries(log: GuestLog, entries: Vec<Entry>) -> impl Iterator<Item = (GuestLog, Entry)> {
+    entries.into_iter().map(move |entry| (log, entry))
+}
+
+/// An entry of `guest.input` (RFC 24) for what came from a client.
+pub(super) fn input_entry(cx: &Cx, stdin: &Stdin) -> Entry {
+    let mut context = json!({"stream": "stdin", "rank": stdin.ranks});
+    if !stdin.data.is_empty() {
+        context["data"] = Value::from(stdin.data.as_str());
+    }
+    if stdin.base64 {
+        context["encoding"] = "base64".into();
+    }
+    if stdin.eof {
+        context["eof"] = true.into();
+    }
+    Entry::new(cx.now.wall, "data").with_context(context)
+}
+
+fn read_input(id: JobId, entry: &Entry) -> Option<Stdin> {
+    let context = entry.context.as_ref().filter(|_| entry.name == "data")?;
+    let text = |key: &str| context.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Some(Stdin {
+        id,
+        ranks: text("rank"),
+        data: text("data"),
+        base64: text("encoding") == "base64",
+        eof: context.get("eof").and_then(Value::as_bool).unwrap_or(false),
+    })
+}

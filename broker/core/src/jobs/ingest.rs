@@ -1,0 +1,175 @@
+//! Submission: limits, syntax, what can never run, ids.
+//!
+//! Bulk submissions hold thousands of equal jobspecs in equal environments: each is read and kept once.
+
+use super::{Jobs, wire_error};
+use crate::cx::Cx;
+use flurm_job_manager::{Asked, Batch, Request, Submit};
+use flurm_jobspec::{Jobspec, JobspecError};
+use flurm_sched::Sched;
+use flurm_types::{Environment, JobId, Urgency};
+use flurm_wire::fact::JobSpecText;
+use flurm_wire::job::{SubmitJob, Submitted};
+use flurm_wire::{ErrorCode, Message, WireError};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Jobs in one message; clients send fewer, so that nobody waits long behind them.
+const MESSAGE_JOBS_MAX: usize = 4096;
+/// Bytes of one jobspec. Files that travel in it are part of it.
+const JOBSPEC_LEN_MAX: usize = 4 << 20;
+const SUBMIT_ID_LEN_MAX: usize = 128;
+/// Jobs that an instance knows, active or not: some gigabytes.
+const JOBS_MAX: u64 = 4_000_000;
+/// Environments kept to be shared.
+const ENVIRONMENTS_MAX: usize = 256;
+/// Jobspecs kept to be shared: the ones of the last submissions.
+const TEXTS_MAX: usize = 8;
+
+/// What was read lately.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    environments: BTreeSet<Arc<Environment>>,
+    texts: VecDeque<Text>,
+}
+
+#[derive(Debug)]
+struct Text {
+    /// As it came; the one in `asked` is in canonical form.
+    raw: Box<str>,
+    asked: Asked,
+    /// Whether such a job fits these resources at all, once it has been looked at.
+    fits: Option<Result<(), String>>,
+}
+
+impl Texts {
+    /// The same environment, shared with whoever else has it.
+    fn environment(&mut self, environment: &Arc<Environment>) -> Arc<Environment> {
+        if let Some(known) = self.environments.get(environment) {
+            return known.clone();
+        }
+        if self.environments.len() >= ENVIRONMENTS_MAX {
+            self.environments.retain(|e| Arc::strong_count(e) > 1);
+            if self.environments.len() >= ENVIRONMENTS_MAX {
+                self.environments.clear();
+            }
+        }
+        self.environments.insert(environment.clone());
+        environment.clone()
+    }
+
+    fn read(&mut self, raw: &str, environment: Option<&Arc<Environment>>) -> Result<&mut Text, JobspecError> {
+        let known = self.texts.iter().position(|text| {
+            *text.raw == *raw && environment.is_none_or(|e| Arc::ptr_eq(e, &text.asked.text.environment))
+        });
+        if let Some(at) = known {
+            return Ok(&mut self.texts[at]);
+        }
+        let jobspec = match environment {
+            Some(environment) => Jobspec::parse_with_environment(raw, environment.clone())?,
+            None => Jobspec::parse(raw)?,
+        };
+        let environment = jobspec.attributes().environment.clone();
+        let text = JobSpecText { jobspec: jobspec.to_json_without_environment().into(), environment };
+        let asked = Asked::new(text, Arc::new(jobspec));
+        self.texts.truncate(TEXTS_MAX - 1);
+        self.texts.push_front(Text { raw: raw.into(), asked, fits: None });
+        Ok(&mut self.texts[0])
+    }
+
+    /// What the log has kept.
+    pub fn read_again(&mut self, text: &JobSpecText) -> Result<Asked, JobspecError> {
+        let environment = self.environment(&text.environment);
+        Ok(self.read(&text.jobspec, Some(&environment))?.asked.clone())
+    }
+
+    /// Resources have changed.
+    pub fn forget_verdicts(&mut self) {
+        for text in &mut self.texts {
+            text.fits = None;
+        }
+    }
+}
+
+impl Text {
+    fn fits(&mut self, sched: &Sched) -> Result<(), String> {
+        self.fits.get_or_insert_with(|| sched.satisfiable(&self.asked.jobspec)).clone()
+    }
+}
+
+impl Jobs {
+    pub(super) fn submit(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
+        let body: flurm_wire::job::Submit = m.body()?;
+        if self.stopping {
+            return Err(WireError::new(ErrorCode::Unavailable, "the instance is ending"));
+        }
+        if body.jobs.len() > MESSAGE_JOBS_MAX {
+            let text = format!("{} jobs in one message: the limit is {MESSAGE_JOBS_MAX}", body.jobs.len());
+            return Err(WireError::new(ErrorCode::TooBig, text));
+        }
+        if body.submit_id.is_empty() || body.submit_id.len() > SUBMIT_ID_LEN_MAX {
+            let text = format!("a submit_id has 1 to {SUBMIT_ID_LEN_MAX} bytes");
+            return Err(WireError::new(ErrorCode::Invalid, text));
+        }
+        let batch: Arc<str> = body.submit_id.into();
+        let environments: Vec<Arc<Environment>> =
+            body.environments.iter().map(|e| self.texts.environment(e)).collect();
+        let mut jobs = Vec::with_capacity(body.jobs.len());
+        for (index, job) in (0..).zip(&body.jobs) {
+            // A client that has heard nothing repeats its message: what became a job stays that job.
+            jobs.push(match self.manager.submitted(&batch, index) {
+                Some(id) => Ok(id),
+                None => self.submit_one(cx, job, &environments, Batch { id: batch.clone(), index }),
+            });
+        }
+        cx.respond(m, &Submitted { jobs });
+        Ok(())
+    }
+
+    fn submit_one(
+        &mut self,
+        cx: &mut Cx,
+        job: &SubmitJob,
+        environments: &[Arc<Environment>],
+        batch: Batch,
+    ) -> Result<JobId, WireError> {
+        let invalid = |text: String| WireError::new(ErrorCode::Invalid, text);
+        let raw = job.jobspec.get();
+        if raw.len() > JOBSPEC_LEN_MAX {
+            let text = format!("a jobspec of {} bytes: the limit is {JOBSPEC_LEN_MAX}", raw.len());
+            return Err(WireError::new(ErrorCode::TooBig, text));
+        }
+        let stats = self.manager.stats();
+        let known = stats.depend + stats.priority + stats.sched + stats.run + stats.cleanup + stats.inactive;
+        if known >= JOBS_MAX {
+            let text = format!("this instance has {known} jobs already, which is the limit");
+            return Err(WireError::new(ErrorCode::Unavailable, text));
+        }
+        let urgency = Urgency::new(job.urgency)
+            .ok_or_else(|| invalid(format!("urgency {}: expected 0 to 31", job.urgency)))?;
+        let environment = match job.environment {
+            None => None,
+            Some(index) => Some(
+                environments
+                    .get(index)
+                    .ok_or_else(|| invalid(format!("the message has no environment {index}")))?,
+            ),
+        };
+        let text = self.texts.read(raw, environment).map_err(|e| invalid(format!("jobspec: {e}")))?;
+        if let Some(queue) = &text.asked.jobspec.attributes().queue {
+            let error = invalid(format!("this instance has no queue `{queue}`"));
+            return Err(error.hint("leave the queue out: there is one for all"));
+        }
+        if !job.flags.novalidate {
+            text.fits(&self.sched).map_err(invalid)?;
+        }
+        let asked = text.asked.clone();
+        let submit =
+            Submit { userid: cx.config.owner, urgency, flags: job.flags.into(), batch: Some(batch), asked };
+        let micros = cx.now.wall.0.saturating_sub(cx.config.starttime.0);
+        // From 1: the id 0 is not a job's.
+        let id = self.ids.next(u64::try_from(micros / 1000).unwrap_or(0).max(1));
+        self.decide(cx, &Request::Submit { id, submit: Box::new(submit) }).map_err(|r| wire_error(&r))?;
+        Ok(id)
+    }
+}

@@ -1,0 +1,161 @@
+//! What is known of jobs: listings, the keys of one job, the same keys as a part of the KVS (RFC 16).
+
+use super::{Jobs, no_such_job};
+use crate::cx::Cx;
+use flurm_job_manager::Job;
+use flurm_types::{JobId, JobState};
+use flurm_wire::fact::GuestLog;
+use flurm_wire::job::{JobRecord, List, Listed, LookedUp, Lookup};
+use flurm_wire::kvs::{Node, NodeKind};
+use flurm_wire::{ErrorCode, Message, WireError};
+use serde_json::Value;
+
+/// Jobs in one answer: some fifty megabytes, which is what a frame takes.
+const LIST_MAX: usize = 100_000;
+
+/// Keys below `job.<id>`; `guest` is a directory.
+const KEYS: &[&str] = &["J", "R", "eventlog", "jobspec"];
+const GUEST_KEYS: &[&str] = &["exec.eventlog", "input", "output"];
+
+impl Jobs {
+    pub(super) fn list(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
+        let list: List = m.body()?;
+        let jobs = if list.ids.is_empty() {
+            self.matching(&list)?
+        } else {
+            let known = |id: &JobId| self.manager.job(*id).ok_or_else(|| no_such_job(*id));
+            let jobs: Vec<&Job> = list.ids.iter().map(known).collect::<Result<_, _>>()?;
+            jobs.into_iter().map(|job| self.record(job)).collect()
+        };
+        cx.respond(m, &Listed { jobs, stats: *self.manager.stats() });
+        Ok(())
+    }
+
+    fn matching(&self, list: &List) -> Result<Vec<JobRecord>, WireError> {
+        let limit = if list.max_entries == 0 { usize::MAX } else { list.max_entries };
+        let only_active = !list.states.is_empty() && !list.states.contains(&JobState::Inactive);
+        // Active jobs are few; the others may be a million.
+        let found: Box<dyn Iterator<Item = &Job>> = if only_active {
+            Box::new(self.manager.active().rev())
+        } else {
+            Box::new(self.manager.jobs().rev())
+        };
+        let mut records = Vec::new();
+        for job in found.filter(|job| matches(job, list)).take(limit) {
+            if records.len() == LIST_MAX {
+                let text = format!("more than {LIST_MAX} jobs match");
+                return Err(
+                    WireError::new(ErrorCode::TooBig, text).hint("ask for fewer, with -c or a filter")
+                );
+            }
+            records.push(self.record(job));
+        }
+        Ok(records)
+    }
+
+    fn record(&self, job: &Job) -> JobRecord {
+        let mut record = job.record();
+        if let Some(said) = self.annotations.get(&job.id()) {
+            let annotations = record.annotations.get_or_insert_with(|| Value::Object(Default::default()));
+            if let (Some(all), Some(said)) = (annotations.as_object_mut(), said.as_object()) {
+                all.extend(said.iter().map(|(key, value)| (key.clone(), value.clone())));
+            }
+        }
+        record
+    }
+
+    pub(super) fn lookup(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
+        let Lookup { id, keys } = m.body()?;
+        let job = self.manager.job(id).ok_or_else(|| no_such_job(id))?;
+        let value = |key: &String| {
+            self.text_of(job, key)
+                .ok_or_else(|| WireError::new(ErrorCode::NotFound, format!("job {id} has no `{key}`")))
+        };
+        let values = keys.iter().map(value).collect::<Result<_, _>>()?;
+        cx.respond(m, &LookedUp { values });
+        Ok(())
+    }
+
+    fn text_of(&self, job: &Job, key: &str) -> Option<String> {
+        let guest =
+            |log| self.guests.get(&job.id()).map(|g| g.text(log).to_owned()).filter(|t| !t.is_empty());
+        match key {
+            "jobspec" => Some(job.text().jobspec.to_string()),
+            "J" => Some(with_environment(job)),
+            "R" => job.r_json(),
+            "eventlog" => {
+                let mut text = String::new();
+                for entry in job.entries(0) {
+                    text.push_str(&entry.to_line());
+                    text.push('\n');
+                }
+                Some(text)
+            }
+            "guest.exec.eventlog" => guest(GuestLog::Exec),
+            "guest.output" => guest(GuestLog::Output),
+            "guest.input" => guest(GuestLog::Input),
+            _ => None,
+        }
+    }
+
+    /// `job.<id>` with the id in four groups of hexadecimal digits (or any other form without dots), and below.
+    pub fn lookup_kvs(&self, key: &str) -> Option<Node> {
+        let rest = key.strip_prefix("job.")?;
+        let groups = rest.match_indices('.').nth(3).map_or(rest.len(), |(at, _)| at);
+        let (id, below) = match rest[..groups].parse::<JobId>() {
+            Ok(id) => (id, rest[groups..].strip_prefix('.').unwrap_or("")),
+            Err(_) => {
+                let (id, below) = rest.split_once('.').unwrap_or((rest, ""));
+                (id.parse().ok()?, below)
+            }
+        };
+        let job = self.manager.job(id)?;
+        let value = |key: &&&str| self.text_of(job, key).is_some();
+        match below {
+            "" => {
+                let mut names: Vec<(String, NodeKind)> =
+                    KEYS.iter().filter(value).map(|key| ((*key).to_owned(), NodeKind::Value)).collect();
+                if self.guests.contains_key(&id) {
+                    names.push(("guest".to_owned(), NodeKind::Dir));
+                }
+                Some(Node::Dir(names))
+            }
+            "guest" => {
+                let there = |key: &&str| self.text_of(job, &format!("guest.{key}")).is_some();
+                let name = |key: &str| match key.split_once('.') {
+                    Some((dir, _)) => (dir.to_owned(), NodeKind::Dir),
+                    None => (key.to_owned(), NodeKind::Value),
+                };
+                let names: Vec<_> = GUEST_KEYS.iter().filter(|k| there(k)).map(|k| name(k)).collect();
+                (!names.is_empty()).then_some(Node::Dir(names))
+            }
+            "guest.exec" => self
+                .text_of(job, "guest.exec.eventlog")
+                .map(|_| Node::Dir(vec![("eventlog".to_owned(), NodeKind::Value)])),
+            key => {
+                let text = self.text_of(job, key)?;
+                let is_document = matches!(key, "R" | "jobspec" | "J");
+                let parsed = if is_document { serde_json::from_str(&text).ok() } else { None };
+                Some(Node::Value(parsed.unwrap_or(Value::String(text))))
+            }
+        }
+    }
+}
+
+fn matches(job: &Job, list: &List) -> bool {
+    let brief = job.brief();
+    let any = |empty: bool, found: bool| empty || found;
+    any(list.states.is_empty(), list.states.contains(&job.state()))
+        && any(list.results.is_empty(), job.result().is_none_or(|r| list.results.contains(&r)))
+        && list.name.as_ref().is_none_or(|name| **name == *brief.name)
+        && list.queue.as_ref().is_none_or(|queue| **queue == *brief.queue)
+        && list.since.is_none_or(|since| job.t_inactive().is_none_or(|t| t >= since))
+}
+
+fn with_environment(job: &Job) -> String {
+    let text = job.text();
+    let mut jobspec: Value = serde_json::from_str(&text.jobspec).expect("a canonical jobspec is JSON");
+    let environment = serde_json::to_value(&*text.environment).expect("names and strings always serialize");
+    jobspec["attributes"]["system"]["environment"] = environment;
+    jobspec.to_string()
+}

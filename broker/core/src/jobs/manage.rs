@@ -1,0 +1,269 @@
+//! Requests about jobs that are there, and about the queue they are in.
+
+use super::exec::input_entry;
+use super::guest::LOG_LEN_MAX;
+use super::{Jobs, no_such_job, wire_error};
+use crate::cx::{Cx, asker};
+use flurm_job_manager::{Gate, Job, Manager, Raised, Request};
+use flurm_types::{Idset, JobId, JobState, Rank, Urgency};
+use flurm_wire::fact::{GuestLog, JobFact};
+use flurm_wire::job::{
+    Done, Exception, Kill, PerJob, Queue, QueueStatus, Raise, Reason, SetUrgency, Stdin, WaitOne, Waited, Why,
+};
+use flurm_wire::shell::StdinHere;
+use flurm_wire::{Address, Dest, ErrorCode, Message, WireError};
+use std::collections::BTreeSet;
+
+/// Signals are 1 to 64 on Linux.
+const SIGNAL_MAX: i32 = 64;
+
+/// Who waits for what is not there yet.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// Waitable jobs whose result nobody has had.
+    jobs: BTreeSet<JobId>,
+    /// Those of them that are over.
+    over: BTreeSet<JobId>,
+    waits: Vec<(Message, Option<JobId>)>,
+    queue: Vec<(Message, QueueWait)>,
+}
+
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+enum QueueWait {
+    Drain,
+    Idle,
+}
+
+impl Waiting {
+    pub fn cancel(&mut self, src: Address, tag: u64) {
+        let other = |m: &Message| (m.src, m.tag) != (src, tag);
+        self.waits.retain(|(m, _)| other(m));
+        self.queue.retain(|(m, _)| other(m));
+    }
+
+    /// A waitable job has been submitted.
+    pub fn add(&mut self, id: JobId) {
+        self.jobs.insert(id);
+    }
+
+    /// Who leads anew no longer knows which results were handed out: better twice than never.
+    pub fn restore(&mut self, manager: &Manager) {
+        for job in manager.jobs().filter(|job| job.flags().waitable()) {
+            self.jobs.insert(job.id());
+            if job.state() == JobState::Inactive {
+                self.over.insert(job.id());
+            }
+        }
+    }
+
+    pub fn note(&mut self, fact: &JobFact) {
+        if self.jobs.contains(&fact.id) && fact.events.iter().any(|e| e.name == "clean") {
+            self.over.insert(fact.id);
+        }
+    }
+
+    /// Hands out the result of that job, or of any.
+    fn take(&mut self, id: Option<JobId>) -> Option<JobId> {
+        let id = match id {
+            Some(id) => self.over.take(&id)?,
+            None => self.over.pop_first()?,
+        };
+        self.jobs.remove(&id);
+        Some(id)
+    }
+
+    /// Can it be waited for at all?
+    fn check(&self, id: Option<JobId>) -> Result<(), WireError> {
+        let invalid = |text: String| Err(WireError::new(ErrorCode::Invalid, text));
+        match id {
+            Some(id) if !self.jobs.contains(&id) => {
+                invalid(format!("job {id} is not waitable, or has been waited for"))
+            }
+            None if self.jobs.len() <= self.waits.len() => {
+                invalid("there are no more waitable jobs".to_owned())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Jobs {
+    pub(super) fn raise(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
+        let Raise { ids, kind, severity, note } = m.body()?;
+        if kind.is_empty() || kind.contains(char::is_whitespace) || severity > 7 {
+            let text = "an exception has a type of one word and a severity of 0 to 7";
+            return Err(WireError::new(ErrorCode::Invalid, text));
+        }
+        let mut results = Vec::with_capacity(ids.len());
+        for id in ids {
+            let exception = Exception { kind: kind.clone(), severity, note: note.clone() };
+            let raised = Raised { exception, userid: Some(cx.config.owner) };
+            results.push(self.decide(cx, &Request::Raise { id, raised }).map_err(|r| wire_error(&r)));
+        }
+        cx.respond(m, &PerJob { results });
+        Ok(())
+    }
+
+    pub(super) fn kill(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
+        let Kill { ids, signum } = m.body()?;
+        if !(1..=SIGNAL_MAX).contains(&signum) {
+            return Err(WireError::new(ErrorCode::Invalid, format!("there is no signal {signum}")));
+        }
+        let results = ids.into_iter().map(|id| self.signal(cx, id, signum)).collect();
+        cx.respond(m, &PerJob { results });
+        Ok(())
+    }
+
+    pub(super) fn set_urgency(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
+        let SetUrgency { id, urgency } = m.body()?;
+        let urgency = Urgency::new(urgency).ok_or_else(|| {
+            WireError::new(ErrorCode::Invalid, format!("urgency {urgency}: expected 0 to 31"))
+        })?;
+        let userid = cx.config.owner;
+        self.decide(cx, &Request::Urgency { id, urgency, userid }).map_err(|r| wire_error(&r))?;
+        cx.respond(m, &Done {});
+        Ok(())
+    }
+
+    pub(super) fn wait(&mut self, m: &Message) -> Result<(), WireError> {
+        let WaitOne { id } = m.body()?;
+        if let Some(id) = id {
+            self.manager.job(id).ok_or_else(|| no_such_job(id))?;
+        }
+        self.waiting.check(id)?;
+        // Answered when this batch settles, with all others whose job is over.
+        self.waiting.waits.push((asker(m), id));
+        Ok(())
+    }
+
+    /// Answers whoever waited for what is there now.
+    pub(super) fn answer_waiting(&mut self, cx: &mut Cx) {
+        if !self.waiting.over.is_empty() && !self.waiting.waits.is_empty() {
+            let mut waits = std::mem::take(&mut self.waiting.waits);
+            waits.retain(|(m, wanted)| {
+                let Some(job) = self.waiting.take(*wanted).and_then(|id| self.manager.job(id)) else {
+                    return true;
+                };
+                cx.respond(m, &waited(job));
+                false
+            });
+            self.waiting.waits = waits;
+        }
+        if !self.waiting.queue.is_empty() {
+            let stats = self.manager.stats();
+            let (drained, idle) = (self.manager.is_idle(), stats.run + stats.cleanup == 0);
+            let status = self.queue_status();
+            self.waiting.queue.retain(|(m, wait)| {
+                let met = match wait {
+                    QueueWait::Drain => drained,
+                    QueueWait::Idle => idle,
+                };
+                if met {
+                    cx.respond(m, &status);
+                }
+                !met
+            });
+        }
+    }
+
+    pub(super) fn why(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
+        let Why { id } = m.body()?;
+        let job = self.manager.job(id).ok_or_else(|| no_such_job(id))?;
+        let text = match job.state() {
+            JobState::New | JobState::Priority => "is being looked at".to_owned(),
+            JobState::Depend => format!("waits for {}", job.dependencies().join(", ")),
+            JobState::Sched if job.priority() == 0 => {
+                "is held: its urgency is 0 (release it with `flurm job urgency`)".to_owned()
+            }
+            JobState::Sched => match &self.manager.gates().stopped {
+                Some(reason) if reason.is_empty() => "the queue is stopped".to_owned(),
+                Some(reason) => format!("the queue is stopped: {reason}"),
+                None => self.sched.why(id).unwrap_or_else(|| "waits for the scheduler".to_owned()),
+            },
+            JobState::Run => "runs".to_owned(),
+            JobState::Cleanup => "is being ended".to_owned(),
+            JobState::Inactive => {
+                let result = job.result().map_or("", |result| result.name());
+                format!("is over: {result}")
+            }
+        };
+        cx.respond(m, &Reason { text });
+        Ok(())
+    }
+
+    pub(super) fn stdin(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
+        let stdin: Stdin = m.body()?;
+        let id = stdin.id;
+        let invalid = |text: String| WireError::new(ErrorCode::Invalid, text);
+        if stdin.ranks != "all" && stdin.ranks.parse::<Idset>().is_err() {
+            return Err(invalid(format!("task ranks `{}`: expected `all` or a set of numbers", stdin.ranks)));
+        }
+        let job = self.manager.job(id).ok_or_else(|| no_such_job(id))?;
+        if job.state() >= JobState::Cleanup {
+            return Err(invalid(format!("job {id} reads no input any more")));
+        }
+        let ranks = self.runs.reachable(id);
+        let kept = self.guests.get(&id).map_or(0, |guest| guest.text(GuestLog::Input).len());
+        if ranks.is_empty() && kept + stdin.data.len() > LOG_LEN_MAX {
+            let text =
+                format!("job {id} does not run yet, and {} MiB of input wait for it", LOG_LEN_MAX >> 20);
+            return Err(WireError::new(ErrorCode::Unavailable, text));
+        }
+        let entry = input_entry(cx, &stdin);
+        self.add_guest(id, GuestLog::Input, entry);
+        // Before it runs, what is kept is all there is: it is sent after the start.
+        for rank in ranks.iter() {
+            cx.tell(Dest::Rank(Rank(rank)), &StdinHere(stdin.clone()));
+        }
+        cx.respond(m, &Done {});
+        Ok(())
+    }
+
+    pub(super) fn queue(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
+        let gate = match m.body()? {
+            Queue::Status => {
+                cx.respond(m, &self.queue_status());
+                return Ok(());
+            }
+            Queue::Drain => {
+                self.waiting.queue.push((asker(m), QueueWait::Drain));
+                return Ok(());
+            }
+            Queue::Idle => {
+                self.waiting.queue.push((asker(m), QueueWait::Idle));
+                return Ok(());
+            }
+            Queue::Enable => Gate::Enable,
+            Queue::Disable { reason } => Gate::Disable { reason },
+            Queue::Start => Gate::Start,
+            Queue::Stop { reason } => Gate::Stop { reason },
+        };
+        self.decide(cx, &Request::Queue(gate)).map_err(|r| wire_error(&r))?;
+        cx.respond(m, &self.queue_status());
+        Ok(())
+    }
+
+    fn queue_status(&self) -> QueueStatus {
+        let (gates, stats) = (self.manager.gates(), self.manager.stats());
+        QueueStatus {
+            enabled: gates.disabled.is_none(),
+            disable_reason: gates.disabled.clone(),
+            started: gates.stopped.is_none(),
+            stop_reason: gates.stopped.clone(),
+            pending: stats.depend + stats.priority + stats.sched,
+            running: stats.run + stats.cleanup,
+        }
+    }
+}
+
+fn waited(job: &Job) -> Waited {
+    let errstr = match (job.exception(), job.status()) {
+        (Some(exception), _) if exception.note.is_empty() => format!("exception {}", exception.kind),
+        (Some(exception), _) => format!("exception {}: {}", exception.kind, exception.note),
+        (None, Some(0)) => String::new(),
+        (None, Some(status)) if status & 0x7f != 0 => format!("killed by signal {}", status & 0x7f),
+        (None, Some(status)) => format!("exited with code {}", status >> 8),
+        (None, None) => "ended before it started".to_owned(),
+    };
+    Waited { id: job.id(), success: errstr.is_empty(), errstr }
+}

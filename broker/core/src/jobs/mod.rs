@@ -1,0 +1,436 @@
+//! Jobs at the leader: the seam between requests, facts, the job manager, the scheduler and the shells.
+//!
+//! ```text
+//!  request ─► decide ─► events ─► manager, facts ──► settle: duties ─► scheduler ─► more events
+//!                                                          │                              │
+//!                                       one fact per job ◄─┴─► starts and ends, one message per rank
+//!                                             │
+//!                                       logs, streams
+//! ```
+//!
+//! Everything is applied to our state when it is decided and proposed as one fact per job at the end of the
+//! batch; what is said outside meanwhile is held until that is committed ([`Cx`]). [`Jobs::apply`] takes the
+//! same facts from the log.
+//!
+//! * `ingest.rs`: submissions · `manage.rs`: requests about jobs · `list.rs`: what is known of them
+//! * `exec.rs`: shells · `guest.rs`: logs of tasks · `streams.rs`: answers that go on
+
+mod exec;
+mod guest;
+mod ingest;
+mod list;
+mod manage;
+mod streams;
+
+use crate::cx::Cx;
+use crate::door::CoreConfig;
+use exec::Runs;
+use flurm_job_manager::{Duty, Event, Gate, Manager, Raised, Refusal, Request};
+use flurm_sched::{Policy, ResourceChange, Sched, SchedInput, SchedOutput};
+use flurm_types::{FluidGenerator, JobId, JobState, Timestamp};
+use flurm_wire::fact::{Fact, GuestLog, JobFact};
+use flurm_wire::{Address, ErrorCode, Message, WireError, exec as wire_exec, job};
+use guest::Guest;
+use ingest::Texts;
+use manage::Waiting;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use streams::Streams;
+
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    manager: Manager,
+    guests: BTreeMap<JobId, Box<Guest>>,
+    /// Every fact about a job in order: the job, its first event in that fact, how many.
+    journal: Vec<(JobId, u32, u32)>,
+    texts: Texts,
+    ids: FluidGenerator,
+
+    // From here on: what is not in the log, because it is about those we talk to.
+    sched: Sched,
+    leading: bool,
+    stopping: bool,
+    /// Jobs whose duties may have changed.
+    dirty: BTreeSet<JobId>,
+    /// Jobs that the scheduler has been asked about.
+    asked: BTreeSet<JobId>,
+    /// Something has changed that the scheduler may do something about.
+    cycle: bool,
+    /// What the scheduler says about pending jobs.
+    annotations: BTreeMap<JobId, serde_json::Value>,
+    runs: Runs,
+    streams: Streams,
+    waiting: Waiting,
+    /// Of this batch, by order of their first event.
+    facts: Vec<JobFact>,
+    fact_of: BTreeMap<JobId, usize>,
+}
+
+impl Jobs {
+    pub fn new(config: &CoreConfig, _seed: u64) -> Jobs {
+        Jobs {
+            manager: Manager::default(),
+            guests: BTreeMap::new(),
+            journal: Vec::new(),
+            texts: Texts::default(),
+            ids: FluidGenerator::new(u16::try_from(config.rank.0).unwrap_or(0)),
+            sched: Sched::new(Policy::Fcfs),
+            leading: false,
+            stopping: false,
+            dirty: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            cycle: false,
+            annotations: BTreeMap::new(),
+            runs: Runs::default(),
+            streams: Streams::default(),
+            waiting: Waiting::default(),
+            facts: Vec::new(),
+            fact_of: BTreeMap::new(),
+        }
+    }
+
+    /// Requests below `job-ingest.`, `job-manager.`, `job-info.`, `job-list.` and `exec.`.
+    pub fn request(&mut self, cx: &mut Cx, m: &Message) {
+        use flurm_wire::Topic;
+        let done = match &*m.topic {
+            job::Submit::NAME => self.submit(cx, m),
+            job::Raise::NAME => self.raise(cx, m),
+            job::Kill::NAME => self.kill(cx, m),
+            job::SetUrgency::NAME => self.set_urgency(cx, m),
+            job::WaitOne::NAME => self.wait(m),
+            job::Why::NAME => self.why(cx, m),
+            job::Stdin::NAME => self.stdin(cx, m),
+            job::Queue::NAME => self.queue(cx, m),
+            job::Await::NAME => self.follow_jobs(cx, m),
+            job::Watch::NAME => self.follow_logs(m),
+            job::Journal::NAME => self.follow_journal(m),
+            job::Lookup::NAME => self.lookup(cx, m),
+            job::List::NAME => self.list(cx, m),
+            wire_exec::Reports::NAME => self.reports(cx, m),
+            wire_exec::ShellReady::NAME => self.shell_ready(cx, m),
+            other => Err(WireError::new(ErrorCode::NoService, format!("nobody here serves {other}"))),
+        };
+        if let Err(error) = done {
+            cx.refuse(m, error);
+        }
+    }
+
+    /// The asker of a request that is still open no longer wants it.
+    pub fn cancel(&mut self, src: Address, tag: u64) {
+        self.streams.cancel(src, tag);
+        self.waiting.cancel(src, tag);
+    }
+
+    /// A fact from the log.
+    pub fn apply(&mut self, fact: &JobFact) {
+        // A text that cannot be read any more leaves its events without a job; the log still has them.
+        let asked = fact.spec.as_ref().and_then(|spec| self.texts.read_again(spec).ok());
+        let r = fact.r.as_ref().map(|r| Arc::new(r.clone()));
+        for entry in &fact.events {
+            self.manager.apply(fact.id, entry.timestamp, &Event::read(entry, asked.as_ref(), r.as_ref()));
+        }
+        self.ids.advance_past(fact.id);
+        self.absorb(fact);
+    }
+
+    /// We lead now: what is not in the log is built from what is.
+    pub fn lead(&mut self, cx: &mut Cx) {
+        self.leading = true;
+        let mut out = Vec::new();
+        if self.manager.gates().stopped.is_some() {
+            self.sched.step(cx.now, SchedInput::Stop, &mut out);
+        }
+        for job in self.manager.active() {
+            self.dirty.insert(job.id());
+            if let Some(r) = job.r().filter(|_| !job.held().is_empty()) {
+                self.runs.resume(job, self.guests.get(&job.id()));
+                let r = if *job.held() == r.ranks() { r.clone() } else { Arc::new(r.restrict(job.held())) };
+                let (id, priority, t_submit) = (job.id(), job.priority(), job.t_submit());
+                self.sched.step(cx.now, SchedInput::Hello { id, priority, t_submit, r }, &mut out);
+            }
+        }
+        self.waiting.restore(&self.manager);
+        self.cycle = true;
+    }
+
+    pub fn resources(&mut self, cx: &mut Cx, change: ResourceChange) {
+        self.sched.step(cx.now, SchedInput::Resource(change), &mut Vec::new());
+        self.texts.forget_verdicts();
+        self.cycle = true;
+    }
+
+    /// At the end of a batch: does what is owed, asks the scheduler, proposes, tells those who follow.
+    pub fn settle(&mut self, cx: &mut Cx) {
+        if !self.leading {
+            return;
+        }
+        if self.manager.next_tick().is_some_and(|t| t <= cx.now.wall) {
+            self.expect(cx, &Request::Tick);
+        }
+        loop {
+            while let Some(id) = self.dirty.pop_first() {
+                self.perform(cx, id);
+            }
+            if !std::mem::take(&mut self.cycle) || !self.schedule(cx) {
+                break;
+            }
+        }
+        self.launch(cx);
+        self.propose(cx);
+        self.answer_waiting(cx);
+        self.flush_streams(cx);
+        if self.sched.cut_short() {
+            self.cycle = true;
+            cx.wake_at(cx.now.mono_ms);
+        }
+        if let Some(time) = self.manager.next_tick() {
+            cx.wake_at(mono_of(cx, time));
+        }
+    }
+
+    /// The instance ends: nothing new, and what there is goes.
+    pub fn stop(&mut self, cx: &mut Cx) {
+        self.stopping = true;
+        let active: Vec<JobId> = self.manager.active().map(|job| job.id()).collect();
+        for id in active {
+            // One that ends already needs no second reason.
+            if self.manager.job(id).is_some_and(|job| job.state() < JobState::Cleanup) {
+                let raised = Raised::fatal("cancel", "the instance is ending");
+                self.expect(cx, &Request::Raise { id, raised });
+            }
+        }
+    }
+
+    pub fn idle(&self) -> bool {
+        self.manager.is_idle()
+    }
+
+    pub fn sched(&self) -> &Sched {
+        &self.sched
+    }
+
+    /// Are submission and scheduling open?
+    pub fn gates(&self) -> (bool, bool) {
+        let gates = self.manager.gates();
+        (gates.disabled.is_none() && !self.stopping, gates.stopped.is_none())
+    }
+
+    /// The log has jobs of an earlier life of the instance; what ran then is gone.
+    pub fn restart(&mut self, cx: &mut Cx) {
+        let active: Vec<JobId> = self.manager.active().map(|job| job.id()).collect();
+        for id in active {
+            // It may have ended with another one in the meantime.
+            if self.manager.job(id).is_some_and(|job| job.state() != JobState::Inactive) {
+                self.expect(cx, &Request::Restart { id });
+            }
+        }
+    }
+
+    /// Decides, applies and keeps for the log.
+    fn decide(&mut self, cx: &mut Cx, request: &Request) -> Result<(), Refusal> {
+        for (id, event) in self.manager.decide(cx.now, request)? {
+            self.take(cx, id, &event);
+        }
+        Ok(())
+    }
+
+    /// The same where a refusal would be our own mistake.
+    fn expect(&mut self, cx: &mut Cx, request: &Request) {
+        if let Err(refusal) = self.decide(cx, request) {
+            cx.log(3, "job-manager", format!("{request:?}: {refusal}"));
+        }
+    }
+
+    fn take(&mut self, cx: &mut Cx, id: JobId, event: &Event) {
+        // Times in an eventlog rise, even when the clock is set back.
+        let time = self.manager.job(id).map_or(cx.now.wall, |job| job.t_last().max(cx.now.wall));
+        self.manager.apply(id, time, event);
+        let fact = self.fact(id);
+        fact.events.push(event.entry(time));
+        match event {
+            Event::Submit(submit) => {
+                fact.spec = Some(submit.asked.text.clone());
+                if submit.flags.waitable() {
+                    self.waiting.add(id);
+                }
+            }
+            Event::Alloc(alloc) => {
+                fact.r = Some((*alloc.r).clone());
+                self.runs.begin(id, alloc.r.ranks());
+            }
+            Event::Priority(priority) if self.asked.contains(&id) && *priority > 0 => {
+                self.tell_sched(cx, SchedInput::Prioritize { id, priority: *priority });
+            }
+            Event::Release(release) => {
+                self.tell_sched(cx, SchedInput::Free { id, ranks: release.ranks.clone() });
+            }
+            Event::Clean => self.runs.over(id),
+            Event::Queue(gate) => match **gate {
+                Gate::Start => self.tell_sched(cx, SchedInput::Start),
+                Gate::Stop { .. } => self.tell_sched(cx, SchedInput::Stop),
+                Gate::Enable | Gate::Disable { .. } => {}
+            },
+            _ => {}
+        }
+        self.dirty.insert(id);
+    }
+
+    /// The fact about that job in this batch.
+    fn fact(&mut self, id: JobId) -> &mut JobFact {
+        let at = *self.fact_of.entry(id).or_insert_with(|| {
+            self.facts.push(JobFact { id, events: Vec::new(), spec: None, r: None, guest: Vec::new() });
+            self.facts.len() - 1
+        });
+        &mut self.facts[at]
+    }
+
+    fn add_guest(&mut self, id: JobId, log: GuestLog, entry: flurm_types::Entry) {
+        self.fact(id).guest.push((log, entry));
+    }
+
+    fn tell_sched(&mut self, cx: &mut Cx, input: SchedInput) {
+        self.sched.step(cx.now, input, &mut Vec::new());
+        self.cycle = true;
+    }
+
+    fn perform(&mut self, cx: &mut Cx, id: JobId) {
+        let duties = self.manager.owed(id);
+        let wants = duties.contains(&Duty::Alloc);
+        if wants != self.asked.contains(&id) {
+            self.ask_sched(cx, id, wants);
+        }
+        for duty in duties {
+            match duty {
+                Duty::Alloc => {}
+                Duty::Start { ranks } => self.runs.start(id, &ranks),
+                Duty::End { ranks } => self.runs.end(id, &ranks),
+            }
+        }
+        self.progress(cx, id);
+    }
+
+    fn ask_sched(&mut self, cx: &mut Cx, id: JobId, wants: bool) {
+        if !wants {
+            self.asked.remove(&id);
+            self.annotations.remove(&id);
+            self.tell_sched(cx, SchedInput::Cancel { id });
+            return;
+        }
+        let Some(job) = self.manager.job(id) else { return };
+        let Some(jobspec) = job.jobspec().cloned() else { return };
+        let (priority, t_submit, debug) = (job.priority(), job.t_submit(), job.flags().debug());
+        self.asked.insert(id);
+        self.tell_sched(cx, SchedInput::Alloc { id, jobspec, priority, t_submit });
+        if debug {
+            self.expect(cx, &Request::Note { id, name: "debug.alloc-request".to_owned() });
+        }
+    }
+
+    /// One cycle of the scheduler; tells whether it led to anything.
+    fn schedule(&mut self, cx: &mut Cx) -> bool {
+        let mut out = Vec::new();
+        self.sched.step(cx.now, SchedInput::Cycle, &mut out);
+        let any = !out.is_empty();
+        for output in out {
+            match output {
+                SchedOutput::Alloc { id, r, annotations } => {
+                    self.asked.remove(&id);
+                    self.annotations.remove(&id);
+                    let ranks = r.ranks();
+                    let annotations = Some(annotations).filter(|a| !a.is_null());
+                    let request = Request::Alloc { id, r: Arc::new(r), annotations };
+                    if let Err(refusal) = self.decide(cx, &request) {
+                        // The ledger is right by definition: the scheduler takes it back and asks are repeated.
+                        cx.log(3, "sched", format!("allocation refused: {refusal}"));
+                        self.sched.step(cx.now, SchedInput::Free { id, ranks }, &mut Vec::new());
+                        let raised = Raised::fatal("alloc", refusal.to_string());
+                        if !matches!(refusal, Refusal::Late(_) | Refusal::Inactive(_)) {
+                            self.expect(cx, &Request::Raise { id, raised });
+                        }
+                    }
+                }
+                SchedOutput::Deny { id, note } => {
+                    self.asked.remove(&id);
+                    self.annotations.remove(&id);
+                    self.expect(cx, &Request::Raise { id, raised: Raised::fatal("alloc", note) });
+                }
+                SchedOutput::Annotate { id, annotations } => {
+                    self.annotations.insert(id, annotations);
+                }
+                SchedOutput::Canceled { id } => {
+                    self.asked.remove(&id);
+                }
+            }
+        }
+        any
+    }
+
+    /// This batch's facts into the log.
+    fn propose(&mut self, cx: &mut Cx) {
+        self.fact_of.clear();
+        for mut fact in std::mem::take(&mut self.facts) {
+            if !fact.guest.is_empty() {
+                self.guest_of(&fact).trim(&mut fact.guest);
+            }
+            if fact.events.is_empty() && fact.guest.is_empty() {
+                continue;
+            }
+            self.absorb(&fact);
+            self.streams.note(&fact, &self.manager);
+            self.waiting.note(&fact);
+            cx.propose(Fact::Job(fact));
+        }
+    }
+
+    /// What a fact adds to the logs that the manager does not keep.
+    fn absorb(&mut self, fact: &JobFact) {
+        if !fact.events.is_empty() {
+            let count = u32::try_from(fact.events.len()).expect("a fact has few events");
+            self.journal.push((fact.id, self.first_event(fact), count));
+        }
+        if !fact.guest.is_empty() {
+            self.guest_of(fact).absorb(fact);
+        } else if let Some(guest) = self.guests.get_mut(&fact.id) {
+            guest.absorb(fact);
+        }
+        if self.manager.job(fact.id).is_some_and(|job| job.state() == JobState::Inactive)
+            && let Some(guest) = self.guests.get_mut(&fact.id)
+        {
+            guest.pack();
+        }
+    }
+
+    fn guest_of(&mut self, fact: &JobFact) -> &mut Guest {
+        let first = self.first_event(fact);
+        self.guests.entry(fact.id).or_insert_with(|| Box::new(Guest::after(first)))
+    }
+
+    /// Where in the job's eventlog the events of a fact that has just been applied begin.
+    fn first_event(&self, fact: &JobFact) -> u32 {
+        let len = self.manager.job(fact.id).map_or(0, flurm_job_manager::Job::len);
+        u32::try_from(len.saturating_sub(fact.events.len())).expect("an eventlog has few events")
+    }
+}
+
+fn wire_error(refusal: &Refusal) -> WireError {
+    let code = match refusal {
+        Refusal::NoSuchJob(_) => ErrorCode::NotFound,
+        Refusal::Exists(_) => ErrorCode::Exists,
+        Refusal::Disabled(_) => ErrorCode::Unavailable,
+        Refusal::Inactive(_) | Refusal::Dependency(_) | Refusal::Placed(_) | Refusal::Late(_) => {
+            ErrorCode::Invalid
+        }
+        Refusal::Overlap { .. } => ErrorCode::Internal,
+    };
+    WireError::new(code, refusal.to_string())
+}
+
+fn no_such_job(id: JobId) -> WireError {
+    wire_error(&Refusal::NoSuchJob(id))
+}
+
+/// The monotonic time at which the wall clock will show `time`, if nobody touches it.
+fn mono_of(cx: &Cx, time: Timestamp) -> u64 {
+    let micros = time.0.saturating_sub(cx.now.wall.0).max(0);
+    cx.now.mono_ms + u64::try_from(micros).unwrap_or(0).div_ceil(1000)
+}

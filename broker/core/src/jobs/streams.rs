@@ -1,0 +1,344 @@
+//! Answers that go on: the ends of jobs (`await`), their logs (`watch`), all events (`journal`).
+//!
+//! Nobody's answers are queued here. A stream is a position in what is kept anyway, and a batch takes it
+//! forward by a page at most; so one that follows a gigabyte costs as much as one that follows nothing.
+
+use super::guest::Guest;
+use super::{Jobs, no_such_job};
+use crate::cx::{Cx, asker};
+use flurm_job_manager::{Job, Manager, QUEUE};
+use flurm_types::{Entry, JobId, JobState};
+use flurm_wire::fact::{GuestLog, JobFact};
+use flurm_wire::job::{Await, Awaited, AwaitedJob, Journal, JournalBatch, JournalEvent, Log, Watch};
+use flurm_wire::{Address, Message, WireError};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bytes that a batch adds to one stream, about.
+const PAGE_LEN: usize = 256 << 10;
+/// Jobs in one answer of `await`.
+const AWAITED_MAX: usize = 1024;
+/// What an event counts as on a page.
+const EVENT_LEN: usize = 160;
+
+type Key = (Address, u64);
+
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    streams: BTreeMap<Key, Stream>,
+    /// Who follows a job.
+    followers: BTreeMap<JobId, BTreeSet<Key>>,
+    journals: BTreeSet<Key>,
+    /// Streams that may have something to send.
+    ready: BTreeSet<Key>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    asker: Message,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Await { waits: BTreeSet<JobId>, event: String, over: BTreeMap<JobId, bool> },
+    Watch { watch: Watch, at: Position },
+    Journal { at: usize, caught_up: bool },
+}
+
+/// How far the logs of a job have been read.
+#[derive(Debug, Default)]
+struct Position {
+    /// Index in the order of entries, and how many of that run have been read.
+    run: usize,
+    of_run: u32,
+    events: usize,
+    /// Bytes, by [`GuestLog`].
+    bytes: [usize; 3],
+}
+
+impl Streams {
+    pub fn cancel(&mut self, src: Address, tag: u64) {
+        self.close((src, tag));
+    }
+
+    /// A fact has been added to the logs.
+    pub fn note(&mut self, fact: &JobFact, manager: &Manager) {
+        if !fact.events.is_empty() {
+            self.ready.extend(&self.journals);
+        }
+        let Some(keys) = self.followers.get(&fact.id) else { return };
+        let ended = manager.job(fact.id).is_some_and(|job| job.state() == JobState::Inactive);
+        for key in keys {
+            let Some(stream) = self.streams.get_mut(key) else { continue };
+            if let Kind::Await { waits, event, over } = &mut stream.kind {
+                let seen = fact.events.iter().any(|e| e.name == *event);
+                if !seen && !ended {
+                    continue;
+                }
+                if waits.remove(&fact.id) {
+                    over.insert(fact.id, seen);
+                }
+            }
+            self.ready.insert(*key);
+        }
+    }
+
+    fn open(&mut self, m: &Message, kind: Kind) {
+        let key = (m.src, m.tag);
+        match &kind {
+            Kind::Await { waits, .. } => {
+                for id in waits {
+                    self.followers.entry(*id).or_default().insert(key);
+                }
+            }
+            Kind::Watch { watch, .. } => {
+                self.followers.entry(watch.id).or_default().insert(key);
+            }
+            Kind::Journal { .. } => {
+                self.journals.insert(key);
+            }
+        }
+        self.streams.insert(key, Stream { asker: asker(m), kind });
+        self.ready.insert(key);
+    }
+
+    fn close(&mut self, key: Key) {
+        self.ready.remove(&key);
+        self.journals.remove(&key);
+        let Some(stream) = self.streams.remove(&key) else { return };
+        match stream.kind {
+            Kind::Await { waits, over, .. } => {
+                waits.into_iter().chain(over.into_keys()).for_each(|id| self.unfollow(id, key));
+            }
+            Kind::Watch { watch, .. } => self.unfollow(watch.id, key),
+            Kind::Journal { .. } => {}
+        }
+    }
+
+    fn unfollow(&mut self, id: JobId, key: Key) {
+        if let Some(keys) = self.followers.get_mut(&id) {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.followers.remove(&id);
+            }
+        }
+    }
+}
+
+/// What a page brought a stream to.
+#[derive(Copy, Clone, Eq, PartialEq)]
+enum Then {
+    /// There is more already.
+    More,
+    /// All that there is for now.
+    Wait,
+    End,
+}
+
+/// [`flurm_wire::job::Watched`] out of what is kept, without parsing it.
+#[derive(Serialize)]
+struct Page<'a> {
+    entries: Vec<(Log, Line<'a>)>,
+}
+
+enum Line<'a> {
+    Event(Entry),
+    Kept(&'a str),
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Line::Event(entry) => entry.serialize(serializer),
+            Line::Kept(text) => {
+                serde_json::from_str::<&RawValue>(text).expect("we wrote it as JSON").serialize(serializer)
+            }
+        }
+    }
+}
+
+impl Position {
+    fn page<'a>(&mut self, watch: &Watch, job: &Job, guest: Option<&'a Guest>) -> (Page<'a>, Then) {
+        let mut page = Page { entries: Vec::new() };
+        let mut len = 0;
+        // A job without logs of its tasks has had only events.
+        let only = [(Log::Eventlog, u32::try_from(job.len()).unwrap_or(u32::MAX))];
+        let order = guest.map_or(&only[..], |guest| &guest.order);
+        while let Some((log, count)) = order.get(self.run) {
+            if self.of_run == *count {
+                // The last run may yet grow.
+                if self.run + 1 == order.len() {
+                    break;
+                }
+                (self.run, self.of_run) = (self.run + 1, 0);
+                continue;
+            }
+            if len >= PAGE_LEN {
+                return (page, Then::More);
+            }
+            let wanted = watch.logs.contains(log);
+            match log {
+                Log::Eventlog if !wanted => {
+                    self.events += (count - self.of_run) as usize;
+                    self.of_run = *count;
+                }
+                Log::Eventlog => {
+                    let entry = job.entries(self.events).next();
+                    page.entries.extend(entry.map(|entry| (Log::Eventlog, Line::Event(entry))));
+                    (self.events, self.of_run) = (self.events + 1, self.of_run + 1);
+                    len += EVENT_LEN;
+                }
+                // Nobody reads it in this stream, so where it is does not matter.
+                Log::Exec | Log::Output | Log::Input if !wanted => self.of_run = *count,
+                Log::Exec | Log::Output | Log::Input => {
+                    let guest = guest.expect("only it has such entries");
+                    let kind = match log {
+                        Log::Exec => GuestLog::Exec,
+                        Log::Output => GuestLog::Output,
+                        Log::Input | Log::Eventlog => GuestLog::Input,
+                    };
+                    let at = &mut self.bytes[kind as usize];
+                    let line = guest.text(kind)[*at..].lines().next().expect("counted when it was kept");
+                    *at += line.len() + 1;
+                    self.of_run += 1;
+                    len += line.len();
+                    page.entries.push((*log, Line::Kept(line)));
+                }
+            }
+        }
+        let over = !watch.follow || job.state() == JobState::Inactive;
+        (page, if over { Then::End } else { Then::Wait })
+    }
+}
+
+impl Jobs {
+    pub(super) fn follow_jobs(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
+        let Await { ids, event } = m.body()?;
+        let event = event.unwrap_or_else(|| "clean".to_owned());
+        let (mut waits, mut over) = (BTreeSet::new(), BTreeMap::new());
+        for id in ids {
+            let job = self.manager.job(id).ok_or_else(|| no_such_job(id))?;
+            let seen = job.has(&event);
+            if seen || job.state() == JobState::Inactive {
+                over.insert(id, seen);
+            } else {
+                waits.insert(id);
+            }
+        }
+        if waits.is_empty() && over.is_empty() {
+            cx.respond(m, &Awaited { jobs: Vec::new() });
+        } else {
+            self.streams.open(m, Kind::Await { waits, event, over });
+        }
+        Ok(())
+    }
+
+    pub(super) fn follow_logs(&mut self, m: &Message) -> Result<(), WireError> {
+        let watch: Watch = m.body()?;
+        self.manager.job(watch.id).ok_or_else(|| no_such_job(watch.id))?;
+        self.streams.open(m, Kind::Watch { watch, at: Position::default() });
+        Ok(())
+    }
+
+    pub(super) fn follow_journal(&mut self, m: &Message) -> Result<(), WireError> {
+        let Journal { from } = m.body()?;
+        let at = usize::try_from(from).unwrap_or(usize::MAX);
+        self.streams.open(m, Kind::Journal { at, caught_up: false });
+        Ok(())
+    }
+
+    /// Takes every stream forward by a page.
+    pub(super) fn flush_streams(&mut self, cx: &mut Cx) {
+        for key in std::mem::take(&mut self.streams.ready) {
+            // Taken out, so that it and everything it reads can be held at once.
+            let Some(mut stream) = self.streams.streams.remove(&key) else { continue };
+            let then = match &mut stream.kind {
+                Kind::Await { waits, over, .. } => {
+                    let mut jobs = Vec::new();
+                    while jobs.len() < AWAITED_MAX
+                        && let Some((id, seen)) = over.pop_first()
+                    {
+                        jobs.extend(self.manager.job(id).map(|job| awaited(job, seen)));
+                        self.streams.unfollow(id, key);
+                    }
+                    let then = match (over.is_empty(), waits.is_empty()) {
+                        (false, _) => Then::More,
+                        (true, false) => Then::Wait,
+                        (true, true) => Then::End,
+                    };
+                    let empty = jobs.is_empty();
+                    answer(cx, &stream.asker, &Awaited { jobs }, empty, then);
+                    then
+                }
+                Kind::Watch { watch, at } => {
+                    let job = self.manager.job(watch.id).expect("known when it was asked for");
+                    let guest = self.guests.get(&watch.id).map(|guest| &**guest);
+                    let (page, then) = at.page(watch, job, guest);
+                    answer(cx, &stream.asker, &page, page.entries.is_empty(), then);
+                    then
+                }
+                Kind::Journal { at, caught_up } => {
+                    let (batch, then) = self.journal_page(at, caught_up);
+                    let empty = batch.events.is_empty() && !batch.caught_up;
+                    answer(cx, &stream.asker, &batch, empty, then);
+                    then
+                }
+            };
+            self.streams.streams.insert(key, stream);
+            match then {
+                Then::More => {
+                    self.streams.ready.insert(key);
+                    cx.wake_at(cx.now.mono_ms);
+                }
+                Then::Wait => {}
+                Then::End => self.streams.close(key),
+            }
+        }
+    }
+
+    fn journal_page(&self, at: &mut usize, caught_up: &mut bool) -> (JournalBatch, Then) {
+        let mut batch = JournalBatch { events: Vec::new(), caught_up: false };
+        let mut len = 0;
+        while let Some((id, first, count)) = self.journal.get(*at) {
+            if len >= PAGE_LEN {
+                return (batch, Then::More);
+            }
+            let index = *at as u64;
+            *at += 1;
+            let Some(job) = self.manager.job(*id).filter(|_| *id != QUEUE) else { continue };
+            for entry in job.entries(*first as usize).take(*count as usize) {
+                let jobspec = (entry.name == "submit").then(|| job.text().jobspec.to_string());
+                let r = if entry.name == "alloc" { job.r_json() } else { None };
+                len +=
+                    EVENT_LEN + jobspec.as_ref().map_or(0, String::len) + r.as_ref().map_or(0, String::len);
+                let raw = |text| RawValue::from_string(text).expect("we wrote it as JSON");
+                let (jobspec, r) = (jobspec.map(raw), r.map(raw));
+                batch.events.push(JournalEvent { index, id: *id, entry, jobspec, r });
+            }
+        }
+        batch.caught_up = !std::mem::replace(caught_up, true);
+        (batch, Then::Wait)
+    }
+}
+
+fn answer<B: Serialize>(cx: &mut Cx, asker: &Message, body: &B, empty: bool, then: Then) {
+    match (then, empty) {
+        (Then::End, true) => cx.respond_end(asker),
+        (Then::End, false) => cx.respond(asker, body),
+        (Then::More | Then::Wait, false) => cx.respond_more(asker, body),
+        (Then::More | Then::Wait, true) => {}
+    }
+}
+
+fn awaited(job: &Job, seen: bool) -> AwaitedJob {
+    AwaitedJob {
+        id: job.id(),
+        seen,
+        state: job.state(),
+        status: job.status(),
+        result: job.result(),
+        exception: job.exception().cloned(),
+    }
+}
