@@ -20,7 +20,7 @@ impl Names {
             hosts.entry(node.host.clone()).or_default().insert(at);
         }
         let properties = r.properties.iter().map(|(name, ranks)| (name.clone(), positions(index, ranks)));
-        Names { all: (0..index.len() as u32).collect(), hosts, properties: properties.collect() }
+        Names { all: positions(index, &r.ranks()), hosts, properties: properties.collect() }
     }
 
     /// The positions of all nodes that satisfy the constraint.
@@ -58,7 +58,9 @@ fn positions(index: &Index, ranks: &Idset) -> Idset {
     for (lo, hi) in ranks.ranges() {
         // `hi + 1` cannot overflow: the largest u32 is never an id.
         let (start, end) = (index.below(lo) as u32, index.below(hi + 1) as u32);
-        out.extend(start..end);
+        if start < end {
+            out.union_with(&Idset::from_range(start..=end - 1));
+        }
     }
     out
 }

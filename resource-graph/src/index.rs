@@ -3,7 +3,10 @@
 //! Nodes have positions (0, 1, …) in the order of their ranks, which may have gaps. The cores of a node are
 //! numbered socket by socket, so that a socket is a range of bits; nodes that look alike share that [`Layout`].
 
-use crate::max_tree::{MaxTree, Peak};
+use crate::{
+    containment::sockets_of,
+    max_tree::{MaxTree, Peak},
+};
 use fixedbitset::FixedBitSet;
 use flurm_types::{Idset, R, RNode, Socket};
 use std::{collections::BTreeMap, ops::Range};
@@ -241,27 +244,14 @@ impl Index {
 }
 
 impl Layout {
-    /// Sockets without anything in this R are left out; what no socket names is one more at the end.
     fn new(node: &RNode, sockets: &[Socket]) -> Layout {
         let (mut cores, mut gpus, mut spans) = (Vec::new(), Vec::new(), Vec::new());
-        let mut add = |some_cores: &Idset, some_gpus: &Idset| {
-            if some_cores.is_empty() && some_gpus.is_empty() {
-                return;
-            }
+        for socket in sockets_of(node, sockets) {
             let (core0, gpu0) = (cores.len(), gpus.len());
-            cores.extend(some_cores.iter());
-            gpus.extend(some_gpus.iter());
+            cores.extend(socket.cores.iter());
+            gpus.extend(socket.gpus.iter());
             spans.push(Span { cores: core0..cores.len(), gpus: gpu0..gpus.len() });
-        };
-        let (mut other_cores, mut other_gpus) = (node.cores.clone(), node.gpus.clone());
-        for socket in sockets {
-            let (here, near) =
-                (socket.cores.intersection(&other_cores), socket.gpus.intersection(&other_gpus));
-            add(&here, &near);
-            other_cores = other_cores.difference(&here);
-            other_gpus = other_gpus.difference(&near);
         }
-        add(&other_cores, &other_gpus);
         Layout { cores: Ids::new(cores), gpus: Ids::new(gpus), sockets: spans }
     }
 }

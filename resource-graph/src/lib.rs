@@ -13,11 +13,14 @@
 
 mod allowed;
 mod ask;
+mod containment;
 mod index;
 mod max_tree;
 mod pick;
 mod place;
 mod say;
+
+pub use containment::{Containment, Vertex};
 
 use allowed::Names;
 use ask::Ask;

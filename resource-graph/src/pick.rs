@@ -6,6 +6,7 @@ use crate::{
     place::{Share, socket_fits},
 };
 use flurm_types::RNode;
+use std::ops::Range;
 
 /// The cores and GPUs for the pieces of a share, out of what is free there.
 pub(crate) fn pick(ask: &Ask<'_>, index: &Index, share: Share) -> RNode {
@@ -40,22 +41,24 @@ struct Picking<'a> {
 }
 
 impl Picking<'_> {
-    fn has_core(&self, bit: usize) -> bool {
-        self.index.is_core_free(self.at, bit) && !self.cores.contains(&bit)
+    /// Where in a socket the cores begin that were not looked at yet. Picks go upwards in each socket, so what is
+    /// free behind the last of them is what is left.
+    fn cores_behind(&self, socket: &Span) -> Range<usize> {
+        let last = self.cores.iter().rfind(|bit| socket.cores.contains(bit));
+        last.map_or(socket.cores.start, |bit| bit + 1)..socket.cores.end
     }
 
-    fn has_gpu(&self, bit: usize) -> bool {
-        self.index.is_gpu_free(self.at, bit) && !self.gpus.contains(&bit)
+    fn gpus_behind(&self, socket: &Span) -> Range<usize> {
+        let last = self.gpus.iter().rfind(|bit| socket.gpus.contains(bit));
+        last.map_or(socket.gpus.start, |bit| bit + 1)..socket.gpus.end
     }
 
     fn cores_left(&self, socket: &Span) -> u32 {
-        let picked = self.cores.iter().filter(|bit| socket.cores.contains(bit)).count() as u32;
-        self.index.count_cores(self.at, &socket.cores) - picked
+        self.index.count_cores(self.at, &self.cores_behind(socket))
     }
 
     fn gpus_left(&self, socket: &Span) -> u32 {
-        let picked = self.gpus.iter().filter(|bit| socket.gpus.contains(bit)).count() as u32;
-        self.index.count_gpus(self.at, &socket.gpus) - picked
+        self.index.count_gpus(self.at, &self.gpus_behind(socket))
     }
 
     /// The socket where this leaves the least behind, so that larger holes stay for larger jobs. A job without
@@ -71,15 +74,15 @@ impl Picking<'_> {
     }
 
     fn cores_from(&mut self, socket: &Span, count: u32) {
-        let found: Vec<usize> =
-            socket.cores.clone().filter(|bit| self.has_core(*bit)).take(count as usize).collect();
-        self.cores.extend(found);
+        let (index, at) = (self.index, self.at);
+        let free = self.cores_behind(socket).filter(|bit| index.is_core_free(at, *bit));
+        self.cores.extend(free.take(count as usize));
     }
 
     fn gpus_from(&mut self, socket: &Span, count: u32) {
-        let found: Vec<usize> =
-            socket.gpus.clone().filter(|bit| self.has_gpu(*bit)).take(count as usize).collect();
-        self.gpus.extend(found);
+        let (index, at) = (self.index, self.at);
+        let free = self.gpus_behind(socket).filter(|bit| index.is_gpu_free(at, *bit));
+        self.gpus.extend(free.take(count as usize));
     }
 
     /// Takes from as many sockets as all pieces together have, what each must have or everything.
