@@ -277,6 +277,10 @@ fn topology(scheduling: &Value, ranks: &Idset) -> Result<BTreeMap<u32, Topology>
             seen.1.union_with(&gpus);
             sockets.push(Socket { cores, gpus, memory_gib: socket.memory });
         }
+        if sockets.is_empty() {
+            // Nothing is known of these nodes, which is what no entry says as well.
+            continue;
+        }
         total += sockets.len().saturating_mul(here.len());
         if total > MAX_SOCKETS {
             return rule("scheduling.children", format!("more than {MAX_SOCKETS} sockets"));
