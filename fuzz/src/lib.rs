@@ -1,0 +1,5 @@
+//! Bodies of the fuzz targets. Each crate's `tests/never_panics.rs` runs the same ones for a bounded time.
+
+pub mod jobspec;
+pub mod types;
+pub mod wire;
