@@ -5,6 +5,8 @@
 
 use crate::event::{Event, Events};
 use flurm_types::Rank;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,17 +14,18 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 /// Wait status of a shell that was not our child: we see that it ends, not how.
 const STATUS_UNKNOWN: i32 = libc::SIGKILL;
+
+/// Wait status instead of the shell's, when there is none: as a shell says "command not found".
+pub(crate) const STATUS_NOT_STARTED: i32 = 127 << 8;
 
 const FILE: &str = "shell.pid";
 
 #[derive(Debug)]
 pub(crate) struct Shell {
-    pidfd: Arc<AsyncFd<OwnedFd>>,
+    pidfd: Arc<OwnedFd>,
 }
 
 impl Shell {
@@ -45,21 +48,15 @@ impl Shell {
         Shell::watch(pid, Some(child), events)
     }
 
-    fn watch(pid: Pid, mut child: Option<Child>, events: Events) -> io::Result<Shell> {
-        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-        let pidfd = Arc::new(AsyncFd::with_interest(pidfd, Interest::READABLE)?);
+    fn watch(pid: Pid, child: Option<Child>, events: Events) -> io::Result<Shell> {
+        let pidfd = Arc::new(pidfd_open(pid, PidfdFlags::empty())?);
         let watched = pidfd.clone();
-        tokio::spawn(async move {
-            // An error means that the event loop ends, and we with it.
-            if watched.readable().await.is_err() {
-                return;
-            }
-            let status = match child.as_mut().map(Child::wait) {
-                Some(Ok(status)) => status.into_raw(),
-                Some(Err(_)) | None => STATUS_UNKNOWN,
-            };
-            let _ = events.send(Event::ShellExited(status)).await;
-        });
+        // A thread that waits is the plainest way; it ends with the shell or with us.
+        std::thread::Builder::new().name("shell-watch".into()).spawn(move || {
+            let status = wait(&watched, child);
+            // The loop is gone only when the process is about to be.
+            let _ = events.blocking_send(Event::ShellExited(status));
+        })?;
         Ok(Shell { pidfd })
     }
 
@@ -68,10 +65,20 @@ impl Shell {
         let Some(signal) = Signal::from_named_raw(signum) else {
             return tracing::error!(signum, "no such signal");
         };
-        if let Err(error) = pidfd_send_signal(self.pidfd.get_ref(), signal) {
+        if let Err(error) = pidfd_send_signal(&self.pidfd, signal) {
             tracing::debug!(%error, "shell is not signalled");
         }
     }
+}
+
+/// Waits for the end of a process; its wait status, as far as it can be known.
+fn wait(pidfd: &OwnedFd, child: Option<Child>) -> i32 {
+    if let Some(mut child) = child {
+        return child.wait().map_or(STATUS_UNKNOWN, ExitStatusExt::into_raw);
+    }
+    // An error would come at once and always: no pidfd of ours is refused by poll.
+    let _ = retry_on_intr(|| poll(&mut [PollFd::new(pidfd, PollFlags::IN)], None));
+    STATUS_UNKNOWN
 }
 
 fn record(rundir: &Path) -> PathBuf {

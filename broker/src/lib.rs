@@ -4,6 +4,7 @@ pub mod boot;
 pub mod bootstrap;
 pub mod config;
 pub mod hw;
+pub mod run;
 pub mod start;
 
 mod clock;

@@ -146,10 +146,10 @@ impl Links {
         tokio::spawn(call_again(self.shared.clone(), peer, address, stopped));
     }
 
-    /// Ends the link and stops calling. What was sent before still goes out.
-    pub(crate) fn close(&mut self, peer: Rank) {
+    /// Ends the link and stops calling. What was sent before still goes out. True if there was a link.
+    pub(crate) fn close(&mut self, peer: Rank) -> bool {
         self.calls.remove(&peer);
-        self.live.remove(&peer);
+        self.live.remove(&peer).is_some()
     }
 
     /// Sends, if there is a link. False: the peer did not keep up, and its link has been closed.
