@@ -43,8 +43,10 @@ impl Shell {
             .args(["shell", "--uri", uri, "--rank", &rank.to_string()])
             .spawn()?;
         let pid = Pid::from_child(&child);
-        let born = birth(pid)?;
-        std::fs::write(record(rundir), format!("{} {born}\n", pid.as_raw_nonzero()))?;
+        // One that has ended already leaves nothing to find.
+        if let Ok(born) = birth(pid) {
+            std::fs::write(record(rundir), format!("{} {born}\n", pid.as_raw_nonzero()))?;
+        }
         Shell::watch(pid, Some(child), events)
     }
 
@@ -92,7 +94,7 @@ pub(crate) fn forget(rundir: &Path) {
 }
 
 /// The shell that an earlier broker started for this directory, if it still runs.
-fn running(rundir: &Path) -> Option<Pid> {
+pub(crate) fn running(rundir: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(record(rundir)).ok()?;
     let (pid, born) = text.trim().split_once(' ')?;
     let pid = Pid::from_raw(pid.parse().ok()?)?;

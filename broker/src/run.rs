@@ -23,8 +23,10 @@ use flurm_wire::ClientId;
 use flurm_wire::shell::StartInitial;
 use flurm_wire::state::LogLine;
 use std::collections::BTreeMap;
+use std::fs::TryLockError;
 use std::io::{self, Read};
 use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
@@ -43,6 +45,10 @@ const FINISH_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
 enum RunError {
+    #[error("lock the run directory {path}")]
+    Lock { path: String, source: io::Error },
+    #[error("use the run directory {path}: a broker runs there already")]
+    Taken { path: String },
     #[error("write boot.json into {path}")]
     Save { path: String, source: io::Error },
     #[error("start the event loop")]
@@ -99,11 +105,14 @@ fn start_tracing() {
 }
 
 fn run(boot: Boot, listener: Option<TcpListener>, initial: Option<StartInitial>) -> Result<i32, RunError> {
-    boot.save().map_err(|source| RunError::Save { path: boot.rundir.display().to_string(), source })?;
+    let rundir = boot.rundir.clone();
+    let path = || rundir.display().to_string();
+    let _locked = lock(&rundir)?;
+    boot.save().map_err(|source| RunError::Save { path: path(), source })?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
     let span = tracing::error_span!("broker", rank = boot.rank.0);
-    runtime.block_on(
+    let ended = runtime.block_on(
         async {
             let mut broker = Broker::new(boot, listener, initial)?;
             let code = broker.live().await?;
@@ -111,7 +120,29 @@ fn run(boot: Boot, listener: Option<TcpListener>, initial: Option<StartInitial>)
             Ok(code)
         }
         .instrument(span),
-    )
+    );
+    // A shell that is there waits for the next broker, and removes the directory if none comes.
+    if guests::running(&rundir).is_none() {
+        remove(&rundir);
+    }
+    ended
+}
+
+/// One broker at a time: held as long as the file is open.
+fn lock(rundir: &Path) -> Result<std::fs::File, RunError> {
+    let path = || rundir.display().to_string();
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(rundir.join("lock"))
+        .map_err(|source| RunError::Lock { path: path(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(RunError::Taken { path: path() }),
+        Err(TryLockError::Error(source)) => Err(RunError::Lock { path: path(), source }),
+    }
 }
 
 struct Broker {
@@ -355,16 +386,15 @@ impl Broker {
         }
     }
 
-    /// Lets go of everything in the order in which others may still need it, and removes the run directory.
+    /// Lets go of everything in the order in which others may still need it.
     async fn finish(self) {
         // `events` lives on to the end of this: a link whose events nobody takes would end before it has said all.
-        let Broker { boot, links, clients, log, events: _events, .. } = self;
+        let Broker { links, clients, log, events: _events, .. } = self;
         let flushed = async { tokio::join!(links.finish(), clients.finish()) };
         if tokio::time::timeout(FINISH_MAX, flushed).await.is_err() {
             tracing::info!("not all that was said at the end has been heard");
         }
         drop(log);
-        remove(&boot.rundir);
     }
 }
 

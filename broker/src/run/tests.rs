@@ -8,7 +8,8 @@ use flurm_types::{Idset, RNode};
 use flurm_wire::Dest;
 use flurm_wire::fact::KvsOp;
 use flurm_wire::kvs;
-use flurm_wire::state::Shutdown;
+use flurm_wire::overlay::Ping;
+use flurm_wire::state::{BrokerState, Shutdown, Wait};
 use std::time::Instant;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -95,4 +96,73 @@ async fn what_was_answered_is_there_in_the_next_life() {
         }
         assert!(!dir.path().join("0").exists(), "the run directory is gone");
     }
+}
+
+#[tokio::test]
+async fn brokers_find_each_other_and_leave_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let brokers = start(dir.path(), 4);
+    let wait = Wait { state: BrokerState::Run };
+    let root = client(dir.path(), 0).await;
+    tokio::time::timeout(DEADLINE, root.call(Dest::Leader, &wait)).await.unwrap().unwrap();
+    let leaf = client(dir.path(), 3).await;
+    // Up to the root and down to another leaf.
+    for seq in 0..100 {
+        let pong = leaf.call(Dest::Rank(Rank(2)), &Ping { seq, pad: "x".repeat(100) }).await.unwrap();
+        assert_eq!((pong.seq, pong.rank), (seq, Rank(2)));
+    }
+    put(&leaf, "from.leaf").await;
+    stop(&client(dir.path(), 1).await).await;
+    for broker in brokers {
+        assert_eq!(broker.join().unwrap(), 0);
+    }
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left, ["state"], "nothing but the log is left");
+}
+
+#[tokio::test]
+async fn many_requests_need_few_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    let brokers = start(dir.path(), 1);
+    let client = client(dir.path(), 0).await;
+    let mut asked = tokio::task::JoinSet::new();
+    for n in 0..2_000 {
+        let client = client.clone();
+        asked.spawn(async move { put(&client, &format!("key.{n}")).await });
+    }
+    let versions = asked.join_all().await;
+    assert_eq!(versions.iter().max(), Some(&2_000), "each commit has its own version");
+    stop(&client).await;
+    brokers.into_iter().for_each(|broker| assert_eq!(broker.join().unwrap(), 0));
+
+    let mut log = Log::open(&dir.path().join("state")).unwrap();
+    let mut records = 0;
+    while let LogEvent::Replayed(some) = log.next().await {
+        records += some.len();
+    }
+    assert!(records < 500, "{records} records for 2,000 requests");
+}
+
+#[test]
+fn a_second_leader_on_the_same_log_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let _held = Log::open(&dir.path().join("state")).unwrap();
+    for broker in start(dir.path(), 1) {
+        assert_eq!(broker.join().unwrap(), 1);
+    }
+    assert!(!dir.path().join("0").exists(), "it leaves nothing behind");
+}
+
+#[tokio::test]
+async fn a_second_broker_in_the_same_directory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let brokers = start(dir.path(), 1);
+    let client = client(dir.path(), 0).await;
+    put(&client, "first").await;
+    for second in start(dir.path(), 1) {
+        assert_eq!(second.join().unwrap(), 1);
+    }
+    put(&client, "still.there").await;
+    stop(&client).await;
+    brokers.into_iter().for_each(|broker| assert_eq!(broker.join().unwrap(), 0));
 }
