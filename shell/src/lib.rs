@@ -1,0 +1,35 @@
+//! The job shell: one process per rank that runs the tasks of all jobs there.
+//!
+//! It stays small, so that starting a process from it is cheap, and it outlives its broker: jobs go on while a broker is
+//! restarted, and the next broker on that node finds the shell. Which jobs run is the leader's decision; what a shell
+//! knows of a job it forgets as soon as the leader has committed its end.
+//!
+//! | module | what it does | touches the world |
+//! | --- | --- | --- |
+//! | [`spec`], [`plan`], [`template`], [`env`] | jobspec and R to tasks, files, variables | no |
+//! | [`cpu`] | core numbers to CPUs | reads sysfs |
+//! | [`spawn`], [`launch`] | processes, on launcher threads | yes |
+//! | [`end`] | who belongs to whom; the end of all | yes |
+//! | [`io`] | pipes, files, the output log | yes |
+//! | [`pmi`] | the PMI-1 server | no |
+//! | [`outbox`] | reports until they are acknowledged | no |
+//! | [`shell`], `jobs`, `tasks_pmi`, `rexec`, `link` | the loop that ties them together | yes |
+
+pub mod cpu;
+pub mod end;
+pub mod env;
+pub mod io;
+mod jobs;
+pub mod launch;
+mod link;
+pub mod outbox;
+pub mod plan;
+pub mod pmi;
+mod rexec;
+pub mod shell;
+pub mod spawn;
+pub mod spec;
+mod tasks_pmi;
+pub mod template;
+
+pub use shell::{ShellArgs, run};

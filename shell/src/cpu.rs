@@ -1,0 +1,118 @@
+//! From core numbers, as R has them, to the CPUs that a task may run on.
+//!
+//! A core's number in R is hwloc's logical index on the whole machine: cores in the order of a walk through the
+//! machine's tree, whose branches are sorted by their first CPU. The same order comes out of sysfs without loading
+//! the whole topology into every shell.
+
+use flurm_types::Idset;
+use std::path::Path;
+
+/// The CPUs (threads) of every core, by the core's logical number.
+#[derive(Debug, Clone, Default)]
+pub struct Cores {
+    cpus: Vec<Idset>,
+}
+
+/// A set of CPUs as the kernel takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask(pub Vec<u64>);
+
+/// Levels of the tree from the outside in; a name is older or newer spelling of the same set of CPUs.
+const LEVELS: [&[&str]; 5] = [
+    &["topology/package_cpus_list", "topology/core_siblings_list"],
+    &["topology/die_cpus_list"],
+    &["cache/index3/shared_cpu_list"],
+    &["cache/index2/shared_cpu_list"],
+    &["topology/core_cpus_list", "topology/thread_siblings_list"],
+];
+
+impl Cores {
+    /// Reads `/sys/devices/system/cpu`, or a copy of it. Unknown parts of the machine leave it empty.
+    pub fn read(root: &Path) -> Cores {
+        let set = |path: &Path| -> Option<Idset> {
+            Idset::parse_relaxed(std::fs::read_to_string(path).ok()?.trim()).ok()
+        };
+        let Some(online) = set(&root.join("online")) else { return Cores::default() };
+        let mut cores: Vec<(Vec<u32>, Idset)> = Vec::new();
+        for cpu in online.iter() {
+            let dir = root.join(format!("cpu{cpu}"));
+            let of_level = |names: &&[&str]| names.iter().find_map(|name| set(&dir.join(name)));
+            let place =
+                LEVELS.iter().map(|names| of_level(names).and_then(|s| s.first()).unwrap_or(0)).collect();
+            let threads = of_level(&LEVELS[4]).unwrap_or_else(|| Idset::from(cpu));
+            if threads.first() == Some(cpu) {
+                cores.push((place, threads));
+            }
+        }
+        cores.sort();
+        Cores { cpus: cores.into_iter().map(|(_, threads)| threads).collect() }
+    }
+
+    /// The CPUs of some cores; none when one of them does not exist here (a made-up configuration), since half a
+    /// binding would only slow the job down.
+    pub fn mask(&self, cores: &Idset) -> Option<Mask> {
+        let mut cpus = Idset::new();
+        for core in cores.iter() {
+            cpus.union_with(self.cpus.get(core as usize)?);
+        }
+        Mask::of(&cpus)
+    }
+}
+
+impl Mask {
+    /// None when there is no CPU in it.
+    pub fn of(cpus: &Idset) -> Option<Mask> {
+        let mut words = vec![0; cpus.last()? as usize / 64 + 1];
+        for cpu in cpus.iter() {
+            words[cpu as usize / 64] |= 1 << (cpu % 64);
+        }
+        Some(Mask(words))
+    }
+}
+
+/// Cut a set into `n` runs of (nearly) equal length and take the one at `index`; with fewer members than runs,
+/// neighbours share one.
+pub fn share(set: &Idset, index: usize, n: usize) -> Idset {
+    let len = set.len();
+    if len == 0 || n == 0 {
+        return set.clone();
+    }
+    let (from, to) = (index * len / n, ((index + 1) * len / n).max(index * len / n + 1));
+    set.iter().skip(from).take(to - from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(text: &str) -> Idset {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn interleaved_sockets_and_threads_are_numbered_as_hwloc_does() {
+        // Two sockets, even CPUs on the first; CPUs 4-7 are second threads.
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("online"), "0-7\n").unwrap();
+        for cpu in 0..8_u32 {
+            let topology = dir.path().join(format!("cpu{cpu}/topology"));
+            std::fs::create_dir_all(&topology).unwrap();
+            let package = if cpu % 2 == 0 { "0,2,4,6" } else { "1,3,5,7" };
+            std::fs::write(topology.join("core_siblings_list"), package).unwrap();
+            std::fs::write(topology.join("thread_siblings_list"), format!("{},{}", cpu % 4, cpu % 4 + 4))
+                .unwrap();
+        }
+        let cores = Cores::read(dir.path());
+        assert_eq!(cores.cpus, [set("0,4"), set("2,6"), set("1,5"), set("3,7")]);
+        assert_eq!(cores.mask(&set("0,3")), Some(Mask(vec![0b1001_1001])));
+        assert_eq!(cores.mask(&set("3-4")), None, "core 4 does not exist");
+    }
+
+    #[test]
+    fn shares_cover_the_set_without_overlap_when_there_is_enough() {
+        let cores = set("0-3,8-10");
+        let shares: Vec<String> = (0..3).map(|i| share(&cores, i, 3).to_string()).collect();
+        assert_eq!(shares, ["0-1", "2-3", "8-10"]);
+        assert_eq!(share(&set("4"), 2, 3).to_string(), "4");
+    }
+}

@@ -1,0 +1,193 @@
+//! The environment of tasks: what the user submitted, without what an outer launcher left there, and what a task
+//! of this job is to know of itself.
+//!
+//! Thousands of jobs share one submitted environment. It is turned into C strings once; a job and a task add
+//! their own few on top.
+
+use flurm_types::Environment;
+use std::borrow::Cow;
+use std::ffi::c_char;
+
+/// `NAME=VALUE` strings as `execve` takes them.
+#[derive(Debug, Clone, Default)]
+pub struct Block {
+    text: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+impl Block {
+    /// A value with a NUL in it cannot be passed to a program and is left out.
+    pub fn push(&mut self, name: &str, value: &str) {
+        if name.bytes().chain(value.bytes()).any(|b| b == 0) {
+            return;
+        }
+        self.starts.push(self.text.len());
+        self.text.extend_from_slice(name.as_bytes());
+        self.text.push(b'=');
+        self.text.extend_from_slice(value.as_bytes());
+        self.text.push(0);
+    }
+
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// Valid as long as the block is neither changed nor dropped.
+    pub fn pointers(&self) -> impl Iterator<Item = *const c_char> + '_ {
+        self.starts.iter().map(|start| self.text[*start..].as_ptr().cast())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.starts.iter().map(|start| {
+            let rest = &self.text[*start..];
+            let len = rest.iter().position(|b| *b == 0).unwrap_or(rest.len());
+            std::str::from_utf8(&rest[..len]).expect("made of two strings")
+        })
+    }
+}
+
+/// What all jobs with one submitted environment share.
+#[derive(Debug, Clone, Default)]
+pub struct Base {
+    pub block: Block,
+    /// Where commands are looked for.
+    pub path: Option<String>,
+    /// Variables with a `{{tag}}`, which differ from job to job.
+    pub templated: Vec<(String, String)>,
+    /// What the submitter's process could see of GPUs. A task gets its own list, unless the user does not want one.
+    pub gpus: Vec<(String, String)>,
+}
+
+/// Lists of visible GPUs, one name for each vendor.
+pub const GPU_LISTS: [&str; 3] = ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"];
+
+/// Set by the shell for every task; what stands there already is another job's.
+const JOB_PREFIXES: [&str; 6] = ["FLUX_JOB_", "FLURM_JOB_", "FLUX_TASK_", "FLURM_TASK_", "SLURM_", "SLURMD_"];
+
+/// Of another launcher: a program that believes them would look for a server that is not there.
+const LAUNCHER_PREFIXES: [&str; 4] = ["PMI_", "PMIX_", "PALS_", "OMPI_"];
+
+/// Parameters that a user sets for a library, not a launcher for its tasks.
+const KEPT_PREFIXES: [&str; 2] = ["OMPI_MCA_", "PMIX_MCA_"];
+
+const DROPPED: [&str; 9] = [
+    "FLURM_URI",
+    "FLUX_URI",
+    "FLURM_KVS_NAMESPACE",
+    "FLUX_KVS_NAMESPACE",
+    "FLURM_ENCLOSING_ID",
+    "FLUX_ENCLOSING_ID",
+    "FLURM_RANK",
+    "I_MPI_PMI_LIBRARY",
+    "SLURM_CONF_SERVER",
+];
+
+/// The submitter chose this one (`--cc`).
+const KEPT: [&str; 2] = ["FLUX_JOB_CC", "FLURM_JOB_CC"];
+
+/// A Slurm job's own values go on under this name, for whoever must speak to the outer Slurm.
+const OUTER: &str = "FLURM_OUTER_";
+
+fn is_of_launcher(name: &str) -> bool {
+    LAUNCHER_PREFIXES.iter().any(|p| name.starts_with(p))
+        && !KEPT_PREFIXES.iter().any(|p| name.starts_with(p))
+}
+
+fn is_dropped(name: &str) -> bool {
+    !KEPT.contains(&name)
+        && (JOB_PREFIXES.iter().any(|p| name.starts_with(p))
+            || is_of_launcher(name)
+            || DROPPED.contains(&name))
+}
+
+/// Turns a submitted environment into what its jobs share.
+pub fn base(environment: &Environment) -> Base {
+    // Inside a job of ours the outer values have their new names already; SLURM_* are then the job's own.
+    let renamed = environment.keys().any(|name| name.starts_with("FLURM_OUTER_SLURM"));
+    let mut base = Base::default();
+    for (name, value) in environment {
+        let Some(value) = value else { continue };
+        let name = if is_dropped(name) {
+            if renamed || !name.starts_with("SLURM") {
+                continue;
+            }
+            Cow::Owned(format!("{OUTER}{name}"))
+        } else {
+            Cow::Borrowed(name.as_str())
+        };
+        if name == "PATH" {
+            base.path = Some(value.clone());
+        }
+        if GPU_LISTS.contains(&&*name) || name == "CUDA_DEVICE_ORDER" {
+            base.gpus.push((name.into_owned(), value.clone()));
+        } else if value.contains("{{") {
+            base.templated.push((name.into_owned(), value.clone()));
+        } else {
+            base.block.push(&name, value);
+        }
+    }
+    base
+}
+
+/// For programs that are no job's tasks (the initial program, `flurm exec`): as given, but with this instance's
+/// address, and without the descriptors of a launcher that are not open here.
+pub fn plain(environment: &Environment, uri: &str) -> Base {
+    let mut base = Base::default();
+    for (name, value) in environment {
+        let Some(value) = value else { continue };
+        let of_job =
+            ["FLUX_JOB_", "FLURM_JOB_", "FLUX_TASK_", "FLURM_TASK_"].iter().any(|p| name.starts_with(p));
+        if of_job || is_of_launcher(name) || name == "FLURM_URI" || name == "FLUX_URI" {
+            continue;
+        }
+        if name == "PATH" {
+            base.path = Some(value.clone());
+        }
+        base.block.push(name, value);
+    }
+    base.block.push("FLURM_URI", uri);
+    base.block.push("FLUX_URI", uri);
+    base
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(list: &[(&str, &str)]) -> Environment {
+        list.iter().map(|(n, v)| ((*n).to_owned(), Some((*v).to_owned()))).collect()
+    }
+
+    #[test]
+    fn the_outer_launcher_leaves_only_its_slurm_values_under_another_name() {
+        let outer = environment(&[
+            ("HOME", "/h"),
+            ("OMPI_COMM_WORLD_SIZE", "4"),
+            ("OMPI_MCA_btl", "self,tcp"),
+            ("PMI_FD", "7"),
+            ("FLUX_JOB_CC", "3"),
+            ("FLUX_JOB_ID", "x"),
+            ("SLURM_JOB_ID", "12"),
+            ("T", "{{id}}"),
+            ("I_MPI_PMI_LIBRARY", "/usr/lib/libpmi.so"),
+        ]);
+        let base = base(&outer);
+        let left: Vec<&str> = base.block.iter().collect();
+        assert_eq!(
+            left,
+            ["FLUX_JOB_CC=3", "HOME=/h", "OMPI_MCA_btl=self,tcp", "FLURM_OUTER_SLURM_JOB_ID=12"]
+        );
+        assert_eq!(base.templated, [("T".to_owned(), "{{id}}".to_owned())]);
+    }
+
+    #[test]
+    fn a_job_submitted_by_a_job_keeps_the_outermost_values() {
+        let inner =
+            environment(&[("FLURM_OUTER_SLURM_JOB_ID", "12"), ("SLURM_JOB_ID", "1"), ("SLURM_PROCID", "0")]);
+        assert_eq!(base(&inner).block.iter().collect::<Vec<_>>(), ["FLURM_OUTER_SLURM_JOB_ID=12"]);
+    }
+}

@@ -1,0 +1,445 @@
+//! Jobs on this rank: started, watched, ended, reported.
+//!
+//! ```text
+//! start --> launching --launched: Started--> running --all tasks and descendants gone, all pipes at their end--> gone
+//!               |                              ^ |
+//!               `--a task cannot start: Failed-' `--kill(end): TERM, grace, KILL
+//! ```
+//!
+//! `gone` is reported and kept until the leader has committed it.
+
+use crate::end::{Field, GRACE_MS};
+use crate::env::{self, Base};
+use crate::io::{self, Given, Input, Output, STDIN_BYTES_MAX};
+use crate::launch::{Child, Launched, Work};
+use crate::plan::{self, Plan, Sink, Source};
+use crate::shell::{Event, For, Key, Owner, Shell, Timer, wall};
+use crate::spec::Spec;
+use crate::tasks_pmi::Pmi;
+use flurm_types::{Idset, R};
+use flurm_wire::exec::{Kill, Start, StartJob, What};
+use flurm_wire::job::Stdin;
+use flurm_wire::rexec::Stream;
+use flurm_wire::{ErrorCode, Message, WireError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+/// A pipe that somebody outside the job holds open is not waited for any longer than this.
+const LINGER: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) r: Arc<R>,
+    field: Field,
+    phase: Phase,
+    tasks_left: usize,
+    streams: usize,
+    readers: Vec<AbortHandle>,
+    inputs: Vec<Feed>,
+    output: Output,
+    /// Wait status of the worst task.
+    status: i32,
+    pub(crate) pmi: Option<Pmi>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// What came while the tasks were on their way.
+    Launching {
+        end: Option<Duration>,
+        signals: Vec<i32>,
+        inputs: Vec<(Stdin, Message)>,
+    },
+    Running,
+    /// All its processes are gone.
+    Empty,
+    Gone,
+}
+
+/// Way of input to one task.
+#[derive(Debug)]
+struct Feed {
+    send: Option<mpsc::UnboundedSender<Input>>,
+    queued_bytes: Arc<AtomicUsize>,
+}
+
+/// 128 + signal counts as a shell counts it.
+fn exit_code(status: i32) -> i32 {
+    if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) }
+}
+
+fn worse(a: i32, b: i32) -> i32 {
+    if exit_code(b) > exit_code(a) { b } else { a }
+}
+
+impl Job {
+    /// Have all its processes gone?
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Empty | Phase::Gone)
+    }
+}
+
+impl Shell {
+    pub(crate) fn start(&mut self, start: Start) {
+        let bases: Vec<Arc<Base>> = start.environments.iter().map(|e| Arc::new(env::base(e))).collect();
+        for job in start.jobs {
+            let key = (job.id, job.attempt);
+            // Said twice: what is known of it is on its way or will be repeated.
+            if self.jobs.contains_key(&key) {
+                continue;
+            }
+            if let Err(note) = self.start_job(key, &job, &bases) {
+                self.outbox.push(key, What::Failed { kind: "exec".into(), note, status: 1 << 8 }, 0);
+                self.outbox.push(key, What::Gone { time: wall(), status: 1 << 8 }, 0);
+            }
+        }
+    }
+
+    fn start_job(&mut self, key: Key, job: &StartJob, bases: &[Arc<Base>]) -> Result<(), String> {
+        if self.is_leaving() {
+            return Err("the shell is leaving".into());
+        }
+        let base = bases.get(job.environment).ok_or("the start message lacks the job's environment")?;
+        let place = self.place.clone().ok_or("the shell has not been welcomed yet")?;
+        let spec = Spec::parse(job.jobspec.get()).map_err(|e| e.to_string())?;
+        let plan = Arc::new(plan::plan(job.id, spec, &job.r, &place).map_err(|e| e.to_string())?);
+        let (field, tag) = self.families.found().ok_or("too many jobs run here")?;
+        let job = Job {
+            field,
+            phase: Phase::Launching { end: None, signals: Vec::new(), inputs: Vec::new() },
+            tasks_left: 0,
+            streams: 0,
+            readers: Vec::new(),
+            inputs: Vec::new(),
+            output: Output::new(plan.options.output_bytes_max),
+            status: 0,
+            pmi: None,
+            r: Arc::clone(&job.r),
+            plan: Arc::clone(&plan),
+        };
+        self.by_field.insert(field, key);
+        self.jobs.insert(key, job);
+        self.order(For::Job(key), tag, Work::Tasks { plan, base: Arc::clone(base) });
+        Ok(())
+    }
+
+    pub(crate) fn job_launched(&mut self, key: Key, launched: Launched) {
+        let now = Instant::now();
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let Phase::Launching { end, signals, inputs } = std::mem::replace(&mut job.phase, Phase::Running)
+        else {
+            return;
+        };
+        let field = job.field;
+        let pids: Vec<i32> = launched.children.iter().map(|child| child.pid).collect();
+        job.tasks_left = pids.len();
+        self.families.started(field, pids.iter().copied());
+        self.owners.extend((0..).zip(&pids).map(|(local, pid)| (*pid, Owner::Task(key, local))));
+        self.connect(key, launched.children);
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        match launched.failure {
+            Some(failure) => {
+                job.status = worse(job.status, failure.status);
+                let what = What::Failed { kind: "exec".into(), note: failure.note, status: failure.status };
+                self.outbox.push(key, what, 0);
+                self.families.end(field, now, Duration::from_millis(GRACE_MS));
+            }
+            None => {
+                self.outbox.push(key, What::Started { time: wall(), pids }, 0);
+                self.redirects(key);
+                self.set_warning(key, now);
+            }
+        }
+        for signum in signals {
+            self.families.signal(field, signum);
+        }
+        if let Some(grace) = end {
+            self.families.end(field, now, grace);
+        }
+        for (stdin, message) in inputs {
+            self.stdin(stdin, message);
+        }
+    }
+
+    /// Attaches readers and writers to the pipes of new tasks.
+    fn connect(&mut self, key: Key, children: Vec<Child>) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let mut sockets = Vec::new();
+        for (local, child) in children.into_iter().enumerate() {
+            let task = job.plan.tasks[local];
+            for outlet in child.outputs {
+                job.streams += 1;
+                let events = self.events.clone();
+                let reader = match outlet.file {
+                    Some((file, label)) => tokio::spawn(async move {
+                        let problem = io::copy_to_file(outlet.pipe, file, label).await.err();
+                        let problem = problem.map(|e| format!("write output of task {task}: {e}"));
+                        // The shell may be leaving.
+                        let _ = events.send(Event::StreamEnd { key, problem });
+                    }),
+                    None => {
+                        let stream = outlet.stream;
+                        let lines = job.plan.options.lines[usize::from(stream == Stream::Stderr)];
+                        let room = Arc::clone(&self.room);
+                        tokio::spawn(async move {
+                            io::read_output(outlet.pipe, lines, room, |bytes| {
+                                // As above.
+                                let _ = events.send(Event::Output { key, stream, task, bytes });
+                            })
+                            .await;
+                            let _ = events.send(Event::StreamEnd { key, problem: None });
+                        })
+                    }
+                };
+                job.readers.push(reader.abort_handle());
+            }
+            if let Some(pipe) = child.stdin {
+                let (send, inputs) = mpsc::unbounded_channel();
+                let queued_bytes = Arc::<AtomicUsize>::default();
+                tokio::spawn(io::write_input(pipe, inputs, Arc::clone(&queued_bytes)));
+                job.inputs.push(Feed { send: Some(send), queued_bytes });
+            }
+            sockets.extend(child.pmi);
+        }
+        if !sockets.is_empty() {
+            self.pmi_connect(key, sockets);
+        }
+    }
+
+    /// Says in the output where it has gone.
+    fn redirects(&mut self, key: Key) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let mut entries = Vec::new();
+        let sinks = [(Stream::Stdout, &job.plan.options.stdout), (Stream::Stderr, &job.plan.options.stderr)];
+        for (stream, sink) in sinks {
+            let Sink::File { template, .. } = sink else { continue };
+            for local in 0..job.plan.tasks.len() {
+                let path = job.plan.with_tags(Some(local), |tags| tags.render_known(template));
+                let whole = job.plan.tasks.len() == 1 || template.contains("{{task");
+                let tasks = if whole { &job.plan.tasks[local..=local] } else { &job.plan.tasks[..] };
+                entries.extend(job.output.redirect(stream, tasks, &path, wall()));
+                if !whole {
+                    break;
+                }
+            }
+        }
+        if !entries.is_empty() {
+            self.outbox.push(key, What::Output { entries }, 0);
+        }
+    }
+
+    fn set_warning(&mut self, key: Key, now: Instant) {
+        let Some(job) = self.jobs.get(&key) else { return };
+        let Some((_, left_s)) = job.plan.options.warning else { return };
+        if job.r.expiration.is_zero() {
+            return;
+        }
+        let wait = (job.r.expiration.secs_since(wall()) - left_s).max(0.0);
+        if let Ok(wait) = Duration::try_from_secs_f64(wait) {
+            self.timers.insert((now + wait, key, Timer::Warning));
+        }
+    }
+
+    pub(crate) fn kill(&mut self, kill: &Kill) {
+        if !kill.ranks.contains(self.rank.0) {
+            return;
+        }
+        let Some(job) = self.jobs.get_mut(&(kill.id, kill.attempt)) else { return };
+        let grace = Duration::from_millis(kill.grace_ms);
+        if let Phase::Launching { end, signals, .. } = &mut job.phase {
+            if kill.end {
+                *end = Some(end.map_or(grace, |before| before.min(grace)));
+            } else {
+                signals.push(kill.signum);
+            }
+            return;
+        }
+        if kill.end {
+            self.families.end(job.field, Instant::now(), grace);
+        } else {
+            self.families.signal(job.field, kill.signum);
+        }
+    }
+
+    pub(crate) fn stdin(&mut self, stdin: Stdin, message: Message) {
+        // The leader names no attempt: only the last one reads.
+        let Some((&key, job)) = self.jobs.range_mut((stdin.id, 0)..=(stdin.id, u32::MAX)).next_back() else {
+            let text = format!("{} does not run here", stdin.id.f58());
+            return self.refuse(message, WireError::new(ErrorCode::NotFound, text));
+        };
+        if let Phase::Launching { inputs, .. } = &mut job.phase {
+            inputs.push((stdin, message));
+            return;
+        }
+        let ranks = match &*stdin.ranks {
+            "all" => None,
+            set => match set.parse::<Idset>() {
+                Ok(set) => Some(set),
+                Err(e) => return self.refuse(message, WireError::new(ErrorCode::Invalid, e.to_string())),
+            },
+        };
+        if job.plan.options.stdin != Source::Service {
+            let error = WireError::new(ErrorCode::Invalid, "this job takes no input");
+            return self.refuse(message, error.hint("its standard input is a file or /dev/null"));
+        }
+        let Some(bytes) = io::decode(stdin.data, stdin.base64) else {
+            return self.refuse(message, WireError::new(ErrorCode::Invalid, "the data is not base64"));
+        };
+        let given = Arc::new(Given { bytes, message: Some(message), events: self.events.clone() });
+        for (task, feed) in job.plan.tasks.iter().zip(&mut job.inputs) {
+            if ranks.as_ref().is_some_and(|ranks| !ranks.contains(*task)) {
+                continue;
+            }
+            if !feed.give(&given, stdin.eof) {
+                let note =
+                    format!("task {task} reads no input; {STDIN_BYTES_MAX} bytes wait, the rest is not kept");
+                let what = What::Warning { kind: "input".into(), severity: 3, note };
+                self.outbox.push(key, what, 0);
+            }
+        }
+    }
+
+    pub(crate) fn output(&mut self, key: Key, stream: Stream, task: u32, bytes: Vec<u8>) {
+        let len = bytes.len();
+        let kept = self.jobs.get_mut(&key).map(|job| len - job.output.push(stream, task, bytes, wall()));
+        self.room.add_permits(len - kept.unwrap_or(0));
+        self.dirty.insert(key);
+    }
+
+    pub(crate) fn report_output(&mut self, key: Key) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        if !job.output.is_empty() {
+            let (entries, bytes) = job.output.take();
+            self.outbox.push(key, What::Output { entries }, bytes);
+        }
+    }
+
+    pub(crate) fn stream_end(&mut self, key: Key, problem: Option<String>) {
+        if let Some(note) = problem {
+            self.outbox.push(key, What::Warning { kind: "output".into(), severity: 3, note }, 0);
+        }
+        if let Some(job) = self.jobs.get_mut(&key) {
+            job.streams = job.streams.saturating_sub(1);
+        }
+        self.finish(key);
+    }
+
+    pub(crate) fn task_exited(&mut self, key: Key, local: usize, status: i32) {
+        let now = Instant::now();
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        job.tasks_left -= 1;
+        job.status = worse(job.status, status);
+        let first = job.tasks_left + 1 == job.plan.tasks.len();
+        let options = &job.plan.options;
+        if status != 0 && options.exit_on_error {
+            let note =
+                format!("task {} ended with {} (exit-on-error)", job.plan.tasks[local], exit_code(status));
+            self.fail(key, note, status);
+        } else if first
+            && job.tasks_left > 0
+            && let Some(wait) = options.exit_timeout_s
+        {
+            let wait = Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX);
+            if let Some(at) = now.checked_add(wait) {
+                self.timers.insert((at, key, Timer::ExitTimeout));
+            }
+        }
+    }
+
+    /// The job cannot go on: the leader hears why, and ends it elsewhere; here it ends at once.
+    pub(crate) fn fail(&mut self, key: Key, note: String, status: i32) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        job.status = worse(job.status, status);
+        let field = job.field;
+        self.outbox.push(key, What::Failed { kind: "exec".into(), note, status }, 0);
+        self.families.end(field, Instant::now(), Duration::from_millis(GRACE_MS));
+    }
+
+    pub(crate) fn family_over(&mut self, key: Key, now: Instant) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        job.phase = Phase::Empty;
+        job.pmi = None;
+        job.inputs.clear();
+        if job.streams > 0 {
+            self.timers.insert((now + LINGER, key, Timer::Linger));
+        }
+        self.finish(key);
+    }
+
+    pub(crate) fn rings(&mut self, key: Key, timer: Timer, _now: Instant) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        match timer {
+            Timer::Warning => {
+                if let Some((signum, _)) = job.plan.options.warning {
+                    self.families.signal(job.field, signum);
+                }
+            }
+            Timer::ExitTimeout if job.tasks_left > 0 => {
+                let note = format!(
+                    "{} tasks still run long after the first has ended (exit-timeout)",
+                    job.tasks_left
+                );
+                self.fail(key, note, 1 << 8);
+            }
+            Timer::ExitTimeout => {}
+            Timer::Linger => {
+                job.readers.iter().for_each(AbortHandle::abort);
+                job.streams = 0;
+                self.finish(key);
+            }
+        }
+    }
+
+    /// Reports the end of a job once there is nothing left of it.
+    fn finish(&mut self, key: Key) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        if !matches!(job.phase, Phase::Empty) || job.streams > 0 {
+            return;
+        }
+        job.phase = Phase::Gone;
+        let (status, time) = (job.status, wall());
+        self.dirty.remove(&key);
+        self.report_output(key);
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let entries = job.output.end(&job.plan.tasks, time);
+        if !entries.is_empty() {
+            self.outbox.push(key, What::Output { entries }, 0);
+        }
+        self.outbox.push(key, What::Gone { time, status }, 0);
+        remove_tmpdir(&job.plan);
+        self.timers.retain(|(_, of, _)| *of != key);
+    }
+}
+
+fn remove_tmpdir(plan: &Plan) {
+    // Most jobs leave it empty; the others may have filled it with anything.
+    if std::fs::remove_dir(&plan.tmpdir).is_err() {
+        let dir = plan.tmpdir.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = std::fs::remove_dir_all(&dir) {
+                tracing::debug!(%error, dir, "remove a job's directory");
+            }
+        });
+    }
+}
+
+impl Feed {
+    /// False when the task has too much to read already; then its input ends here.
+    fn give(&mut self, given: &Arc<Given>, eof: bool) -> bool {
+        let Some(send) = &self.send else { return true };
+        let room = self.queued_bytes.fetch_add(given.bytes.len(), Ordering::Relaxed) < STDIN_BYTES_MAX;
+        // A task that has closed its end does not want it.
+        if room {
+            let _ = send.send(Some(Arc::clone(given)));
+        }
+        if eof || !room {
+            let _ = send.send(None);
+            self.send = None;
+        }
+        room
+    }
+}

@@ -1,0 +1,521 @@
+//! Launcher threads: they open files and pipes for the tasks of a job and start them.
+//!
+//! Two to four threads, because the kernel needs a thread's time for every start, and because opening a file on a
+//! slow file system must not hold up the shell. They live as long as the shell does.
+
+use crate::cpu::Cores;
+use crate::env::{Base, Block};
+use crate::plan::{Plan, Sink, Source};
+use crate::spawn::{self, Process, Stack, Step};
+use flurm_wire::rexec::Stream;
+use rustix::fs::{Mode, OFlags};
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_char};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
+
+/// One thing to start.
+#[derive(Debug)]
+pub struct Order {
+    pub ticket: u64,
+    pub tag: Option<u64>,
+    pub work: Work,
+}
+
+#[derive(Debug)]
+pub enum Work {
+    /// All tasks of a job on this rank.
+    Tasks { plan: Arc<Plan>, base: Arc<Base> },
+    /// One program outside any job, on pipes.
+    Program { command: Vec<String>, cwd: String, base: Base },
+    /// The initial program, on our own descriptors.
+    Initial { command: Vec<String>, cwd: String, base: Base },
+}
+
+/// What came of an order. Children that did start are listed even if a later one did not.
+#[derive(Debug)]
+pub struct Launched {
+    pub ticket: u64,
+    pub children: Vec<Child>,
+    pub failure: Option<Failure>,
+}
+
+#[derive(Debug)]
+pub struct Child {
+    pub pid: i32,
+    pub stdin: Option<OwnedFd>,
+    pub outputs: Vec<Outlet>,
+    pub pmi: Option<UnixStream>,
+}
+
+/// Our end of a stream of a task.
+#[derive(Debug)]
+pub struct Outlet {
+    pub stream: Stream,
+    pub pipe: OwnedFd,
+    /// Whole lines go here, with this label; none: to the job's log.
+    pub file: Option<(Arc<File>, String)>,
+}
+
+/// Why a task did not start.
+#[derive(Debug)]
+pub struct Failure {
+    pub note: String,
+    /// Wait status: 127 and 126 as shells have them.
+    pub status: i32,
+    pub errno: i32,
+}
+
+impl Failure {
+    fn of(what: &str, source: &io::Error) -> Failure {
+        let errno = source.raw_os_error().unwrap_or(libc::EIO);
+        Failure { note: format!("{what}: {}", errno_text(errno)), status: 1 << 8, errno }
+    }
+
+    fn exec(program: &str, errno: i32) -> Failure {
+        let code = if errno == libc::ENOENT { 127 } else { 126 };
+        Failure { note: format!("{program}: {}", errno_text(errno)), status: code << 8, errno }
+    }
+}
+
+/// The words of the C library, without Rust's "(os error 2)".
+fn errno_text(errno: i32) -> String {
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// The threads, and the way to give them work.
+#[derive(Debug)]
+pub struct Launchers {
+    orders: mpsc::Sender<Order>,
+}
+
+const THREADS_MAX: usize = 4;
+
+impl Launchers {
+    /// `done` is called on a launcher thread.
+    ///
+    /// # Errors
+    /// No thread can be made.
+    pub fn start(done: impl Fn(Launched) + Clone + Send + 'static) -> io::Result<Launchers> {
+        let (orders, queue) = mpsc::channel::<Order>();
+        let queue = Arc::new(std::sync::Mutex::new(queue));
+        let threads = thread::available_parallelism().map_or(2, usize::from).clamp(2, THREADS_MAX);
+        for _ in 0..threads {
+            let (queue, done) = (Arc::clone(&queue), done.clone());
+            thread::Builder::new().name("launch".to_owned()).stack_size(256 << 10).spawn(move || {
+                spawn::block_all_signals();
+                let mut stack = Stack::default();
+                loop {
+                    let order = queue.lock().expect("nothing panics while it waits for an order").recv();
+                    // The shell is leaving.
+                    let Ok(order) = order else { break };
+                    done(carry_out(order, &mut stack));
+                }
+                // The kernel kills what this thread has started when the thread ends, and a shell that leaves has
+                // ended everything it wanted to end.
+                thread::park();
+            })?;
+        }
+        Ok(Launchers { orders })
+    }
+
+    pub fn order(&self, order: Order) {
+        self.orders.send(order).expect("launcher threads wait for orders as long as we live");
+    }
+}
+
+/// What differs between programs of one order.
+struct One {
+    command: Vec<String>,
+    stdio: [i32; 3],
+    keep: Option<i32>,
+}
+
+fn carry_out(order: Order, stack: &mut Stack) -> Launched {
+    let mut launched = Launched { ticket: order.ticket, children: Vec::new(), failure: None };
+    let result = match &order.work {
+        Work::Tasks { plan, base } => tasks(plan, base, order.tag, stack, &mut launched.children),
+        Work::Program { command, cwd, base } => {
+            program(command, cwd, base, order.tag, stack).map(|child| launched.children.push(child))
+        }
+        Work::Initial { command, cwd, base } => {
+            let one = One { command: command.clone(), stdio: [0, 1, 2], keep: None };
+            let start = Start { foreground: is_foreground(), ..Start::new(base, cwd, order.tag) };
+            start
+                .run(&one, &[], None, stack)
+                .map(|pid| launched.children.push(Child { pid, stdin: None, outputs: Vec::new(), pmi: None }))
+        }
+    };
+    launched.failure = result.err();
+    launched
+}
+
+/// Is our process group the one that the terminal at descriptor 0 listens to?
+fn is_foreground() -> bool {
+    rustix::termios::tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+/// What all programs of one order share.
+struct Start<'a> {
+    base: &'a Base,
+    cwd: &'a str,
+    tag: Option<u64>,
+    limits: Vec<(u32, libc::rlimit)>,
+    foreground: bool,
+    oom_adjust: Option<CString>,
+}
+
+impl<'a> Start<'a> {
+    fn new(base: &'a Base, cwd: &'a str, tag: Option<u64>) -> Start<'a> {
+        Start { base, cwd, tag, limits: Vec::new(), foreground: false, oom_adjust: None }
+    }
+
+    fn run(
+        &self,
+        one: &One,
+        blocks: &[&Block],
+        mask: Option<&crate::cpu::Mask>,
+        stack: &mut Stack,
+    ) -> Result<i32, Failure> {
+        let name = one.command.first().map_or("", String::as_str);
+        let program = find_program(name, self.base.path.as_deref(), self.cwd)
+            .map_err(|errno| Failure::exec(name, errno))?;
+        let c_strings = |words: &[String]| -> Result<Vec<CString>, Failure> {
+            words
+                .iter()
+                .map(|word| CString::new(word.as_str()).map_err(|_| Failure::exec(name, libc::EINVAL)))
+                .collect()
+        };
+        let mut words = c_strings(&one.command)?;
+        let directory = CString::new(self.cwd).map_err(|_| Failure::exec(name, libc::EINVAL))?;
+        let environment: Vec<*const c_char> = std::iter::once(&self.base.block)
+            .chain(blocks.iter().copied())
+            .flat_map(Block::pointers)
+            .chain([std::ptr::null()])
+            .collect();
+        let mut limits = self.limits.clone();
+        limits.extend(self.tag.and_then(tag_limit));
+        let mut try_run = |program: &CString, words: &[CString]| {
+            let arguments: Vec<*const c_char> =
+                words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
+            let process = Process {
+                program,
+                arguments: &arguments,
+                environment: &environment,
+                directory: &directory,
+                stdio: one.stdio,
+                keep: one.keep,
+                limits: &limits,
+                mask,
+                foreground: self.foreground,
+                oom_adjust: self.oom_adjust.as_deref(),
+            };
+            spawn::spawn(&process, stack)
+        };
+        let error = match try_run(&program, &words) {
+            Ok(pid) => return Ok(pid),
+            Err(error) => error,
+        };
+        let errno = error.source.raw_os_error().unwrap_or(libc::EIO);
+        match error.step {
+            // A script without `#!` is the shell's, as `execvp` has it.
+            Step::Exec if errno == libc::ENOEXEC => {
+                let sh = c"/bin/sh".to_owned();
+                words.splice(0..1, [sh.clone(), program]);
+                try_run(&sh, &words).map_err(|_| Failure::exec(name, errno))
+            }
+            Step::Exec => Err(Failure::exec(name, errno)),
+            Step::Directory => Err(Failure::of(&format!("working directory {}", self.cwd), &error.source)),
+            Step::Limits => Err(Failure::of("resource limit", &error.source)),
+            Step::Start | Step::Descriptors => Err(Failure::of(name, &error.source)),
+        }
+    }
+}
+
+/// Every descendant inherits this soft limit, which no kernel since 2.4 looks at, and anybody can read it.
+fn tag_limit(tag: u64) -> Option<(u32, libc::rlimit)> {
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Locks).maximum;
+    let rlim_max = hard.unwrap_or(libc::RLIM_INFINITY);
+    (tag <= rlim_max).then_some((libc::RLIMIT_LOCKS as u32, libc::rlimit { rlim_cur: tag, rlim_max }))
+}
+
+/// Where `execvp` would find it, seen from the job's directory. The number is an errno.
+fn find_program(name: &str, path: Option<&str>, cwd: &str) -> Result<CString, i32> {
+    let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|_| libc::EINVAL);
+    if name.is_empty() {
+        return Err(libc::ENOENT);
+    }
+    if name.contains('/') {
+        return text(Path::new(name));
+    }
+    let mut found = libc::ENOENT;
+    for dir in path.unwrap_or("/usr/local/bin:/usr/bin:/bin").split(':') {
+        // An empty element is the current directory.
+        let candidate = Path::new(cwd).join(dir).join(name);
+        match rustix::fs::access(&candidate, rustix::fs::Access::EXEC_OK) {
+            Ok(()) if candidate.is_file() => return text(&candidate),
+            Ok(()) => found = libc::EACCES,
+            Err(rustix::io::Errno::ACCESS) => found = libc::EACCES,
+            Err(_) => {}
+        }
+    }
+    Err(found)
+}
+
+/// `/dev/null`, opened once.
+fn null() -> Result<i32, Failure> {
+    static NULL: OnceLock<OwnedFd> = OnceLock::new();
+    if let Some(fd) = NULL.get() {
+        return Ok(fd.as_raw_fd());
+    }
+    let fd = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Failure::of("/dev/null", &e.into()))?;
+    Ok(NULL.get_or_init(|| fd).as_raw_fd())
+}
+
+/// A pipe whose end on our side does not block.
+fn pipe(ours_reads: bool) -> Result<(OwnedFd, OwnedFd), Failure> {
+    let fail = |e: rustix::io::Errno| Failure::of("pipe", &e.into());
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(fail)?;
+    let (ours, theirs) = if ours_reads { (read, write) } else { (write, read) };
+    rustix::io::ioctl_fionbio(&ours, true).map_err(fail)?;
+    Ok((ours, theirs))
+}
+
+fn program(
+    command: &[String],
+    cwd: &str,
+    base: &Base,
+    tag: Option<u64>,
+    stack: &mut Stack,
+) -> Result<Child, Failure> {
+    let (stdin, child_stdin) = pipe(false)?;
+    let (stdout, child_stdout) = pipe(true)?;
+    let (stderr, child_stderr) = pipe(true)?;
+    let stdio = [child_stdin.as_raw_fd(), child_stdout.as_raw_fd(), child_stderr.as_raw_fd()];
+    let one = One { command: command.to_vec(), stdio, keep: None };
+    let pid = Start::new(base, cwd, tag).run(&one, &[], None, stack)?;
+    let outputs = vec![
+        Outlet { stream: Stream::Stdout, pipe: stdout, file: None },
+        Outlet { stream: Stream::Stderr, pipe: stderr, file: None },
+    ];
+    Ok(Child { pid, stdin: Some(stdin), outputs, pmi: None })
+}
+
+fn cores() -> &'static Cores {
+    static CORES: OnceLock<Cores> = OnceLock::new();
+    CORES.get_or_init(|| Cores::read(Path::new("/sys/devices/system/cpu")))
+}
+
+fn tasks(
+    plan: &Plan,
+    base: &Base,
+    tag: Option<u64>,
+    stack: &mut Stack,
+    children: &mut Vec<Child>,
+) -> Result<(), Failure> {
+    match std::fs::create_dir(&plan.tmpdir) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(Failure::of(&plan.tmpdir, &e)),
+        _ => {}
+    }
+    let adjust = plan.options.oom_adjust.map(|n| CString::new(n.to_string()).expect("a number has no NUL"));
+    let start = Start { limits: limits(plan)?, oom_adjust: adjust, ..Start::new(base, &plan.cwd, tag) };
+    let mut files = Files::plan(plan)?;
+    for local in 0..plan.tasks.len() {
+        let mut task = files.stdio(plan, local)?;
+        let variables = plan.task_variables(local, base);
+        let (ours, theirs) = if plan.options.pmi {
+            let (ours, theirs) = UnixStream::pair().map_err(|e| Failure::of("socket for PMI", &e))?;
+            ours.set_nonblocking(true).map_err(|e| Failure::of("socket for PMI", &e))?;
+            (Some(ours), Some(theirs))
+        } else {
+            (None, None)
+        };
+        let keep = theirs.as_ref().map(AsRawFd::as_raw_fd);
+        let mut pmi = Block::default();
+        if let Some(fd) = keep {
+            pmi.push("PMI_FD", &fd.to_string());
+            pmi.push("PMI_RANK", &plan.tasks[local].to_string());
+            pmi.push("PMI_SIZE", &plan.ntasks.to_string());
+            pmi.push("PMI_SPAWNED", "0");
+        }
+        let one = One { command: plan.command_of(local), stdio: task.stdio, keep };
+        let mask = plan.mask(local, cores());
+        let pid = start.run(&one, &[plan.job_variables(), &variables, &pmi], mask.as_ref(), stack)?;
+        children.push(Child { pid, stdin: task.stdin.take(), outputs: task.outlets, pmi: ours });
+    }
+    Ok(())
+}
+
+fn limits(plan: &Plan) -> Result<Vec<(u32, libc::rlimit)>, Failure> {
+    let one = |(name, soft): &(String, Option<u64>)| {
+        let Some(resource) = limit_of(name) else {
+            let note = format!("shell option `rlimit.{name}` is not a limit");
+            return Err(Failure { note, status: 1 << 8, errno: libc::EINVAL });
+        };
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: a known resource and a writable limit.
+        unsafe { libc::getrlimit(resource as _, &raw mut limit) };
+        // What the user asks for beyond the hard limit of this node cannot be had.
+        limit.rlim_cur = soft.unwrap_or(libc::RLIM_INFINITY).min(limit.rlim_max);
+        Ok((resource, limit))
+    };
+    plan.options.limits.iter().map(one).collect()
+}
+
+fn limit_of(name: &str) -> Option<u32> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "as" => libc::RLIMIT_AS,
+        "core" => libc::RLIMIT_CORE,
+        "cpu" => libc::RLIMIT_CPU,
+        "data" => libc::RLIMIT_DATA,
+        "fsize" => libc::RLIMIT_FSIZE,
+        "memlock" => libc::RLIMIT_MEMLOCK,
+        "msgqueue" => libc::RLIMIT_MSGQUEUE,
+        "nice" => libc::RLIMIT_NICE,
+        "nofile" | "ofile" => libc::RLIMIT_NOFILE,
+        "nproc" => libc::RLIMIT_NPROC,
+        "rss" => libc::RLIMIT_RSS,
+        "rtprio" => libc::RLIMIT_RTPRIO,
+        "rttime" => libc::RLIMIT_RTTIME,
+        "sigpending" => libc::RLIMIT_SIGPENDING,
+        "stack" => libc::RLIMIT_STACK,
+        _ => return None,
+    })
+}
+
+/// Files of the job's tasks. One that several tasks share is written by us, line by line.
+struct Files {
+    paths: BTreeMap<String, Shared>,
+}
+
+struct Shared {
+    file: Arc<File>,
+    tasks: usize,
+}
+
+/// Descriptors of one task, and what keeps them open until it has started.
+struct Stdio {
+    stdio: [i32; 3],
+    stdin: Option<OwnedFd>,
+    outlets: Vec<Outlet>,
+    _theirs: Vec<OwnedFd>,
+    _files: Vec<Arc<File>>,
+}
+
+impl Files {
+    /// Opens every output file of this rank once.
+    fn plan(plan: &Plan) -> Result<Files, Failure> {
+        let mut paths: BTreeMap<String, Shared> = BTreeMap::new();
+        for local in 0..plan.tasks.len() {
+            let mut of_task: Vec<String> = Vec::new();
+            for sink in [&plan.options.stdout, &plan.options.stderr] {
+                let Sink::File { template, .. } = sink else { continue };
+                let path = rendered(plan, local, template)?;
+                if of_task.contains(&path) {
+                    continue;
+                }
+                match paths.get_mut(&path) {
+                    Some(shared) => shared.tasks += 1,
+                    None => {
+                        let file = Arc::new(open_output(plan, local, template, &path)?);
+                        paths.insert(path.clone(), Shared { file, tasks: 1 });
+                    }
+                }
+                of_task.push(path);
+            }
+        }
+        Ok(Files { paths })
+    }
+
+    fn stdio(&mut self, plan: &Plan, local: usize) -> Result<Stdio, Failure> {
+        let mut out = Stdio {
+            stdio: [0, 1, 2],
+            stdin: None,
+            outlets: Vec::new(),
+            _theirs: Vec::new(),
+            _files: Vec::new(),
+        };
+        out.stdio[0] = match &plan.options.stdin {
+            Source::Nothing => null()?,
+            Source::Service => {
+                let (ours, theirs) = pipe(false)?;
+                out.stdin = Some(ours);
+                out.holds(theirs)
+            }
+            Source::File(template) => {
+                let path = rendered(plan, local, template)?;
+                let file = File::open(&path).map_err(|e| Failure::of(&path, &e))?;
+                out.holds(file.into())
+            }
+        };
+        let sinks = [(Stream::Stdout, &plan.options.stdout), (Stream::Stderr, &plan.options.stderr)];
+        for (at, (stream, sink)) in (1..).zip(sinks) {
+            let file = match sink {
+                Sink::Log => None,
+                Sink::File { template, label } => {
+                    let shared = &self.paths[&rendered(plan, local, template)?];
+                    if shared.tasks == 1 && !label {
+                        out._files.push(Arc::clone(&shared.file));
+                        out.stdio[at] = shared.file.as_raw_fd();
+                        continue;
+                    }
+                    let label = if *label { format!("{}: ", plan.tasks[local]) } else { String::new() };
+                    Some((Arc::clone(&shared.file), label))
+                }
+            };
+            let (ours, theirs) = pipe(true)?;
+            out.stdio[at] = out.holds(theirs);
+            out.outlets.push(Outlet { stream, pipe: ours, file });
+        }
+        Ok(out)
+    }
+}
+
+impl Stdio {
+    fn holds(&mut self, fd: OwnedFd) -> i32 {
+        let raw = fd.as_raw_fd();
+        self._theirs.push(fd);
+        raw
+    }
+}
+
+fn rendered(plan: &Plan, local: usize, template: &str) -> Result<String, Failure> {
+    let path = plan.with_tags(Some(local), |tags| tags.render(template));
+    let path = path.map_err(|unknown| Failure {
+        note: format!("file name `{template}`: {unknown}"),
+        status: 1 << 8,
+        errno: libc::EINVAL,
+    })?;
+    Ok(Path::new(&plan.cwd).join(path).to_string_lossy().into_owned())
+}
+
+/// On the first node of those that share a file it is emptied; the others must not undo what the first has written.
+fn open_output(plan: &Plan, local: usize, template: &str, path: &str) -> Result<File, Failure> {
+    let elsewhere = plan.with_tags(Some(local), |mut tags| {
+        // The same name on another node means a shared file.
+        tags.node.id = u32::MAX;
+        tags.node.name = "";
+        tags.node.rank = u32::MAX;
+        tags.task = tags.task.map(|(_, index)| (u32::MAX, index));
+        tags.render(template)
+    });
+    let shared = elsewhere.is_ok_and(|name| Path::new(&plan.cwd).join(name) == Path::new(path));
+    let truncate = !plan.options.append && (!shared || plan.node_index == 0);
+    // With O_APPEND every write lands whole at the end, whoever else writes.
+    File::options()
+        .append(true)
+        .create(true)
+        .mode(0o666)
+        .custom_flags(if truncate { libc::O_TRUNC } else { 0 })
+        .open(path)
+        .map_err(|e| Failure::of(path, &e))
+}

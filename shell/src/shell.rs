@@ -1,0 +1,655 @@
+//! The shell's loop: events in, reports out.
+//!
+//! One thread does everything but starting processes. It takes no signal but SIGCHLD: a Ctrl-C or a SIGTERM to the
+//! whole process group is the broker's to judge, which then says `quit`. A broker that is gone for too long is missed,
+//! and the shell ends everything by itself.
+
+use crate::end::{Exit, Families, Field, GRACE_MS};
+use crate::env;
+use crate::io::UNACKNOWLEDGED_BYTES_MAX;
+use crate::jobs::Job;
+use crate::launch::{Launched, Launchers, Order, Work};
+use crate::outbox::Outbox;
+use crate::plan::Place;
+use crate::rexec::Exec;
+use crate::{link, spawn};
+use flurm_client::{Client, Uri};
+use flurm_types::{JobId, Rank, Timestamp};
+use flurm_wire::rexec::{Control, Run, Stream};
+use flurm_wire::shell::{
+    Hello, InitialExited, KillHere, KillInitial, PmiFence, Quit, StartHere, StartInitial, StdinHere, Welcome,
+};
+use flurm_wire::{Dest, Kind, Message, Topic};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Semaphore, mpsc};
+
+/// What `flurm shell` is told.
+#[derive(Debug, Clone)]
+pub struct ShellArgs {
+    /// `local:///…` of the broker of this rank.
+    pub uri: String,
+    pub rank: u32,
+}
+
+/// A job on this rank: a second attempt of a job is another one.
+pub type Key = (JobId, u32);
+
+/// Unanswered reports are sent again after this time.
+const REPEAT: Duration = Duration::from_secs(5);
+/// After a refusal (the leader is not ready, say).
+const RETRY: Duration = Duration::from_millis(300);
+/// Before the first welcome, which says how long to live without a broker.
+const ORPHAN_MS: u64 = 5000;
+/// When nobody is there to wait for a graceful end.
+const ORPHAN_GRACE: Duration = Duration::from_millis(1500);
+/// When all processes are gone, reports may still take this long.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Events that are handled before children and reports are looked at again.
+const EVENTS_MAX: usize = 1024;
+/// While the last processes are being killed.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Whatever happens to a shell.
+#[derive(Debug)]
+pub enum Event {
+    Connected(Client),
+    Lost,
+    Welcomed(Option<Box<Welcome>>),
+    Push(Box<Message>),
+    /// Whether the reports that were out have been committed.
+    Sent(bool),
+    Launched(Box<Launched>),
+    Output {
+        key: Key,
+        stream: Stream,
+        task: u32,
+        bytes: Vec<u8>,
+    },
+    StreamEnd {
+        key: Key,
+        problem: Option<String>,
+    },
+    InputTaken(Box<Message>),
+    /// A request of a task, none at the end of its connection.
+    Pmi {
+        key: Key,
+        local: usize,
+        line: Option<String>,
+    },
+    Fenced {
+        key: Key,
+        puts: Option<BTreeMap<String, String>>,
+    },
+    InitialSent(bool),
+    ExecOver(u64),
+}
+
+#[derive(Debug)]
+pub(crate) struct Shell {
+    pub(crate) rank: Rank,
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) client: Option<Client>,
+    /// From the latest welcome.
+    pub(crate) place: Option<Arc<Place>>,
+    welcomed: bool,
+    held: VecDeque<Box<Message>>,
+    orphan_ms_max: u64,
+    /// When to stop waiting for a broker.
+    orphan_at: Option<Instant>,
+    rundir: PathBuf,
+    pub(crate) launchers: Launchers,
+    pub(crate) families: Families,
+    pub(crate) jobs: BTreeMap<Key, Job>,
+    pub(crate) by_field: BTreeMap<Field, Key>,
+    pub(crate) owners: BTreeMap<i32, Owner>,
+    orders: BTreeMap<u64, For>,
+    next_order: u64,
+    /// Exits of children that no launcher has told of yet, with the orders that were given by then.
+    strays: Vec<(u64, Exit)>,
+    pub(crate) outbox: Outbox,
+    retry_at: Option<Instant>,
+    /// Jobs with output to report.
+    pub(crate) dirty: BTreeSet<Key>,
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) timers: BTreeSet<(Instant, Key, Timer)>,
+    pub(crate) execs: BTreeMap<u64, Exec>,
+    pub(crate) next_exec: u64,
+    pub(crate) early_fences: Vec<(Instant, Message, PmiFence)>,
+    initial: Initial,
+    leaving: Option<Leaving>,
+}
+
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub(crate) enum Timer {
+    /// The job's time is nearly over.
+    Warning,
+    /// The first task of it has ended long ago.
+    ExitTimeout,
+    /// All its processes are gone, but somebody holds on to a pipe.
+    Linger,
+}
+
+/// Whose child a process is.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Owner {
+    Task(Key, usize),
+    Exec(u64),
+    Initial,
+}
+
+/// What was ordered.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum For {
+    Job(Key),
+    Exec(u64),
+    Initial,
+}
+
+#[derive(Debug)]
+enum Initial {
+    None,
+    /// A signal that came before the program was there.
+    Starting {
+        field: Field,
+        signum: Option<i32>,
+    },
+    Running {
+        field: Field,
+    },
+    /// To be told to the broker.
+    Exited {
+        status: i32,
+        sending: bool,
+    },
+    Told,
+}
+
+#[derive(Debug)]
+struct Leaving {
+    /// Told by the broker; otherwise there is none.
+    asked: bool,
+    /// All processes are gone since then.
+    empty_since: Option<Instant>,
+    poll_at: Instant,
+}
+
+/// Runs the shell of one rank until its broker says that it may leave. The exit code is 1 when no broker was left to
+/// say so.
+pub fn run(args: ShellArgs) -> i32 {
+    spawn::block_all_signals();
+    match begin(args) {
+        Ok(code) => code,
+        Err(e) => {
+            tracing::error!("start the shell: {e}");
+            1
+        }
+    }
+}
+
+fn begin(args: ShellArgs) -> Result<i32, Box<dyn std::error::Error>> {
+    let uri = Uri::parse(&args.uri)?;
+    let families = Families::new(GRACE_MS);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (events, queue) = mpsc::unbounded_channel();
+    let launchers = Launchers::start({
+        let events = events.clone();
+        move |launched| {
+            // The shell may be leaving.
+            let _ = events.send(Event::Launched(Box::new(launched)));
+        }
+    })?;
+    let code = runtime.block_on(async {
+        // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives.
+        let children = unsafe { AsyncFd::register(child_signals()?)? };
+        tokio::spawn(link::keep(uri.clone(), events.clone()));
+        let shell = Shell::new(Rank(args.rank), &uri, events, families, launchers);
+        Ok::<i32, std::io::Error>(shell.serve(queue, children).await)
+    })?;
+    // A file system that hangs must not hold us.
+    runtime.shutdown_background();
+    Ok(code)
+}
+
+/// Readable when a child has ended. SIGCHLD is blocked already.
+fn child_signals() -> std::io::Result<OwnedFd> {
+    // SAFETY: the set is initialized before use; a descriptor that is not negative is new and ours.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        match libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
+            fd if fd < 0 => Err(std::io::Error::last_os_error()),
+            fd => Ok(OwnedFd::from_raw_fd(fd)),
+        }
+    }
+}
+
+/// What readers of logs see.
+pub(crate) fn wall() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+impl Shell {
+    fn new(
+        rank: Rank,
+        uri: &Uri,
+        events: mpsc::UnboundedSender<Event>,
+        families: Families,
+        launchers: Launchers,
+    ) -> Shell {
+        Shell {
+            rank,
+            events,
+            client: None,
+            place: None,
+            welcomed: false,
+            held: VecDeque::new(),
+            orphan_ms_max: ORPHAN_MS,
+            orphan_at: Some(Instant::now() + Duration::from_millis(ORPHAN_MS)),
+            rundir: uri.path().parent().unwrap_or(Path::new("/")).to_owned(),
+            launchers,
+            families,
+            jobs: BTreeMap::new(),
+            by_field: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            next_order: 0,
+            strays: Vec::new(),
+            outbox: Outbox::new(rank),
+            retry_at: None,
+            dirty: BTreeSet::new(),
+            room: Arc::new(Semaphore::new(UNACKNOWLEDGED_BYTES_MAX)),
+            timers: BTreeSet::new(),
+            execs: BTreeMap::new(),
+            next_exec: 0,
+            early_fences: Vec::new(),
+            initial: Initial::None,
+            leaving: None,
+        }
+    }
+
+    async fn serve(mut self, mut queue: mpsc::UnboundedReceiver<Event>, children: AsyncFd<OwnedFd>) -> i32 {
+        loop {
+            let due = self.next_due();
+            let nap = tokio::time::sleep_until(due.unwrap_or_else(|| Instant::now() + REPEAT).into());
+            tokio::select! {
+                event = queue.recv() => {
+                    if let Some(event) = event {
+                        self.take(event);
+                    }
+                }
+                ready = children.readable() => {
+                    if let Ok(mut ready) = ready {
+                        // The signal only says that there is something to reap.
+                        let mut info = [0; 128];
+                        while rustix::io::read(children.get_ref(), &mut info).is_ok() {}
+                        ready.clear_ready();
+                    }
+                }
+                () = nap => {}
+            }
+            for _ in 0..EVENTS_MAX {
+                let Ok(event) = queue.try_recv() else { break };
+                self.take(event);
+            }
+            let now = Instant::now();
+            self.look_after_children(now);
+            self.ring(now);
+            self.flush(now);
+            if let Some(code) = self.leave(now) {
+                return code;
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let leaving = self.leaving.as_ref().map(|leaving| leaving.poll_at);
+        let timer = self.timers.first().map(|(at, ..)| *at);
+        [self.families.next_due(), timer, self.orphan_at, self.retry_at, leaving].into_iter().flatten().min()
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Connected(client) => self.connected(client),
+            Event::Lost => self.lost(),
+            Event::Welcomed(Some(welcome)) => self.welcome(*welcome),
+            // The connection goes as well, or the broker does not want us; then there is nothing to do but to end.
+            Event::Welcomed(None) => {}
+            Event::Push(message) if self.welcomed => self.push(*message),
+            Event::Push(message) => self.held.push_back(message),
+            Event::Sent(true) => self.acknowledged(),
+            Event::Sent(false) => {
+                self.outbox.failed();
+                self.retry_at = Some(Instant::now() + RETRY);
+            }
+            Event::Launched(launched) => self.launched(*launched),
+            Event::Output { key, stream, task, bytes } => self.output(key, stream, task, bytes),
+            Event::StreamEnd { key, problem } => self.stream_end(key, problem),
+            Event::InputTaken(message) => self.respond(*message, flurm_wire::job::Done {}),
+            Event::Pmi { key, local, line } => self.pmi_request(key, local, line),
+            Event::Fenced { key, puts } => self.pmi_fenced(key, puts),
+            Event::InitialSent(told) => {
+                if let Initial::Exited { sending, .. } = &mut self.initial {
+                    *sending = false;
+                    if told {
+                        self.initial = Initial::Told;
+                    } else {
+                        self.retry_at = Some(Instant::now() + RETRY);
+                    }
+                }
+            }
+            Event::ExecOver(exec) => {
+                self.execs.remove(&exec);
+            }
+        }
+    }
+
+    fn connected(&mut self, client: Client) {
+        let hello = Hello {
+            rank: self.rank,
+            pid: std::process::id().cast_signed(),
+            jobs: self.jobs.keys().copied().collect(),
+        };
+        let events = self.events.clone();
+        self.client = Some(client.clone());
+        tokio::spawn(async move {
+            let answer = client.call(Dest::Local, &hello).await;
+            // The shell may be leaving.
+            let _ = events.send(Event::Welcomed(answer.ok().map(Box::new)));
+        });
+    }
+
+    fn lost(&mut self) {
+        self.client = None;
+        self.welcomed = false;
+        self.held.clear();
+        self.orphan_at = Some(Instant::now() + Duration::from_millis(self.orphan_ms_max));
+    }
+
+    fn welcome(&mut self, welcome: Welcome) {
+        self.welcomed = true;
+        self.orphan_at = None;
+        self.orphan_ms_max = welcome.orphan_ms_max;
+        self.place = Some(Arc::new(Place {
+            rank: welcome.rank.0,
+            uri: welcome.uri,
+            enclosing_id: std::env::var("FLURM_JOB_ID").ok().filter(|id| !id.is_empty()),
+            rundir: self.rundir.display().to_string(),
+            instance_level: welcome.instance_level,
+        }));
+        for message in std::mem::take(&mut self.held) {
+            self.push(*message);
+        }
+    }
+
+    fn push(&mut self, message: Message) {
+        if message.kind == Kind::Cancel {
+            self.exec_cancelled(&message);
+            return;
+        }
+        let understood = match &*message.topic {
+            StartHere::NAME => message.body().map(|StartHere(start)| self.start(start)),
+            KillHere::NAME => message.body().map(|KillHere(kill)| self.kill(&kill)),
+            StdinHere::NAME => message.body().map(|StdinHere(stdin)| self.stdin(stdin, message.clone())),
+            StartInitial::NAME => message.body().map(|start| self.start_initial(start)),
+            KillInitial::NAME => message.body().map(|kill| self.kill_initial(&kill)),
+            Quit::NAME => message.body().map(|Quit {}| self.quit()),
+            PmiFence::NAME => message.body().map(|fence| self.pmi_fence(message.clone(), fence)),
+            Run::NAME => message.body().map(|run| self.exec_run(message.clone(), run)),
+            Control::NAME => message.body().map(|control| self.exec_control(message.clone(), control)),
+            _ => Err(flurm_wire::WireError::new(
+                flurm_wire::ErrorCode::NoService,
+                format!("the shell knows no {}", message.topic),
+            )),
+        };
+        if let Err(error) = understood {
+            self.refuse(message, error);
+        }
+    }
+
+    pub(crate) fn respond<B: serde::Serialize + Send + Sync + 'static>(&self, message: Message, body: B) {
+        if let Some(client) = self.client.clone() {
+            tokio::spawn(async move {
+                // A lost connection loses its questions too.
+                let _ = client.respond(&message, &body, false).await;
+            });
+        }
+    }
+
+    pub(crate) fn refuse(&self, message: Message, error: flurm_wire::WireError) {
+        if let Some(client) = self.client.clone() {
+            tokio::spawn(async move {
+                // As above.
+                let _ = client.refuse(&message, error).await;
+            });
+        }
+    }
+
+    /// Gives an order to the launchers.
+    pub(crate) fn order(&mut self, whom: For, tag: Option<u64>, work: Work) {
+        self.next_order += 1;
+        self.orders.insert(self.next_order, whom);
+        self.launchers.order(Order { ticket: self.next_order, tag, work });
+    }
+
+    fn launched(&mut self, launched: Launched) {
+        let Some(whom) = self.orders.remove(&launched.ticket) else { return };
+        let pids: Vec<i32> = launched.children.iter().map(|child| child.pid).collect();
+        match whom {
+            For::Job(key) => self.job_launched(key, launched),
+            For::Exec(exec) => self.exec_launched(exec, launched),
+            For::Initial => self.initial_launched(launched),
+        }
+        // Some may have ended before we heard of them.
+        let oldest = self.orders.first_key_value().map_or(u64::MAX, |(ticket, _)| *ticket);
+        let strays = std::mem::take(&mut self.strays);
+        let mut exits = Vec::new();
+        for (seq, exit) in strays {
+            if pids.contains(&exit.pid) {
+                exits.push(exit);
+            } else if seq >= oldest {
+                self.strays.push((seq, exit));
+            }
+        }
+        for exit in exits {
+            self.families.buried(exit.pid);
+            self.exited(exit);
+        }
+    }
+
+    fn look_after_children(&mut self, now: Instant) {
+        let mut exits = self.families.reap();
+        let over = self.families.settle(now, &mut exits);
+        for exit in exits {
+            if !self.exited(exit) && !self.orders.is_empty() {
+                self.strays.push((self.next_order, exit));
+            }
+        }
+        for field in over {
+            if let Some(key) = self.by_field.remove(&field) {
+                self.family_over(key, now);
+            }
+        }
+    }
+
+    /// True when it was somebody we know.
+    fn exited(&mut self, exit: Exit) -> bool {
+        match self.owners.remove(&exit.pid) {
+            None => return false,
+            Some(Owner::Task(key, local)) => self.task_exited(key, local, exit.status),
+            Some(Owner::Exec(exec)) => self.exec_exited(exec, exit.status),
+            Some(Owner::Initial) => self.initial_exited(exit.status),
+        }
+        true
+    }
+
+    fn ring(&mut self, now: Instant) {
+        while let Some((at, key, timer)) = self.timers.first().copied()
+            && at <= now
+        {
+            self.timers.pop_first();
+            self.rings(key, timer, now);
+        }
+        if self.orphan_at.is_some_and(|at| at <= now) && self.leaving.is_none() {
+            tracing::warn!("no broker for {} ms: everything here is ended", self.orphan_ms_max);
+            self.leaving = Some(Leaving { asked: false, empty_since: None, poll_at: now });
+            self.families.end_all(now, ORPHAN_GRACE);
+        }
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+        }
+        self.early_fences_expire(now);
+    }
+
+    /// Sends what can be sent.
+    fn flush(&mut self, now: Instant) {
+        if !self.welcomed || self.retry_at.is_some_and(|at| at > now) {
+            return;
+        }
+        let Some(client) = self.client.clone() else { return };
+        self.tell_initial(&client);
+        if !self.outbox.is_waiting() {
+            for key in std::mem::take(&mut self.dirty) {
+                self.report_output(key);
+            }
+        }
+        let Some(reports) = self.outbox.next() else { return };
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let answer = tokio::time::timeout(REPEAT, client.call(Dest::Leader, &*reports)).await;
+            if let Ok(Err(error)) = &answer {
+                tracing::debug!(%error, "reports come back");
+            }
+            // The shell may be leaving.
+            let _ = events.send(Event::Sent(matches!(answer, Ok(Ok(_)))));
+        });
+    }
+
+    fn acknowledged(&mut self) {
+        let freed = self.outbox.acknowledged();
+        self.room.add_permits(freed.bytes);
+        for key in freed.gone {
+            self.jobs.remove(&key);
+        }
+    }
+
+    fn start_initial(&mut self, start: StartInitial) {
+        if !matches!(self.initial, Initial::None) || self.leaving.is_some() {
+            return;
+        }
+        let (Some(place), Some((field, tag))) = (self.place.clone(), self.families.found()) else { return };
+        self.initial = Initial::Starting { field, signum: None };
+        let base = env::plain(&start.environment, &place.uri);
+        self.order(For::Initial, tag, Work::Initial { command: start.command, cwd: start.cwd, base });
+    }
+
+    fn initial_launched(&mut self, launched: Launched) {
+        let Initial::Starting { field, signum } = self.initial else { return };
+        self.families.started(field, launched.children.iter().map(|child| child.pid));
+        match launched.failure {
+            Some(failure) => {
+                // Nobody else would tell the user, who looks at this very terminal.
+                eprintln!("error: start the initial program: {}", failure.note);
+                self.initial = Initial::Exited { status: failure.status, sending: false };
+            }
+            None => {
+                self.initial = Initial::Running { field };
+                self.owners.extend(launched.children.iter().map(|child| (child.pid, Owner::Initial)));
+                if let Some(signum) = signum {
+                    self.families.signal(field, signum);
+                }
+            }
+        }
+    }
+
+    fn kill_initial(&mut self, kill: &KillInitial) {
+        match &mut self.initial {
+            Initial::Starting { signum, .. } => *signum = Some(kill.signum),
+            Initial::Running { field } => {
+                self.families.signal(*field, kill.signum);
+                if kill.end {
+                    self.families.end(*field, Instant::now(), Duration::from_millis(GRACE_MS));
+                }
+            }
+            Initial::None | Initial::Exited { .. } | Initial::Told => {}
+        }
+    }
+
+    fn initial_exited(&mut self, status: i32) {
+        // The terminal is the broker's again; without a terminal there is nothing to give back.
+        let _ = rustix::termios::tcsetpgrp(std::io::stdin(), rustix::process::getpgrp());
+        self.initial = Initial::Exited { status, sending: false };
+    }
+
+    fn tell_initial(&mut self, client: &Client) {
+        let Initial::Exited { status, sending } = &mut self.initial else { return };
+        if *sending {
+            return;
+        }
+        *sending = true;
+        let (client, events, exited) =
+            (client.clone(), self.events.clone(), InitialExited { status: *status });
+        tokio::spawn(async move {
+            let answer = tokio::time::timeout(REPEAT, client.call(Dest::Local, &exited)).await;
+            // The shell may be leaving.
+            let _ = events.send(Event::InitialSent(matches!(answer, Ok(Ok(_)))));
+        });
+    }
+
+    fn quit(&mut self) {
+        let now = Instant::now();
+        self.families.end_all(now, Duration::from_millis(GRACE_MS));
+        match &mut self.leaving {
+            Some(leaving) => leaving.asked = true,
+            None => self.leaving = Some(Leaving { asked: true, empty_since: None, poll_at: now }),
+        }
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// The exit code, once nothing is left to do.
+    fn leave(&mut self, now: Instant) -> Option<i32> {
+        let leaving = self.leaving.as_mut()?;
+        leaving.poll_at = now + POLL;
+        if !self.families.is_empty() || !self.orders.is_empty() {
+            return None;
+        }
+        if leaving.empty_since.is_none() {
+            if !self.families.nobody_left() {
+                return None;
+            }
+            leaving.empty_since = Some(now);
+        }
+        let reported = self.outbox.is_empty() && self.jobs.is_empty();
+        let late = leaving.empty_since.is_some_and(|since| since + FAREWELL <= now);
+        if leaving.asked && self.client.is_some() && !reported && !late {
+            return None;
+        }
+        if leaving.asked {
+            return Some(0);
+        }
+        self.clear_rundir();
+        Some(1)
+    }
+
+    /// The broker that should have done this is gone.
+    fn clear_rundir(&self) {
+        for result in [
+            std::fs::remove_dir_all(&self.rundir),
+            // Other ranks on this host may still be there; the last one takes it away.
+            self.rundir.parent().map_or(Ok(()), std::fs::remove_dir),
+        ] {
+            if let Err(error) = result {
+                tracing::debug!(%error, "clear the run directory");
+            }
+        }
+    }
+}

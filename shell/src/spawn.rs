@@ -1,0 +1,229 @@
+//! One process, started as fast as the kernel can: `clone` with the parent's memory borrowed until `execve`.
+//!
+//! `posix_spawn` does the same but cannot set affinity, limits, a directory and a terminal's foreground group in the
+//! child; a hook between fork and exec would copy page tables. The child here allocates nothing, takes no lock and
+//! calls only what is safe after `vfork`. It runs on a stack of its own while the calling thread sleeps.
+
+use crate::cpu::Mask;
+use std::cell::UnsafeCell;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::io;
+use std::os::fd::RawFd;
+
+/// Everything the child needs, made before it exists.
+#[derive(Debug)]
+pub struct Process<'a> {
+    pub program: &'a CStr,
+    /// Both end with a null pointer.
+    pub arguments: &'a [*const c_char],
+    pub environment: &'a [*const c_char],
+    pub directory: &'a CStr,
+    /// Become descriptors 0, 1, 2; each is above 2, or is already in its place.
+    pub stdio: [RawFd; 3],
+    /// Stays open across the exec.
+    pub keep: Option<RawFd>,
+    pub limits: &'a [(u32, libc::rlimit)],
+    pub mask: Option<&'a Mask>,
+    /// Make its process group the foreground one of the terminal at descriptor 0.
+    pub foreground: bool,
+    pub oom_adjust: Option<&'a CStr>,
+}
+
+/// What failed in the child.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[repr(i32)]
+pub enum Step {
+    Start = 0,
+    Directory = 1,
+    Descriptors = 2,
+    Limits = 3,
+    Exec = 4,
+}
+
+#[derive(Debug)]
+pub struct SpawnError {
+    pub step: Step,
+    pub source: io::Error,
+}
+
+/// Deep enough for `execve` and signal frames; the child's own frames are small.
+const STACK_BYTES: usize = 64 << 10;
+
+/// The stack of children, one at a time.
+#[derive(Debug)]
+pub struct Stack(Vec<u128>);
+
+impl Default for Stack {
+    fn default() -> Stack {
+        Stack(vec![0; STACK_BYTES / size_of::<u128>()])
+    }
+}
+
+struct Borrowed<'a> {
+    process: &'a Process<'a>,
+    parent: libc::pid_t,
+    failed: UnsafeCell<Option<(Step, c_int)>>,
+}
+
+/// Signals whose disposition would otherwise pass from us to the task: a Rust program ignores SIGPIPE, and whoever
+/// started the instance may ignore others.
+const DEFAULTED: [c_int; 12] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGPIPE,
+    libc::SIGALRM,
+    libc::SIGTERM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGCHLD,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+];
+
+/// Starts a process in a process group of its own. The caller has blocked all signals of its thread and stays alive
+/// as long as the process should: when the thread ends, the kernel kills the process.
+///
+/// # Errors
+/// No process could be made, or it could not become the program.
+pub fn spawn(process: &Process<'_>, stack: &mut Stack) -> Result<libc::pid_t, SpawnError> {
+    debug_assert!(process.arguments.last() == Some(&std::ptr::null()));
+    debug_assert!(process.environment.last() == Some(&std::ptr::null()));
+    let mut borrowed =
+        Borrowed { process, parent: std::process::id().cast_signed(), failed: UnsafeCell::new(None) };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is ours alone and aligned to 16, its end is passed since stacks grow down. CLONE_VFORK keeps
+    // this thread from running, and so `borrowed` and the stack alive, until the child has left this memory by exec
+    // or exit. `child` keeps to calls that are allowed after vfork.
+    let pid = unsafe {
+        let top = stack.0.as_mut_ptr_range().end.cast::<c_void>();
+        libc::clone(child, top, flags, (&raw mut borrowed).cast())
+    };
+    if pid < 0 {
+        return Err(SpawnError { step: Step::Start, source: io::Error::last_os_error() });
+    }
+    match borrowed.failed.into_inner() {
+        None => Ok(pid),
+        // Its exit is reaped like that of any other child.
+        Some((step, errno)) => Err(SpawnError { step, source: io::Error::from_raw_os_error(errno) }),
+    }
+}
+
+extern "C" fn child(argument: *mut c_void) -> c_int {
+    let borrowed = argument.cast::<Borrowed<'_>>();
+    // SAFETY: `spawn` passes a pointer to a live `Borrowed` that nobody else touches while the child runs; every
+    // pointer in `process` is valid and terminated for as long as that. Only system calls follow.
+    unsafe {
+        let process = (*borrowed).process;
+        let step = prepare(process, (*borrowed).parent);
+        let step = match step {
+            Ok(()) => {
+                let (arguments, environment) = (process.arguments.as_ptr(), process.environment.as_ptr());
+                libc::execve(process.program.as_ptr(), arguments, environment);
+                Step::Exec
+            }
+            Err(step) => step,
+        };
+        *(*borrowed).failed.get() = Some((step, *libc::__errno_location()));
+        libc::_exit(127)
+    }
+}
+
+/// # Safety
+/// Runs in a child that shares our memory: system calls only.
+unsafe fn prepare(process: &Process<'_>, parent: libc::pid_t) -> Result<(), Step> {
+    let done = |result: c_int, step| if result < 0 { Err(step) } else { Ok(()) };
+    // SAFETY: plain system calls on values that live in the parent, which waits.
+    unsafe {
+        // A killed shell takes its tasks along; what they started is found by the shell that follows.
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        if libc::getppid() != parent {
+            libc::_exit(127);
+        }
+        libc::setpgid(0, 0);
+        if process.foreground {
+            libc::tcsetpgrp(0, libc::getpid());
+        }
+        for (resource, limit) in process.limits {
+            done(libc::setrlimit(*resource as _, limit), Step::Limits)?;
+        }
+        if let Some(mask) = process.mask {
+            // A CPU may have been taken from us since R was made; then the task runs where it can.
+            libc::sched_setaffinity(0, size_of_val(&*mask.0), mask.0.as_ptr().cast());
+        }
+        if let Some(adjust) = process.oom_adjust {
+            let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+            libc::write(file, adjust.as_ptr().cast(), adjust.count_bytes());
+        }
+        done(libc::chdir(process.directory.as_ptr()), Step::Directory)?;
+        for (target, source) in (0..).zip(process.stdio) {
+            if source != target {
+                done(libc::dup2(source, target), Step::Descriptors)?;
+            }
+        }
+        if let Some(fd) = process.keep {
+            done(libc::fcntl(fd, libc::F_SETFD, 0), Step::Descriptors)?;
+        }
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = libc::SIG_DFL;
+        for signal in DEFAULTED {
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+        let none: libc::sigset_t = std::mem::zeroed();
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+    Ok(())
+}
+
+/// Blocks every signal for this thread: handlers must not run in a child that borrows our memory.
+pub fn block_all_signals() {
+    // SAFETY: the set is filled before it is used; changing the own mask has no other effect.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(pid: i32) -> i32 {
+        let mut status = 0;
+        // SAFETY: our own child, a writable status.
+        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+        status
+    }
+
+    fn run(program: &CStr, arguments: &[&CStr], directory: &CStr) -> Result<i32, SpawnError> {
+        let arguments: Vec<*const c_char> =
+            arguments.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect();
+        let process = Process {
+            program,
+            arguments: &arguments,
+            environment: &[std::ptr::null()],
+            directory,
+            stdio: [0, 1, 2],
+            keep: None,
+            limits: &[],
+            mask: None,
+            foreground: false,
+            oom_adjust: None,
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| spawn(&process, &mut Stack::default()).map(wait)).join().expect("no panic")
+        })
+    }
+
+    #[test]
+    fn errors_say_what_failed_and_why() {
+        let sh = c"/bin/sh";
+        assert_eq!(run(sh, &[sh, c"-c", c"exit 3"], c"/").expect("starts"), 3 << 8);
+        let error = run(c"/no/such", &[c"x"], c"/").expect_err("no program");
+        assert_eq!((error.step, error.source.raw_os_error()), (Step::Exec, Some(libc::ENOENT)));
+        let error = run(sh, &[sh], c"/no/such").expect_err("no directory");
+        assert_eq!((error.step, error.source.raw_os_error()), (Step::Directory, Some(libc::ENOENT)));
+    }
+}

@@ -1,0 +1,137 @@
+//! `{{tag}}` in file names, arguments and the environment.
+
+use flurm_types::{Encoding, JobId};
+
+/// What tags stand for: the job, this node of it, and maybe one task.
+#[derive(Debug, Copy, Clone)]
+pub struct Tags<'a> {
+    pub id: JobId,
+    pub name: &'a str,
+    pub nnodes: usize,
+    pub ntasks: u32,
+    pub node: Node<'a>,
+    pub tmpdir: &'a str,
+    /// Global and local rank.
+    pub task: Option<(u32, u32)>,
+}
+
+#[derive(Debug, Copy, Clone)]
+pub struct Node<'a> {
+    /// Counts from 0 within the job.
+    pub id: u32,
+    pub name: &'a str,
+    pub rank: u32,
+    pub cores: &'a str,
+    pub gpus: &'a str,
+    pub ncores: usize,
+}
+
+/// The tag that nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{{{{{0}}}}}` is not a tag")]
+pub struct Unknown(pub String);
+
+impl Tags<'_> {
+    fn value(&self, tag: &str) -> Option<String> {
+        let (name, encoding) = match tag.split_once('.') {
+            Some(("id" | "jobid", encoding)) => ("id", Some(encoding)),
+            _ => (tag, None),
+        };
+        Some(match name {
+            "id" | "jobid" => self.id.encode(match encoding {
+                None | Some("f58") => Encoding::F58,
+                Some("f58plain") => Encoding::F58Plain,
+                Some("dec") => Encoding::Dec,
+                Some("hex") => Encoding::Hex,
+                Some("dothex") => Encoding::Dothex,
+                Some("kvs") => Encoding::Kvs,
+                Some("words") => Encoding::Words,
+                Some(_) => return None,
+            }),
+            "name" => self.name.to_owned(),
+            "nnodes" => self.nnodes.to_string(),
+            "size" | "ntasks" => self.ntasks.to_string(),
+            "node.id" => self.node.id.to_string(),
+            "node.name" => self.node.name.to_owned(),
+            "node.broker_rank" => self.node.rank.to_string(),
+            "node.cores" => self.node.cores.to_owned(),
+            "node.gpus" => self.node.gpus.to_owned(),
+            "node.ncores" => self.node.ncores.to_string(),
+            "tmpdir" => self.tmpdir.to_owned(),
+            "task.id" | "task.rank" | "taskid" => self.task?.0.to_string(),
+            "task.index" | "task.localid" => self.task?.1.to_string(),
+            _ => return None,
+        })
+    }
+
+    /// The text with its tags replaced.
+    ///
+    /// # Errors
+    /// A tag that nobody knows, or one of a task where there is none.
+    pub fn render(&self, text: &str) -> Result<String, Unknown> {
+        let mut unknown = None;
+        let out = self.replace(text, |tag| {
+            unknown.get_or_insert_with(|| Unknown(tag.to_owned()));
+        });
+        match unknown {
+            Some(unknown) => Err(unknown),
+            None => Ok(out),
+        }
+    }
+
+    /// The same for arguments and variables, where braces may be meant for somebody else: what is no tag of ours
+    /// stays as it is.
+    pub fn render_known(&self, text: &str) -> String {
+        self.replace(text, |_| {})
+    }
+
+    fn replace(&self, text: &str, mut unknown: impl FnMut(&str)) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            out.push_str(before);
+            let Some((tag, behind)) = after.split_once("}}") else {
+                out.push_str("{{");
+                rest = after;
+                continue;
+            };
+            match self.value(tag.trim()) {
+                Some(value) => out.push_str(&value),
+                None => {
+                    unknown(tag.trim());
+                    out.push_str("{{");
+                    out.push_str(tag);
+                    out.push_str("}}");
+                }
+            }
+            rest = behind;
+        }
+        out.push_str(rest);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_replaced_and_unknown_ones_are_refused_or_left() {
+        let node = Node { id: 1, name: "c7", rank: 5, cores: "0-3", gpus: "", ncores: 4 };
+        let tags =
+            Tags { id: JobId(1), name: "sim", nnodes: 2, ntasks: 8, node, tmpdir: "/t", task: Some((3, 1)) };
+        for (text, wanted) in [
+            ("out.{{id.dec}}.{{task.id}}", "out.1.3"),
+            ("{{ name }}-{{node.name}}-{{node.id}}", "sim-c7-1"),
+            ("{{taskid}}{{task.localid}}/{{size}}", "31/8"),
+            ("{{id}}", "ƒ2"),
+            ("{{tmpdir}}/a{{", "/t/a{{"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(tags.render(text).as_deref(), Ok(wanted), "{text}");
+        }
+        assert_eq!(tags.render("{{nobody}}"), Err(Unknown("nobody".into())));
+        assert_eq!(tags.render_known("{{nobody}} {{name}}"), "{{nobody}} sim");
+        assert!(Tags { task: None, ..tags }.render("{{task.id}}").is_err());
+    }
+}
