@@ -195,6 +195,8 @@ impl Sched {
             SchedInput::Hello { id, priority: _, t_submit: _, r } => self.graph.take(id, &r),
             SchedInput::Resource(change) => self.change(change),
             SchedInput::Alloc { id, jobspec, priority, t_submit } => {
+                // A job may come again with another jobspec.
+                self.waiting = self.waiting.filter(|waiting| *waiting != id);
                 self.queue.insert(Pending { id, jobspec, priority, t_submit, annotated: false });
             }
             SchedInput::Cancel { id } => {
@@ -255,7 +257,11 @@ impl Sched {
             "waits for the resources of this instance to become known".to_owned()
         } else {
             match (self.policy, self.queue.ahead(id)) {
-                (_, 0) => self.graph.shortage(&job.jobspec),
+                (_, 0) => match self.graph.find(&job.jobspec, MatchOp::Allocate, Timestamp::ZERO) {
+                    Found::Now(_) => "is the next to get resources".to_owned(),
+                    Found::NotNow => self.graph.shortage(&job.jobspec),
+                    Found::Never(why) => why,
+                },
                 (Policy::Fcfs, 1) => "blocked by 1 job ahead in the queue".to_owned(),
                 (Policy::Fcfs, n) => format!("blocked by {n} jobs ahead in the queue"),
             }

@@ -102,6 +102,7 @@ fn the_head_blocks_all_behind_it_until_it_fits() {
     assert_eq!(world.why(4), "blocked by 2 jobs ahead in the queue");
     assert!(world.cycle().is_empty());
     world.free(1, "0");
+    assert_eq!(world.why(2), "is the next to get resources");
     let said = world.cycle();
     assert_eq!(said[0], r#"2 gets 0:0-1 1:0 {"sched":{"reason_pending":null}}"#);
     assert_eq!(said.len(), 2, "the next head is told why it waits: {said:?}");
@@ -186,6 +187,30 @@ fn nothing_happens_while_stopped_or_before_resources_are_known() {
     world.step(SchedInput::Start);
     assert_eq!(world.cycle(), ["1 gets 0:0-63"]);
     assert_eq!(world.sched.why(JobId(1)), None);
+}
+
+#[test]
+fn a_job_that_comes_again_wanting_less_is_tried_again() {
+    let mut world = World::new();
+    world.job(1, 3, 16, 1);
+    world.job(2, 3, 16, 2);
+    assert_eq!(world.cycle().len(), 2);
+    world.step(SchedInput::Cancel { id: JobId(2) });
+    world.job(2, 1, 16, 2);
+    assert_eq!(world.cycle(), ["2 canceled", "2 gets 1:1"]);
+}
+
+#[test]
+fn a_long_queue_is_served_in_turns() {
+    let mut world = World { sched: Sched::new(Policy::Fcfs), said: Vec::new() };
+    let inventory = r("0-16383", "0");
+    world.resource(ResourceChange::Up(inventory.ranks()));
+    world.resource(ResourceChange::Define(inventory));
+    (0..16384).for_each(|id| world.job(id, 1, 16, 0));
+    let first = world.cycle().len();
+    assert!(world.sched.cut_short());
+    let second = world.cycle().len();
+    assert_eq!((world.sched.cut_short(), first + second), (false, 16384));
 }
 
 #[derive(Debug, Clone)]
