@@ -121,7 +121,9 @@ impl Jobs {
                 Some(Node::Dir(names))
             }
             "guest" => {
-                let there = |key: &&str| self.text_of(job, &format!("guest.{key}")).is_some();
+                let there = |key: &&str| {
+                    self.text_of(job, &format!("guest.{key}")).is_some_and(|text| !text.is_empty())
+                };
                 let name = |key: &str| match key.split_once('.') {
                     Some((dir, _)) => (dir.to_owned(), NodeKind::Dir),
                     None => (key.to_owned(), NodeKind::Value),

@@ -21,6 +21,8 @@ mod ingest;
 mod list;
 mod manage;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 use crate::cx::Cx;
 use crate::door::CoreConfig;
@@ -61,6 +63,8 @@ pub(crate) struct Jobs {
     runs: Runs,
     streams: Streams,
     waiting: Waiting,
+    /// The time-out asked for last, and the monotonic time that was thought to be.
+    tick: Option<(Timestamp, u64)>,
     /// Of this batch, by order of their first event.
     facts: Vec<JobFact>,
     fact_of: BTreeMap<JobId, usize>,
@@ -84,6 +88,7 @@ impl Jobs {
             runs: Runs::default(),
             streams: Streams::default(),
             waiting: Waiting::default(),
+            tick: None,
             facts: Vec::new(),
             fact_of: BTreeMap::new(),
         }
@@ -184,7 +189,12 @@ impl Jobs {
             cx.wake_at(cx.now.mono_ms);
         }
         if let Some(time) = self.manager.next_tick() {
-            cx.wake_at(mono_of(cx, time));
+            // Once for each time, and again when the wall clock was set back meanwhile.
+            if self.tick.is_none_or(|(asked, at)| asked != time || at <= cx.now.mono_ms) {
+                let at = mono_of(cx, time);
+                cx.wake_at(at);
+                self.tick = Some((time, at));
+            }
         }
     }
 
