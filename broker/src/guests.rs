@@ -97,7 +97,7 @@ pub(crate) fn forget(rundir: &Path) {
 pub(crate) fn running(rundir: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(record(rundir)).ok()?;
     let (pid, born) = text.trim().split_once(' ')?;
-    let pid = Pid::from_raw(pid.parse().ok()?)?;
+    let pid = Pid::from_raw(pid.parse().ok().filter(|pid| *pid > 0)?)?;
     // Numbers of processes are used again; with the time of birth they are not.
     (birth(pid).ok()? == born).then_some(pid)
 }
@@ -110,5 +110,45 @@ fn birth(pid: Pid) -> io::Result<String> {
     match (fields.next(), fields.nth(18)) {
         (Some(state), Some(born)) if state != "Z" => Ok(born.to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::mpsc;
+
+    /// A process that stays until it is killed, as an earlier broker would have left it.
+    fn earlier_shell(rundir: &Path) -> Child {
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        std::fs::write(record(rundir), format!("{} {}\n", pid.as_raw_nonzero(), birth(pid).unwrap()))
+            .unwrap();
+        child
+    }
+
+    #[test]
+    fn a_shell_that_is_there_is_found_watched_and_signalled() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = earlier_shell(dir.path());
+        let (tell, mut events) = mpsc::channel(1);
+        let shell = Shell::start(dir.path(), "local:///nowhere", Rank(0), tell).unwrap();
+        shell.signal(libc::SIGTERM);
+        let Some(Event::ShellExited(status)) = events.blocking_recv() else { panic!("not seen") };
+        assert_eq!(status, STATUS_UNKNOWN, "not our child, as far as it knows");
+        assert!(running(dir.path()).is_none(), "a zombie does not run");
+        child.wait().unwrap();
+        assert!(running(dir.path()).is_none());
+    }
+
+    #[test]
+    fn another_process_with_the_same_number_is_not_taken_for_the_shell() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in ["", "1", "1 0\n", "0 0\n", "-5 7", "x y", &format!("{} 1\n", std::process::id())] {
+            std::fs::write(record(dir.path()), text).unwrap();
+            assert!(running(dir.path()).is_none(), "{text:?}");
+        }
+        forget(dir.path());
+        assert!(running(dir.path()).is_none());
     }
 }
