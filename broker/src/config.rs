@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Children per broker when nobody says: two levels reach a thousand nodes.
 const FANOUT: u32 = 32;
 /// How long rank 0 waits for the others: srun starts thousands of tasks in less.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
+pub const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a shell lives without its broker.
 const ORPHAN_MS: u64 = 5000;
 
@@ -126,35 +126,38 @@ impl Config {
         }
     }
 
-    /// Resources that are said rather than found, for an instance of these hosts.
+    /// Nodes that are said rather than found, for an instance of these hosts.
     ///
     /// # Errors
     /// They do not fit the instance.
-    pub fn resources(&self, hosts: &[String]) -> Result<Option<R>, Mistake> {
-        let r = match (&self.fake, &self.resource.path) {
-            (Some(_), Some(_)) => {
-                return Err(Mistake::new(
-                    "[fake-resources] and resource.path exclude each other",
-                    "leave one of them out of the configuration",
-                ));
-            }
-            (Some(fake), None) => fake.r(hosts)?,
-            (None, Some(path)) => read_r(path)?,
-            (None, None) if self.resource.exclude.is_some() => {
-                return Err(Mistake::new(
-                    "resource.exclude needs resource.path or [fake-resources]",
-                    "what brokers find on their own nodes is all used; cut it where the nodes are asked for",
-                ));
-            }
-            (None, None) => return Ok(None),
-        };
-        Ok(Some(match &self.resource.exclude {
-            None => r,
-            Some(text) => {
+    pub fn inventory(&self, hosts: &[String]) -> Result<Option<R>, Mistake> {
+        match (&self.fake, &self.resource.path) {
+            (Some(_), Some(_)) => Err(Mistake::new(
+                "[fake-resources] and resource.path exclude each other",
+                "leave one of them out of the configuration",
+            )),
+            (Some(fake), None) => fake.r(hosts).map(Some),
+            (None, Some(path)) => align(&read_r(path)?, hosts).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// What of an inventory jobs may have.
+    ///
+    /// # Errors
+    /// Something is excluded that is not there, or that only its broker could find.
+    pub fn without_excluded(&self, inventory: Option<R>) -> Result<Option<R>, Mistake> {
+        match (&self.resource.exclude, inventory) {
+            (None, inventory) => Ok(inventory),
+            (Some(text), Some(r)) => {
                 let gone = excluded(text, &r)?;
-                r.restrict(&r.ranks().difference(&gone))
+                Ok(Some(r.restrict(&r.ranks().difference(&gone))))
             }
-        }))
+            (Some(_), None) => Err(Mistake::new(
+                "resource.exclude needs resource.path or [fake-resources]",
+                "what brokers find on their own nodes is all used; ask for fewer nodes instead",
+            )),
+        }
     }
 }
 
@@ -420,12 +423,12 @@ mod tests {
     #[test]
     fn fake_nodes_become_r_with_topology() {
         let text = "[fake-resources]\nnnodes = 2\ncores-per-node = 5\nsockets-per-node = 2\ngpus-per-node = 2\nhost-prefix = \"node\"\n";
-        let r = Config::parse("x", text).unwrap().resources(&hosts(2)).unwrap().unwrap();
+        let r = Config::parse("x", text).unwrap().inventory(&hosts(2)).unwrap().unwrap();
         assert_eq!((r.hostlist().to_string(), r.ncores(), r.ngpus()), ("node[0-1]".into(), 10, 4));
         let sockets: Vec<_> =
             r.topology[&1].sockets.iter().map(|s| (s.cores.to_string(), s.gpus.to_string())).collect();
         assert_eq!(sockets, [("0-2".into(), "0".into()), ("3-4".into(), "1".into())]);
-        let wrong = Config::parse("x", text).unwrap().resources(&hosts(3)).unwrap_err();
+        let wrong = Config::parse("x", text).unwrap().inventory(&hosts(3)).unwrap_err();
         assert_eq!(wrong.what, "[fake-resources] has 2 nodes, but this instance has 3 brokers");
     }
 
@@ -488,13 +491,15 @@ mod tests {
     fn excluded_ranks_and_hosts_get_no_jobs() {
         let with = |exclude: &str| {
             let text = format!("[resource]\nexclude = \"{exclude}\"\n[fake-resources]\ncores-per-node = 1\n");
-            Config::parse("x", &text).unwrap().resources(&hosts(4)).map(|r| r.unwrap().ranks().to_string())
+            let config = Config::parse("x", &text).unwrap();
+            let r = config.inventory(&hosts(4)).and_then(|r| config.without_excluded(r));
+            r.map(|r| r.unwrap().ranks().to_string())
         };
         assert_eq!(with("0,2"), Ok("1,3".to_owned()));
         assert_eq!(with("c[1-2]"), Ok("0,3".to_owned()));
         assert!(with("d1").unwrap_err().what.contains("no host d1"));
         let alone = Config::parse("x", "[resource]\nexclude = \"0\"\n").unwrap();
-        assert!(alone.resources(&hosts(1)).is_err());
+        assert!(alone.without_excluded(None).is_err());
     }
 
     #[test]

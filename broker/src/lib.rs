@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod bootstrap;
 pub mod config;
+pub mod doctor;
 pub mod hw;
 pub mod run;
 pub mod start;
@@ -15,4 +16,5 @@ mod local;
 mod log;
 mod pack;
 
-pub use start::{BrokerArgs, DoctorArgs, StartArgs};
+pub use doctor::doctor;
+pub use start::{BrokerArgs, DoctorArgs, StartArgs, broker, start};

@@ -1,4 +1,13 @@
 //! From what the launcher says to one plain value: rank, size, hosts, addresses, key.
+//!
+//! | launcher | rank and size from | addresses exchanged by |
+//! | --- | --- | --- |
+//! | srun | the step's `SLURM_*` (`slurm.rs`) | a file that all nodes see (`rendezvous.rs`) |
+//! | hydra, flurm's shell, `--test-size` | `PMI_*` | the launcher (`pmi.rs`) |
+//! | nobody | it is one broker | |
+//!
+//! In all cases every broker makes a card of itself, rank 0 sees them all and answers (`card.rs`). What is wrong is a
+//! [`Mistake`]: two lines, said once for the instance where that is possible.
 
 pub mod card;
 pub mod mistake;
@@ -6,14 +15,70 @@ pub mod net;
 pub mod pmi;
 pub mod pmi_wire;
 pub mod rendezvous;
+pub mod rundir;
 pub mod slurm;
+pub mod surroundings;
+pub mod testsize;
 
 pub use mistake::{Mistake, NoBoot};
+pub use surroundings::{Launcher, Parent, Surroundings};
 
+use crate::boot::{Boot, Secret};
+use crate::config::{self, Settings};
+use crate::hw;
+use crate::start::BrokerArgs;
+use card::{Answer, Card, Findings, Table};
+use flurm_types::{Hostlist, R, Rank, TaskMap, Timestamp};
+use net::{Network, Reach};
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 
 /// The process's environment, as a value.
 pub type Vars = BTreeMap<String, String>;
+
+/// How often the leader is heard of, and the silence after which a neighbour is lost.
+const HEARTBEAT_MS: u64 = 1000;
+const LOST_MS: u64 = 3000;
+
+/// A broker that can run.
+#[derive(Debug)]
+pub struct Ready {
+    pub boot: Boot,
+    /// Bound to this broker's address in `boot.peers`; none for a broker that is alone.
+    pub listener: Option<TcpListener>,
+    /// The Slurm step that this instance has taken; what runs inside it shall not take it again.
+    pub outer_step: Option<String>,
+}
+
+/// Becomes part of an instance, or learns why not.
+///
+/// # Errors
+/// A mistake of the user, a broker that does not come, a signal.
+pub fn bootstrap(vars: &Vars, args: &BrokerArgs) -> Result<Ready, NoBoot> {
+    let around = Surroundings::find(vars, &hostname()).map_err(|mistake| speak(vars, mistake))?;
+    // A mistake in the configuration is everyone's; it goes on the card like any other.
+    let settings = Settings::load(args);
+    let start = Start { vars, around: &around, settings: settings.as_ref() };
+    match &around.launcher {
+        Launcher::Slurm(step) if step.size > 1 => start.with_slurm(step),
+        Launcher::Slurm(_) => start.alone(false),
+        Launcher::Single => start.alone(true),
+        Launcher::Pmi(place) => start.with_pmi(*place),
+    }
+}
+
+/// What every task of a step sees for itself is said by the first one.
+fn speak(vars: &Vars, mistake: Mistake) -> NoBoot {
+    match vars.get("SLURM_PROCID").map_or("0", |rank| rank.trim()) {
+        "0" => mistake.into(),
+        _ => NoBoot::Quiet { code: 1 },
+    }
+}
+
+/// This node's name in its own words.
+pub fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
 
 /// Eight letters and digits from the kernel's random numbers.
 ///
@@ -21,6 +86,318 @@ pub type Vars = BTreeMap<String, String>;
 /// There are none.
 pub fn random_name() -> std::io::Result<String> {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let random = crate::boot::Secret::draw()?;
+    let random = Secret::draw()?;
     Ok(random.as_bytes()[..8].iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect())
+}
+
+/// What the three ways have in common.
+struct Start<'a> {
+    vars: &'a Vars,
+    around: &'a Surroundings,
+    settings: Result<&'a Settings, &'a Mistake>,
+}
+
+impl Start<'_> {
+    fn good_settings(&self) -> Result<&Settings, Mistake> {
+        self.settings.map_err(Clone::clone)
+    }
+
+    fn timeout(&self) -> std::time::Duration {
+        self.settings.map_or(config::JOIN_TIMEOUT, |settings| settings.join_timeout)
+    }
+
+    /// One broker. `unasked`: nobody said that it should be one only.
+    fn alone(&self, unasked: bool) -> Result<Ready, NoBoot> {
+        let settings = self.good_settings()?;
+        let mut warnings = self.warnings();
+        warnings.extend(self.around.job.as_ref().filter(|_| unasked).and_then(slurm::Job::too_many_nodes));
+        warnings.iter().for_each(Mistake::print_warning);
+        let table = Table {
+            instance_id: random_name().map_err(no_random)?,
+            secret: Secret::draw().map_err(no_random)?,
+            hosts: [self.around.host.clone()].into_iter().collect(),
+            fanout: settings.fanout,
+            addresses: BTreeMap::new(),
+        };
+        self.finish(Rank(0), table, None, None)
+    }
+
+    fn with_slurm(&self, step: &slurm::Step) -> Result<Ready, NoBoot> {
+        let job = self.around.job.as_ref();
+        let hosts = step.agrees(self.vars).and_then(|()| step.hosts(job));
+        let hosts = hosts.map_err(|mistake| speak(self.vars, mistake))?;
+        let place = rendezvous::Place::open(self.vars, &step.key).map_err(|m| speak(self.vars, m))?;
+        let meeting =
+            rendezvous::Meeting { place: &place, size: step.size, hosts: &hosts, timeout: self.timeout() };
+        let (card, listener) = self.card(Rank(step.rank), Reach::Network);
+        let answer = match (card.rank, &listener) {
+            (Rank(0), Some(listener)) => {
+                rendezvous::lead(&meeting, listener, card, |cards| self.judge(cards, None))?
+            }
+            (Rank(0), None) => {
+                return Err(card.mistake.expect("a broker without a listener has said why").into());
+            }
+            _ => rendezvous::join(&meeting, &card)?,
+        };
+        self.enter(Rank(step.rank), answer, listener, None)
+    }
+
+    fn with_pmi(&self, place: pmi::Place) -> Result<Ready, NoBoot> {
+        let limit = self.timeout();
+        let lost = |error: pmi::PmiError| match pmi::mistake(&error, place, limit) {
+            Some(mistake) => NoBoot::Mistake(mistake),
+            None => NoBoot::Quiet { code: 1 },
+        };
+        let mut client = pmi::Client::connect(place, limit).map_err(lost)?;
+        testsize::end_with_launcher(client.kvsname());
+        let mapping = client.mapping().map_err(lost)?;
+        let reach = if mapping.nnodes() == 1 { Reach::Host } else { Reach::Network };
+        let launched = Launched {
+            test: testsize::is_test(client.kvsname()),
+            r: if self.around.parent.is_some() { parent_r(&mut client).map_err(lost)? } else { None },
+            mapping,
+        };
+        let (card, listener) = self.card(Rank(place.rank), reach);
+        let answer = pmi::exchange(client, place.size, &card, |cards| self.judge(cards, Some(&launched)));
+        self.enter(Rank(place.rank), answer.map_err(lost)?, listener, Some(&launched))
+    }
+
+    /// This broker as it sees itself, and what it listens on. With a mistake it still listens if it can, so that
+    /// rank 0 can tell the others.
+    fn card(&self, rank: Rank, reach: Reach) -> (Card, Option<TcpListener>) {
+        let host = &self.around.host;
+        let hint = self.settings.ok().and_then(|settings| settings.interface_hint.as_deref());
+        let broken = |error: std::io::Error| {
+            Mistake::new(
+                format!("{host} cannot listen for other brokers: {error}"),
+                "name an interface that is up with -Stbon.interface-hint=NAME",
+            )
+        };
+        let listen = |network: &Network, hint: Option<&str>| {
+            let address = network.choose(host, hint, reach)?;
+            net::listen(address).map_err(broken)
+        };
+        let (listener, failed) = match Network::discover().map_err(broken) {
+            Err(mistake) => (None, Some(mistake)),
+            Ok(network) => match listen(&network, hint) {
+                Ok(listener) => (Some(listener), None),
+                Err(mistake) => (listen(&network, None).ok(), Some(mistake)),
+            },
+        };
+        let card = Card {
+            rank,
+            host: host.clone(),
+            address: listener.as_ref().and_then(|listener| listener.local_addr().ok()),
+            warnings: self.warnings(),
+            mistake: self.settings.err().cloned().or(failed),
+        };
+        (card, listener)
+    }
+
+    /// What is odd on this node.
+    fn warnings(&self) -> Vec<Mistake> {
+        let job = self.around.job.as_ref();
+        let few = job.and_then(|job| job.too_few_cores(&self.around.host, &hw::glance()?));
+        few.into_iter().collect()
+    }
+
+    /// Rank 0: says what there is to say, and decides.
+    fn judge(&self, cards: &[Card], launched: Option<&Launched>) -> Answer {
+        match self.table(cards, launched) {
+            Ok(table) => Answer::Welcome(table),
+            Err(mistake) => {
+                mistake.print_error();
+                Answer::Refused
+            }
+        }
+    }
+
+    fn table(&self, cards: &[Card], launched: Option<&Launched>) -> Result<Table, Mistake> {
+        // Where nodes are invented or the parent names them, hosts mean nothing.
+        let fake = self.settings.is_ok_and(|settings| settings.config.fake.is_some());
+        let may_share = fake || launched.is_some_and(|l| l.test || l.r.is_some());
+        let findings = Findings::of(cards, may_share);
+        findings.warnings.iter().for_each(Mistake::print_warning);
+        if let Some(mistake) = findings.mistake {
+            return Err(mistake);
+        }
+        let settings = self.good_settings()?;
+        let table = Table {
+            instance_id: random_name().map_err(no_random)?,
+            secret: Secret::draw().map_err(no_random)?,
+            hosts: cards.iter().map(|card| card.host.clone()).collect(),
+            fanout: settings.fanout,
+            addresses: cards.iter().filter_map(|card| Some((card.rank, card.address?))).collect(),
+        };
+        // Seen here, a misfit is said once.
+        resources(settings, &table.hosts, launched)?;
+        Ok(table)
+    }
+
+    fn enter(
+        &self,
+        rank: Rank,
+        answer: Answer,
+        listener: Option<TcpListener>,
+        launched: Option<&Launched>,
+    ) -> Result<Ready, NoBoot> {
+        match answer {
+            Answer::Welcome(table) => self.finish(rank, table, listener, launched),
+            Answer::Refused => Err(NoBoot::Quiet { code: 1 }),
+        }
+    }
+
+    fn finish(
+        &self,
+        rank: Rank,
+        table: Table,
+        listener: Option<TcpListener>,
+        launched: Option<&Launched>,
+    ) -> Result<Ready, NoBoot> {
+        let settings = self.good_settings()?;
+        let (hosts, resources) = resources(settings, &table.hosts, launched)?;
+        let mut peers = table.addresses;
+        if let Some(own) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
+            peers.insert(rank, own);
+        }
+        let mut attributes = settings.attributes.clone();
+        let parent = self.around.parent.as_ref();
+        attributes.extend(parent.map(|parent| ("parent-uri".to_owned(), parent.uri.clone())));
+        let parent_end = launched.and_then(|l| l.r.as_ref()).map(|r| r.expiration);
+        let job_end = self.around.job.as_ref().map(|job| job.end);
+        let boot = Boot {
+            rank,
+            size: u32::try_from(hosts.len()).expect("sizes are 32 bits wide"),
+            rundir: rundir::make(self.vars, &table.instance_id, rank)?,
+            hosts,
+            peers,
+            secret: table.secret,
+            instance_id: table.instance_id,
+            instance_level: parent.map_or(0, |parent| parent.level + 1),
+            fanout: table.fanout,
+            statedir: settings.statedir.clone(),
+            attributes,
+            expiration: parent_end.or(job_end).unwrap_or(Timestamp::ZERO),
+            resources,
+            heartbeat_ms: HEARTBEAT_MS,
+            lost_ms: LOST_MS,
+            orphan_ms_max: settings.orphan_ms,
+        };
+        let outer_step = slurm::key(self.vars);
+        Ok(Ready { boot, listener, outer_step })
+    }
+}
+
+/// What only a PMI launcher knows.
+#[derive(Debug)]
+struct Launched {
+    test: bool,
+    /// What the job that we are was given.
+    r: Option<R>,
+    mapping: TaskMap,
+}
+
+/// The R of the job that this instance is, if its launcher is a flurm.
+fn parent_r(client: &mut pmi::Client) -> Result<Option<R>, pmi::PmiError> {
+    let text = client.get_text("flurm.R")?;
+    let missing = || pmi::PmiError::Missing { key: "flurm.R".into() };
+    text.map(|text| R::parse(&text).map_err(|_| missing())).transpose()
+}
+
+/// Host names by rank, as the instance will call them, and its resources where they are told and not found.
+fn resources(
+    settings: &Settings,
+    hosts: &Hostlist,
+    launched: Option<&Launched>,
+) -> Result<(Vec<String>, Option<R>), Mistake> {
+    let hosts: Vec<String> = hosts.iter().cloned().collect();
+    let told = match settings.config.inventory(&hosts)? {
+        Some(r) => Some(r),
+        None => launched.map(|l| given(l, &hosts)).transpose()?.flatten(),
+    };
+    let hosts = match &told {
+        Some(r) => r.nodes.iter().map(|node| node.host.clone()).collect(),
+        None => hosts,
+    };
+    Ok((hosts, settings.config.without_excluded(told)?))
+}
+
+/// The parent's R for this instance: one broker on each of its nodes.
+fn given(launched: &Launched, hosts: &[String]) -> Result<Option<R>, Mistake> {
+    let Some(r) = &launched.r else { return Ok(None) };
+    let tasks = launched.mapping.nodes();
+    let crowded = tasks.iter().zip(&r.nodes).find(|(tasks, _)| tasks.len() > 1);
+    match crowded {
+        Some((tasks, node)) => Err(card::several_on(&node.host, tasks.len())),
+        None => config::align(r, hosts).map(Some),
+    }
+}
+
+fn no_random(error: std::io::Error) -> Mistake {
+    Mistake::new(format!("the kernel gives no random numbers: {error}"), "see that /dev/urandom is there")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use flurm_types::{Idset, RNode};
+
+    fn settings(config: &str) -> Settings {
+        Settings::resolve(Config::parse("x", config).unwrap(), &[]).unwrap()
+    }
+
+    fn hosts(names: &str) -> Hostlist {
+        names.parse().unwrap()
+    }
+
+    fn launched(nodes: &[(u32, &str, &str)], mapping: &str) -> Launched {
+        let node = |(rank, host, cores): &(u32, &str, &str)| RNode {
+            rank: *rank,
+            host: (*host).to_owned(),
+            cores: cores.parse().unwrap(),
+            gpus: Idset::new(),
+        };
+        let r = R::from_nodes(nodes.iter().map(node));
+        Launched { test: false, r: Some(r), mapping: mapping.parse().unwrap() }
+    }
+
+    #[test]
+    fn a_nested_instance_has_what_its_job_was_given_under_new_ranks() {
+        let job = launched(&[(2, "node2", "0-2"), (5, "node5", "1-3")], "(vector,(0,2,1))");
+        let (names, r) = resources(&settings(""), &hosts("vm,vm"), Some(&job)).unwrap();
+        assert_eq!(names, ["node2", "node5"]);
+        let r = r.unwrap();
+        assert_eq!((r.ranks().to_string(), r.ncores()), ("0-1".into(), 6));
+        assert_eq!(r.node(1).unwrap().cores.to_string(), "1-3");
+    }
+
+    #[test]
+    fn a_nested_instance_has_one_broker_a_node() {
+        let job = launched(&[(2, "node2", "0-3")], "(vector,(0,1,2))");
+        let wrong = resources(&settings(""), &hosts("vm,vm"), Some(&job)).unwrap_err();
+        assert_eq!(wrong.what, "2 brokers on node node2");
+    }
+
+    #[test]
+    fn configured_nodes_win_over_given_and_found_ones() {
+        let fake = settings("[fake-resources]\ncores-per-node = 2\nhost-prefix = \"n\"\n");
+        let job = launched(&[(0, "c0", "0-7")], "(vector,(0,1,1))");
+        let (names, r) = resources(&fake, &hosts("vm"), Some(&job)).unwrap();
+        assert_eq!((names.as_slice(), r.unwrap().ncores()), (&["n0".to_owned()][..], 2));
+        let (names, r) = resources(&settings(""), &hosts("c[1-2]"), None).unwrap();
+        assert_eq!((names.join(","), r), ("c1,c2".into(), None));
+    }
+
+    #[test]
+    fn only_the_first_task_of_a_step_speaks() {
+        let mistake = Mistake::new("x", "y");
+        assert_eq!(speak(&slurm::tests::step("0"), mistake.clone()), NoBoot::Mistake(mistake.clone()));
+        assert_eq!(speak(&slurm::tests::step("3"), mistake), NoBoot::Quiet { code: 1 });
+    }
+
+    #[test]
+    fn names_are_not_repeated() {
+        assert_ne!(random_name().unwrap(), random_name().unwrap());
+    }
 }

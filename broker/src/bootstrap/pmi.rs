@@ -134,32 +134,48 @@ impl Client {
         }
     }
 
-    /// A value of any length and content: base64 in pieces, the first of which says how many there are.
+    /// A value of any content, in base64: launchers differ in what blanks they pass on. Short ones lie under their
+    /// key, long ones in pieces under `KEY.0`, `KEY.1` …, with their number under `KEY.n`.
     fn put_object<T: Serialize>(&mut self, key: &str, object: &T) -> Result<(), PmiError> {
         let json = Zeroizing::new(serde_json::to_vec(object).expect("cards and tables serialize"));
         let text = Zeroizing::new(BASE64_STANDARD.encode(&*json));
-        let room = self.value_max - 8;
-        let pieces: Vec<&str> = (0..text.len().max(1).div_ceil(room))
-            .map(|n| &text[n * room..text.len().min((n + 1) * room)])
-            .collect();
-        for (n, piece) in pieces.iter().enumerate() {
-            let count = if n == 0 { format!("{}:", pieces.len()) } else { String::new() };
-            self.put(&format!("{key}.{n}"), &Zeroizing::new(format!("{count}{piece}")))?;
+        if text.len() <= self.value_max {
+            return self.put(key, &text);
         }
-        Ok(())
+        let count = text.len().div_ceil(self.value_max);
+        for n in 0..count {
+            let piece = &text[n * self.value_max..text.len().min((n + 1) * self.value_max)];
+            self.put(&format!("{key}.{n}"), piece)?;
+        }
+        self.put(&format!("{key}.n"), &count.to_string())
     }
 
     fn get_object<T: DeserializeOwned>(&mut self, key: &str) -> Result<T, PmiError> {
         let missing = || PmiError::Missing { key: key.to_owned() };
-        let first = self.get(&format!("{key}.0"))?.ok_or_else(missing)?;
-        let (count, first) = first.split_once(':').ok_or_else(missing)?;
-        let count: usize = count.parse().map_err(|_| missing())?;
-        let mut text = Zeroizing::new(first.to_owned());
-        for n in 1..count {
-            text.push_str(&self.get(&format!("{key}.{n}"))?.ok_or_else(missing)?);
-        }
+        let text = Zeroizing::new(self.get_text(key)?.ok_or_else(missing)?);
         let json = Zeroizing::new(BASE64_STANDARD.decode(text.as_bytes()).map_err(|_| missing())?);
         serde_json::from_slice(&json).map_err(|_| missing())
+    }
+
+    /// A text, whole or in pieces.
+    ///
+    /// # Errors
+    /// The launcher does not answer, or a piece is missing.
+    pub fn get_text(&mut self, key: &str) -> Result<Option<String>, PmiError> {
+        if let Some(whole) = self.get(key)? {
+            return Ok(Some(whole));
+        }
+        let Some(count) = self.get(&format!("{key}.n"))? else { return Ok(None) };
+        let missing = |n: &str| PmiError::Missing { key: format!("{key}.{n}") };
+        let count: usize = count.trim().parse().map_err(|_| missing("n"))?;
+        let mut text = String::new();
+        for n in 0..count {
+            text += &self.get(&format!("{key}.{n}"))?.ok_or_else(|| missing(&n.to_string()))?;
+            if text.len() > LINE_MAX {
+                return Err(missing("n"));
+            }
+        }
+        Ok(Some(text))
     }
 
     fn barrier(&mut self) -> Result<(), PmiError> {

@@ -13,11 +13,11 @@
 //! ```
 
 use super::card::{Answer, Card};
-use super::{Mistake, NoBoot, Vars};
+use super::{Mistake, NoBoot, Vars, rundir};
 use crate::boot::Secret;
 use crate::link::noise::{self, Identity, NoiseError, Tunnel};
 use flurm_types::{Fsd, Hostlist, Rank};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -78,7 +78,7 @@ impl Place {
             (None, Some(home)) => Path::new(home).join(".flurm/rendezvous"),
             (None, None) => return Err(Mistake::new("HOME is not set", hint)),
         };
-        let dir = private_dir(&path)
+        let dir = rundir::private(&path)
             .map_err(|error| Mistake::new(format!("{} cannot be used: {error}", path.display()), hint))?;
         Ok(Place { path, dir, file: format!("{key}.json") })
     }
@@ -106,33 +106,13 @@ impl Place {
             std::fs::File::from(rustix::fs::openat(&self.dir, &self.file, flags, Mode::empty()).ok()?);
         let stat = rustix::fs::fstat(&file).ok()?;
         let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
-        if kind != rustix::fs::FileType::RegularFile || !is_ours(&stat) {
+        if kind != rustix::fs::FileType::RegularFile || !rundir::is_ours(&stat) {
             tracing::warn!(file = %self.path.join(&self.file).display(), "not a file of ours alone; ignored");
             return None;
         }
         let mut text = Zeroizing::new(String::new());
         file.read_to_string(&mut text).ok()?;
         serde_json::from_str(&text).ok().filter(|post: &Post| post.version == VERSION)
-    }
-}
-
-fn is_ours(stat: &rustix::fs::Stat) -> bool {
-    stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o077 == 0
-}
-
-/// Opens a directory of mode 0700 that belongs to us, made now if need be.
-fn private_dir(path: &Path) -> io::Result<OwnedFd> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-    if is_ours(&rustix::fs::fstat(&dir)?) {
-        Ok(dir)
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "it must belong to you, with mode 0700 (chmod 700)",
-        ))
     }
 }
 
