@@ -1,7 +1,8 @@
 //! `flurm`, the one binary: the commands people type, and the roles of an instance (`broker`, `shell`).
 //!
 //! Each command is a file in `cmd/`. What they share: [`face`] (which instance, under which name), [`failure`]
-//! (two lines and an exit code), [`attach`] (staying with a job), [`format`] (columns of listings), [`events`],
+//! (two lines and an exit code), [`attach`] (staying with a job), [`submission`] (what a job is),
+//! [`format`] (columns of listings), [`events`],
 //! [`out`], [`signals`] and [`when`] (what is printed and typed).
 
 mod attach;
@@ -11,7 +12,10 @@ mod face;
 mod failure;
 mod format;
 mod out;
+mod progress;
 mod signals;
+mod submission;
+mod watch;
 mod when;
 
 use std::process::ExitCode;

@@ -13,6 +13,7 @@ mod input;
 mod output;
 
 pub use input::{Wish, read_stdin, wish};
+pub use output::Printer;
 
 use crate::events;
 use crate::face::Face;
@@ -22,7 +23,6 @@ use crate::{signals, when};
 use flurm_client::{Client, job};
 use flurm_types::{Entry, JobId, Timestamp};
 use flurm_wire::job::{Log, Watch};
-use output::Printer;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};

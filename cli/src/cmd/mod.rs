@@ -16,7 +16,9 @@ mod overlay;
 mod ping;
 mod queue;
 mod resource;
+mod run;
 mod shutdown;
+mod submit;
 mod uptime;
 mod version;
 
@@ -47,6 +49,8 @@ const TEMPLATE: &str = "{about}\n\n{usage-heading} {usage}\n{after-help}\nOption
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
+    Submit(submit::Args),
     Cancel(cancel::Args),
     Jobs(jobs::Args),
     Job(job::Args),
@@ -69,7 +73,7 @@ enum Command {
 
 /// The groups of `flurm --help`.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Jobs", &["jobs", "job", "cancel"]),
+    ("Jobs", &["run", "submit", "jobs", "job", "cancel"]),
     ("Resources and queues", &["resource", "queue"]),
     (
         "The instance",
@@ -130,6 +134,8 @@ impl Cli {
         }
         match self.command {
             None => home::run(&face),
+            Some(Command::Run(args)) => args.run(&face),
+            Some(Command::Submit(args)) => args.run(&face),
             Some(Command::Cancel(args)) => args.run(&face),
             Some(Command::Jobs(args)) => args.run(&face),
             Some(Command::Job(args)) => args.run(&face),

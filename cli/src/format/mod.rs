@@ -324,7 +324,7 @@ mod tests {
             ("{name", "not closed"),
             ("name}", "without its"),
             ("plain", "no field in it"),
-            ("{name:<x}", "`<x`"),
+            ("{name:<y}", "`<y`"),
             ("{name!Q}", "!Q"),
         ] {
             let failure = Format::parse(format, COLUMNS).err().expect(format);

@@ -7,6 +7,8 @@ mod id;
 mod info;
 mod wait;
 
+pub use wait::code as exit_code;
+
 use crate::face::Face;
 use crate::failure::Failure;
 use clap::Subcommand;

@@ -1,0 +1,56 @@
+//! `flurm run`: submit a job, stay with it, end with its code.
+
+use crate::attach::{self, Wish};
+use crate::face::Face;
+use crate::failure::Failure;
+use crate::out::{self, Script};
+use crate::submission::{Copies, Options, Stdin};
+use flurm_client::job;
+use std::io::Write;
+
+/// Run a program and wait for it
+///
+/// Ctrl-C twice cancels the job, Ctrl-C Ctrl-Z leaves it alone. Other signals go to its tasks.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Leave after this event of the job
+    #[arg(long, value_name = "EVENT")]
+    wait_event: Option<String>,
+    /// Print the id; twice: events of the job; three times: those of its execution
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+    #[command(flatten)]
+    options: Options,
+}
+
+impl Args {
+    pub fn run(self, face: &Face) -> Result<u8, Failure> {
+        let feed = self.options.input_file().is_none() && attach::wish() == Wish::Feed;
+        let stdin = if feed { Stdin::Ours } else { Stdin::Nothing };
+        if self.options.dry_run {
+            writeln!(out::stdout(), "{}", self.options.jobspec(&stdin)?.to_json())?;
+            return Ok(0);
+        }
+        let copies = Copies::one(&self.options, &stdin);
+        let mut jobs = copies.jobs()?;
+        let job = jobs.next().expect("one job, not none")?;
+        face.connected(async |client| {
+            let id = job::submit(&client, job)
+                .await
+                .map_err(|e| Failure::from(e).or_hint("`flurm resource list` shows what there is"))?;
+            if self.verbose > 0 {
+                crate::say!("jobid: {}", Script::of_locale().id(id));
+            }
+            let options = attach::Options {
+                label: self.options.io.label_io,
+                show_events: self.verbose > 1,
+                show_exec: self.verbose > 2,
+                wait_event: self.wait_event,
+                stdin: feed.then(|| self.options.input_ranks().unwrap_or("all").to_owned()),
+                show_status: out::on_terminal() && !self.options.quiet,
+                ..attach::Options::default()
+            };
+            attach::attach(face, &client, id, &options).await
+        })
+    }
+}

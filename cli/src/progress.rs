@@ -1,0 +1,110 @@
+//! A line on the terminal that says how far many jobs are.
+
+use crate::when;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// More often than this nobody reads it.
+const REDRAW_AFTER: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+pub struct Progress {
+    total: usize,
+    jps: bool,
+    submitted: usize,
+    started: usize,
+    completed: usize,
+    failed: usize,
+    /// Ended without having started.
+    skipped: usize,
+    begun: Instant,
+    drawn: Option<Instant>,
+}
+
+impl Progress {
+    pub fn new(total: usize, jps: bool) -> Progress {
+        Progress {
+            total,
+            jps,
+            submitted: 0,
+            started: 0,
+            completed: 0,
+            failed: 0,
+            skipped: 0,
+            begun: Instant::now(),
+            drawn: None,
+        }
+    }
+
+    pub fn submitted(&mut self, jobs: usize) {
+        self.submitted += jobs;
+        self.draw(false);
+    }
+
+    /// A job has started; `really` is false for one that ended without.
+    pub fn started(&mut self, really: bool) {
+        if really {
+            self.started += 1;
+        } else {
+            self.skipped += 1;
+        }
+        self.draw(false);
+    }
+
+    pub fn ended(&mut self, well: bool) {
+        if well {
+            self.completed += 1;
+        } else {
+            self.failed += 1;
+        }
+        self.draw(false);
+    }
+
+    pub fn finish(mut self) {
+        self.draw(true);
+        // Whoever types next does so on a line of his own.
+        let _ = std::io::stderr().write_all(b"\n");
+    }
+
+    fn draw(&mut self, last: bool) {
+        if !last && self.drawn.is_some_and(|at| at.elapsed() < REDRAW_AFTER) {
+            return;
+        }
+        self.drawn = Some(Instant::now());
+        let line = format!("\r\x1b[K{}", self.line(self.begun.elapsed().as_secs_f64()));
+        // A bar that cannot be drawn is no reason to stop.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+
+    fn line(&self, secs: f64) -> String {
+        let ended = self.completed + self.failed;
+        let running = (self.started + self.skipped).saturating_sub(ended);
+        let pending = self.submitted.saturating_sub(ended + running);
+        let share = ended as f64 / self.total.max(1) as f64;
+        let full = (share * 20.0) as usize;
+        let jps =
+            if self.jps { format!(" {:.0} job/s", ended as f64 / secs.max(0.001)) } else { String::new() };
+        format!(
+            "PD:{pending} R:{running} CD:{} F:{} |{:<20}| {:.0}%{jps} {}",
+            self.completed,
+            self.failed,
+            "#".repeat(full),
+            share * 100.0,
+            when::hms(secs)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_counts_each_job_once() {
+        let mut bar = Progress::new(4, true);
+        (bar.submitted, bar.started, bar.completed, bar.failed) = (4, 2, 1, 0);
+        assert_eq!(bar.line(2.0), "PD:2 R:1 CD:1 F:0 |#####               | 25% 0 job/s 0:00:02");
+        (bar.started, bar.skipped, bar.completed, bar.failed) = (3, 1, 3, 1);
+        assert_eq!(bar.line(2.0), "PD:0 R:0 CD:3 F:1 |####################| 100% 2 job/s 0:00:02");
+    }
+}

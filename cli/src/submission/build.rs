@@ -1,0 +1,355 @@
+//! One set of options to one jobspec.
+
+use super::{Options, env, limits, slurm};
+use crate::failure::Failure;
+use crate::{signals, when};
+use flurm_jobspec::build::Builder;
+use flurm_jobspec::{Dependency, Jobspec, JobspecError};
+use flurm_types::{Constraint, Fsd};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Where a job's input comes from, if its options name no file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Stdin {
+    Nothing,
+    /// From us, while it runs.
+    Ours,
+}
+
+/// The signal that warns when none is named, and how long before the end.
+const WARNING_SECS: f64 = 60.0;
+
+/// Shell options that people join with commas, as Maestro does: such a list is taken apart where every piece is one.
+const JOINABLE: &[&str] = &[
+    "cpu-affinity",
+    "gpu-affinity",
+    "exit-timeout",
+    "exit-on-error",
+    "mpi",
+    "pmi",
+    "verbose",
+    "pty",
+    "nosetpgrp",
+    "stage-in",
+    "output.mode",
+    "output.limit",
+    "input.limit",
+];
+
+impl Options {
+    /// The jobspec that these options describe.
+    pub fn jobspec(&self, stdin: &Stdin) -> Result<Jobspec, Failure> {
+        self.slurm.check()?;
+        let size = &self.size;
+        let mut builder = Builder::new(self.command.clone()).exclusive(size.exclusive);
+        type Set = fn(Builder, u32) -> Builder;
+        let counts: [(Option<u32>, Set); 8] = [
+            (size.nodes, Builder::nnodes),
+            (size.ntasks, Builder::ntasks),
+            (size.cores_per_task, Builder::cores_per_task),
+            (size.gpus_per_task, Builder::gpus_per_task),
+            (size.cores, Builder::ncores),
+            (size.tasks_per_node, Builder::tasks_per_node),
+            (size.tasks_per_core, Builder::tasks_per_core),
+            (size.gpus_per_node, Builder::gpus_per_node),
+        ];
+        for (count, set) in counts {
+            if let Some(count) = count {
+                builder = set(builder, count);
+            }
+        }
+        builder = self.shell(self.streams(self.what(builder)?, stdin)?)?;
+        // Last, so that what is set by its full name wins.
+        for attribute in &self.what.setattr {
+            let (path, value) = attribute_value(attribute)?;
+            builder = builder.setattr(&path, &value);
+        }
+        let environment = self.environment.apply(&env::of_caller())?;
+        builder.environment(Arc::new(environment)).build().map_err(|e| failure(&e))
+    }
+
+    fn what(&self, mut builder: Builder) -> Result<Builder, Failure> {
+        let what = &self.what;
+        let cwd = match &what.cwd {
+            Some(dir) => std::path::absolute(dir),
+            None => std::env::current_dir(),
+        };
+        let cwd = cwd.map_err(|e| Failure::new(format!("cannot find the working directory: {e}")))?;
+        let cwd = cwd.into_os_string().into_string().map_err(|dir| {
+            Failure::new(format!("the directory {} is not UTF-8", dir.display())).hint("use --cwd=DIR")
+        })?;
+        builder = builder.cwd(cwd);
+        if let Some(text) = &what.time_limit {
+            builder = builder.duration(when::time_limit(text)?);
+        }
+        if let Some(name) = &what.job_name {
+            builder = builder.name(name.as_str());
+        }
+        if let Some(queue) = &what.queue {
+            builder = builder.queue(queue.as_str());
+        }
+        if let Some(bank) = &what.bank {
+            builder = builder.bank(bank.as_str());
+        }
+        for query in &what.requires {
+            builder = builder.constraint(Constraint::parse_query(query)?);
+        }
+        for text in &what.dependency {
+            builder = builder.dependency(dependency(text, what.job_name.is_some())?);
+        }
+        if let Some(text) = &what.begin_time {
+            let time = when::instant(text, when::now())?;
+            builder = builder.dependency(Dependency::new("begin-time", time.to_string()));
+        }
+        Ok(builder)
+    }
+
+    fn streams(&self, mut builder: Builder, stdin: &Stdin) -> Result<Builder, Failure> {
+        let io = &self.io;
+        let files = [("stdout", "output", &io.output), ("stderr", "error", &io.error)];
+        for (stream, option, template) in files {
+            let Some(template) = template.as_ref().filter(|t| !matches!(t.as_str(), "none" | "kvs")) else {
+                continue;
+            };
+            slurm::check_template(option, template)?;
+            builder = builder
+                .shell_option(&format!("output.{stream}.type"), "file".into())
+                .shell_option(&format!("output.{stream}.path"), template.as_str().into());
+            if io.label_io {
+                builder = builder.shell_option(&format!("output.{stream}.label"), true.into());
+            }
+        }
+        // Standard error that stays in the log while the output goes to a file.
+        if io.output.is_some() && matches!(io.error.as_deref(), Some("none" | "kvs")) {
+            builder = builder.shell_option("output.stderr.type", "kvs".into());
+        }
+        if io.unbuffered {
+            for stream in ["stdout", "stderr"] {
+                builder = builder.shell_option(&format!("output.{stream}.buffer.type"), "none".into());
+            }
+        }
+        Ok(match (self.input_file(), stdin) {
+            (Some(file), _) => builder
+                .shell_option("input.stdin.type", "file".into())
+                .shell_option("input.stdin.path", file.into()),
+            (None, Stdin::Ours) => builder.shell_option("input.stdin.type", "service".into()),
+            (None, Stdin::Nothing) => builder,
+        })
+    }
+
+    fn shell(&self, mut builder: Builder) -> Result<Builder, Failure> {
+        let what = &self.what;
+        if let Some(map) = &what.taskmap {
+            let (scheme, value) = map.split_once(':').unwrap_or((map, ""));
+            builder = builder.shell_option("taskmap.scheme", scheme.into());
+            if !value.is_empty() {
+                builder = builder.shell_option("taskmap.value", value.into());
+            }
+        }
+        if let Some(text) = &what.signal {
+            let (signum, left) = warning(text)?;
+            builder = builder
+                .shell_option("signal.signum", signum.into())
+                .shell_option("signal.timeleft", json!(left));
+        }
+        let limits = limits::limits(&what.rlimit)?;
+        if !limits.is_empty() {
+            builder = builder.shell_option("rlimit", Value::Object(limits));
+        }
+        for option in what.setopt.iter().flat_map(|option| apart(option)) {
+            let (name, value) = name_value(option);
+            slurm::check_shell_option(name, option)?;
+            builder = builder.shell_option(name, value);
+        }
+        Ok(builder)
+    }
+
+    /// The file of `--input`; ranks of tasks are for `run`.
+    pub fn input_file(&self) -> Option<&str> {
+        self.io.input.as_deref().filter(|input| !is_ranks(input))
+    }
+
+    /// Ranks of `--input`, if it names tasks and no file.
+    pub fn input_ranks(&self) -> Option<&str> {
+        self.io.input.as_deref().filter(|input| is_ranks(input))
+    }
+}
+
+fn is_ranks(text: &str) -> bool {
+    text == "all" || (!text.is_empty() && flurm_types::Idset::parse_relaxed(text).is_ok())
+}
+
+/// What a jobspec's error means to who typed the options.
+pub fn failure(error: &JobspecError) -> Failure {
+    // Rules of the options have no place in the document.
+    if error.path == "." {
+        Failure::usage(error.rule.clone())
+    } else {
+        Failure::usage(format!("cannot {error}"))
+    }
+}
+
+/// `NAME[=VALUE]`; the value is JSON where it can be, and 1 when there is none.
+fn name_value(text: &str) -> (&str, Value) {
+    match text.split_once('=') {
+        None => (text, Value::from(1)),
+        Some((name, value)) => (name, json_or_text(value)),
+    }
+}
+
+fn json_or_text(value: &str) -> Value {
+    serde_json::from_str(value).unwrap_or_else(|_| Value::from(value))
+}
+
+/// `NAME[=VALUE]`, or `^NAME=FILE` for JSON in a file.
+fn attribute_value(text: &str) -> Result<(String, Value), Failure> {
+    let Some(rest) = text.strip_prefix('^') else {
+        let (name, value) = name_value(text);
+        return Ok((name.to_owned(), value));
+    };
+    let (name, file) =
+        rest.split_once('=').ok_or_else(|| Failure::usage(format!("`{text}` is not ^NAME=FILE")))?;
+    let read = std::fs::read_to_string(file).map_err(|e| Failure::new(format!("cannot read {file}: {e}")))?;
+    let value = serde_json::from_str(&read).map_err(|e| Failure::new(format!("{file} is no JSON: {e}")))?;
+    Ok((name.to_owned(), value))
+}
+
+/// Pieces of `a=1,b=2` if each of them is an option that we know.
+fn apart(option: &str) -> Vec<&str> {
+    let pieces: Vec<&str> = option.split(',').collect();
+    let known = |piece: &&str| JOINABLE.contains(&piece.split('=').next().unwrap_or(piece));
+    if pieces.len() > 1 && pieces.iter().all(|piece| known(&piece)) { pieces } else { vec![option] }
+}
+
+/// `[SIGNAL][@TIME]` as a signal and seconds before the end.
+fn warning(text: &str) -> Result<(i32, f64), Failure> {
+    let (name, time) = text.split_once('@').map_or((text, None), |(name, time)| (name, Some(time)));
+    let bad = |rule: String| {
+        Failure::usage(format!("cannot read --signal={text}: {rule}")).hint("for example --signal=USR1@60s")
+    };
+    let signum = if name.is_empty() { Ok(libc::SIGUSR1) } else { signals::parse(name) };
+    let left = match time {
+        None => Ok(WARNING_SECS),
+        Some(time) => time.parse::<Fsd>().map(Fsd::as_secs).map_err(|e| e.rule.into_owned()),
+    };
+    match (signum, left) {
+        (Ok(signum), Ok(left)) if left > 0.0 && left.is_finite() => Ok((signum, left)),
+        (Err(rule), _) | (_, Err(rule)) => Err(bad(rule)),
+        _ => Err(bad("the time is above zero".to_owned())),
+    }
+}
+
+/// `SCHEME:VALUE[?KEY=VALUE&…]`.
+fn dependency(text: &str, named: bool) -> Result<Dependency, Failure> {
+    if text == "singleton" || text == "singleton:" {
+        if !named {
+            return Err(Failure::usage("a singleton is known by its name").hint("add --job-name=NAME"));
+        }
+        return Ok(Dependency::new("singleton", ""));
+    }
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return Err(Failure::usage(format!("`{text}` is no dependency")).hint(
+            "for example --dependency=afterok:ID; afterany, afternotok, afterstart, afterexcept, singleton",
+        ));
+    };
+    let (value, options) = rest.split_once('?').unwrap_or((rest, ""));
+    if scheme.starts_with("after") && value.contains([':', ',']) {
+        return Err(Failure::usage(format!("`{value}` is not one job")).hint("repeat --dependency for each"));
+    }
+    let mut dependency = Dependency::new(scheme, value);
+    for pair in options.split(['&', ';']).filter(|pair| !pair.is_empty()) {
+        let (key, value) = name_value(pair);
+        dependency.options.insert(key.to_owned(), value);
+    }
+    Ok(dependency)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn jobspec(words: &[&str]) -> Result<Value, Failure> {
+        let line = Line::parse_from([&["x"], words].concat());
+        let text = line.options.jobspec(&Stdin::Nothing)?.to_json_without_environment();
+        Ok(serde_json::from_str(&text).unwrap())
+    }
+
+    #[test]
+    fn options_end_up_where_the_jobspec_has_them() {
+        for (words, pointer, value) in [
+            (&["-n4", "a"] as &[&str], "/resources/0/count", json!(4)),
+            (&["-N2", "-n4", "-c3", "a"], "/resources/0/with/0/with/0/count", json!(3)),
+            (&["--cpus-per-task=3", "a"], "/resources/0/with/0/count", json!(3)),
+            (&["-t", "30", "a"], "/attributes/system/duration", json!(1800.0)),
+            (&["--time=1:00:00", "a"], "/attributes/system/duration", json!(3600.0)),
+            (&["--job-name=x", "a"], "/attributes/system/job/name", json!("x")),
+            (&["--cwd=/tmp", "a"], "/attributes/system/cwd", json!("/tmp")),
+            (&["--setattr=cwd=/tmp", "a"], "/attributes/system/cwd", json!("/tmp")),
+            (&["-S", "user.tag=7", "a"], "/attributes/user/tag", json!(7)),
+            (&["--requires=rank:3", "a"], "/attributes/system/constraints/ranks/0", json!("3")),
+            (&["--dependency=afterok:ƒ2", "a"], "/attributes/system/dependencies/0/scheme", json!("afterok")),
+            (&["-o", "pmi=off", "a"], "/attributes/system/shell/options/pmi", json!("off")),
+            (&["-opmi=off,verbose", "a"], "/attributes/system/shell/options/verbose", json!(1)),
+            (&["-o", "pmi=pmi1,pmi2", "a"], "/attributes/system/shell/options/pmi", json!("pmi1,pmi2")),
+            (
+                &["--output=o.{{id}}", "-l", "a"],
+                "/attributes/system/shell/options/output/stdout",
+                json!({ "label": true, "path": "o.{{id}}", "type": "file" }),
+            ),
+            (&["--input=/in", "a"], "/attributes/system/shell/options/input/stdin/path", json!("/in")),
+            (
+                &["--signal=TERM@2m", "a"],
+                "/attributes/system/shell/options/signal",
+                json!({ "signum": 15, "timeleft": 120.0 }),
+            ),
+            (&["--rlimit=core=0", "a"], "/attributes/system/shell/options/rlimit/core", json!(0)),
+            (&["--taskmap=cyclic:2", "a"], "/attributes/system/shell/options/taskmap/value", json!("2")),
+            (&["sh", "-c", "x", "-n9"], "/tasks/0/command", json!(["sh", "-c", "x", "-n9"])),
+            (&["--", "-odd"], "/tasks/0/command/0", json!("-odd")),
+        ] {
+            let jobspec = jobspec(words).unwrap_or_else(|e| panic!("{words:?}: {e:?}"));
+            assert_eq!(jobspec.pointer(pointer), Some(&value), "{words:?}: {jobspec}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_a_word_on_why() {
+        for (words, text) in [
+            (&["-N4", "-n2", "a"] as &[&str], "more nodes (4) than tasks (2)"),
+            (&["-n2", "--tasks-per-node=2", "a"], "exclude each other"),
+            (&["-x", "a"], "exclusive needs"),
+            (&["-n0", "a"], "at least 1"),
+            (&["-t", "soon", "a"], "time limit `soon`"),
+            (&["--dependency=afterok:1:2", "a"], "not one job"),
+            (&["--dependency=afterok:zzz0", "a"], "zzz0"),
+            (&["--dependency=singleton", "a"], "known by its name"),
+            (&["--signal=NOPE", "a"], "no such signal"),
+            (&["--requires=(a", "a"], "`(` without `)`"),
+            (&["-o", "out.%j.txt", "a"], "no option of the job's shell"),
+            (&["--mem=1G", "a"], "--mem is not taken here"),
+            (&["--begin-time=whenever", "a"], "cannot read time"),
+        ] {
+            let failure = jobspec(words).expect_err(text);
+            assert!(failure.lines().0.contains(text), "{words:?}: {failure:?}");
+        }
+    }
+
+    #[test]
+    fn an_input_is_a_file_or_ranks() {
+        let input = |word: &str| {
+            let line = Line::parse_from(["x", word, "a"]);
+            (line.options.input_file().map(str::to_owned), line.options.input_ranks().map(str::to_owned))
+        };
+        assert_eq!(input("--input=0-3"), (None, Some("0-3".into())));
+        assert_eq!(input("--input=all"), (None, Some("all".into())));
+        assert_eq!(input("--input=./0"), (Some("./0".into()), None));
+    }
+}

@@ -1,0 +1,200 @@
+//! From the options of `flurm run` and `flurm submit` to jobspecs.
+//!
+//! Options are kept as they were typed, since `{cc}` in any of them becomes another text for each copy. `build.rs`
+//! makes the jobspec, `env.rs` the environment, `limits.rs` resource limits, `slurm.rs` what habits of Slurm get.
+
+mod build;
+mod copies;
+mod env;
+mod limits;
+mod slurm;
+
+pub use build::Stdin;
+pub use copies::Copies;
+
+use env::EnvRules;
+use flurm_types::Urgency;
+use flurm_wire::job::SubmitFlags;
+
+/// What a job is: options that all commands which submit share.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    #[command(flatten)]
+    pub size: Size,
+    #[command(flatten)]
+    pub what: What,
+    #[command(flatten)]
+    pub io: Io,
+    #[command(flatten)]
+    pub environment: EnvRules,
+    #[command(flatten)]
+    slurm: slurm::Habits,
+    /// Print the jobspec and submit nothing
+    #[arg(long, alias = "dry", help_heading = HEADING_CALL)]
+    pub dry_run: bool,
+    /// Say less
+    #[arg(long, help_heading = HEADING_CALL)]
+    pub quiet: bool,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+const HEADING_SIZE: &str = "Size";
+const HEADING_WHAT: &str = "What and when";
+const HEADING_IO: &str = "Input and output";
+const HEADING_CALL: &str = "This command";
+
+/// How large.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = HEADING_SIZE)]
+pub struct Size {
+    /// Nodes to spread the tasks over; alone: whole nodes, one task on each
+    #[arg(short = 'N', long, value_name = "N")]
+    pub nodes: Option<u32>,
+    /// Tasks
+    #[arg(short, long, value_name = "N")]
+    pub ntasks: Option<u32>,
+    /// Cores of each task
+    #[arg(short, long, value_name = "N", alias = "cpus-per-task")]
+    pub cores_per_task: Option<u32>,
+    /// GPUs of each task
+    #[arg(short, long, value_name = "N")]
+    pub gpus_per_task: Option<u32>,
+    /// Whole nodes; needs -N
+    #[arg(short = 'x', long)]
+    pub exclusive: bool,
+    /// Cores in all; not together with -n, -c, -g
+    #[arg(long, value_name = "N")]
+    pub cores: Option<u32>,
+    /// Tasks on each node; not together with -n, -c, -g
+    #[arg(long, value_name = "N", alias = "ntasks-per-node")]
+    pub tasks_per_node: Option<u32>,
+    /// Tasks on each core; not together with -n, -c, -g
+    #[arg(long, value_name = "N")]
+    pub tasks_per_core: Option<u32>,
+    /// GPUs on each node; not together with -n, -c, -g
+    #[arg(long, value_name = "N")]
+    pub gpus_per_node: Option<u32>,
+}
+
+/// What and when.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = HEADING_WHAT)]
+pub struct What {
+    /// The job's name (default: the program's)
+    #[arg(long, value_name = "NAME")]
+    pub job_name: Option<String>,
+    /// End the job after this time: minutes, a duration as `1.5h`, or `1:30:00`
+    #[arg(short, long, value_name = "TIME", alias = "time")]
+    pub time_limit: Option<String>,
+    /// Queue
+    #[arg(short, long, value_name = "NAME", alias = "partition")]
+    pub queue: Option<String>,
+    /// Bank, for accounting
+    #[arg(short = 'B', long, value_name = "NAME", alias = "account")]
+    pub bank: Option<String>,
+    /// Nodes that will do: properties, `hosts:node[1-2]`, `rank:3`, joined by & | not ( )
+    #[arg(long, value_name = "CONSTRAINT", aliases = ["require", "constraint"], allow_hyphen_values = true)]
+    pub requires: Vec<String>,
+    /// Wait for another job: afterok:ID, afterany:ID, afternotok:ID, afterstart:ID, …; may be repeated
+    #[arg(long, value_name = "SCHEME:ID")]
+    pub dependency: Vec<String>,
+    /// Wait until then: `+2h`, `tomorrow 6am`, `2026-11-21 13:30`
+    #[arg(long, value_name = "WHEN", alias = "begin")]
+    pub begin_time: Option<String>,
+    /// 0 to 31, `hold`, `default` or `expedite`
+    #[arg(long, value_name = "N", default_value_t, hide_default_value = true)]
+    pub urgency: Urgency,
+    /// waitable, debug, novalidate
+    #[arg(long, value_name = "FLAG,…", value_delimiter = ',')]
+    pub flags: Vec<Flag>,
+    /// Directory to run in (default: this one)
+    #[arg(long, value_name = "DIR", alias = "chdir")]
+    pub cwd: Option<String>,
+    /// Limits of the tasks: `name=VALUE`, `name` copies ours, `-name` does not, `*` means all
+    #[arg(long, value_name = "RULE", allow_hyphen_values = true)]
+    pub rlimit: Vec<String>,
+    /// An option of the job's shell
+    #[arg(short = 'o', long, value_name = "NAME[=VALUE]")]
+    pub setopt: Vec<String>,
+    /// An attribute of the jobspec, below `system.` unless it says otherwise
+    #[arg(short = 'S', long, value_name = "NAME[=VALUE]")]
+    pub setattr: Vec<String>,
+    /// How tasks are put on nodes: block, cyclic[:N], manual:MAP
+    #[arg(long, value_name = "SCHEME[:VALUE]")]
+    pub taskmap: Option<String>,
+    /// Warn the tasks before the time limit: a signal, a time, or both
+    #[arg(long, value_name = "[SIGNAL][@TIME]")]
+    pub signal: Option<String>,
+    /// Write debugging events to the job's eventlog
+    #[arg(long)]
+    pub debug: bool,
+}
+
+#[derive(Copy, Clone, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Flag {
+    Waitable,
+    Debug,
+    Novalidate,
+}
+
+/// Where input comes from and output goes.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = HEADING_IO)]
+pub struct Io {
+    /// Input from a file; with `run` also ranks of tasks that get ours
+    #[arg(long, value_name = "FILE|RANKS")]
+    pub input: Option<String>,
+    /// Output to a file; {{id}} and {{task.id}} are filled in
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<String>,
+    /// Standard error to a file (default: where the output goes)
+    #[arg(long, value_name = "FILE")]
+    pub error: Option<String>,
+    /// Begin lines of output with the task's rank
+    #[arg(short, long)]
+    pub label_io: bool,
+    /// Pass output on at once, not by lines
+    #[arg(short, long)]
+    pub unbuffered: bool,
+}
+
+impl Options {
+    /// What the leader is told beside the jobspec.
+    pub fn flags(&self) -> SubmitFlags {
+        let has = |flag| self.what.flags.contains(&flag);
+        SubmitFlags {
+            waitable: has(Flag::Waitable),
+            debug: has(Flag::Debug) || self.what.debug,
+            novalidate: has(Flag::Novalidate),
+        }
+    }
+
+    /// Every text in which `{cc}` stands for the number of the copy.
+    fn texts(&mut self) -> impl Iterator<Item = &mut String> {
+        let What {
+            job_name,
+            time_limit,
+            queue,
+            bank,
+            requires,
+            dependency,
+            begin_time,
+            cwd,
+            rlimit,
+            setopt,
+            setattr,
+            taskmap,
+            signal,
+            urgency: _,
+            flags: _,
+            debug: _,
+        } = &mut self.what;
+        let Io { input, output, error, label_io: _, unbuffered: _ } = &mut self.io;
+        let single =
+            [job_name, time_limit, queue, bank, begin_time, cwd, taskmap, signal, input, output, error];
+        let lists = [requires, dependency, rlimit, setopt, setattr, &mut self.command];
+        single.into_iter().flatten().chain(lists.into_iter().flatten()).chain(self.environment.texts())
+    }
+}
