@@ -1,0 +1,837 @@
+//! The world: a clock, brokers, links, shells, users and one disk, moved by one queue of events.
+//!
+//! Every event has a time and a number; equal times go by number, so nothing is left to chance but the seed. A broker
+//! is its mind and an inbox: what has come since its last turn is one batch, as in the real process.
+
+use crate::disk::Disk;
+use crate::faults::{Fault, plan};
+use crate::invariants::{Broken, Checks, all_end, nothing_lost, once, replay};
+use crate::rng::Rng;
+use crate::shell::{self, Shell};
+use crate::trace::Trace;
+use crate::user::{self, User};
+use flurm_core::{Core, CoreConfig, Guest, Hold, Input, Output, Peer, Role};
+use flurm_types::{Idset, Now, R, RNode, Rank, Timestamp};
+use flurm_wire::{ClientId, Message, frame};
+use std::collections::BTreeMap;
+
+/// Faults and submissions fall into this time.
+const FAULTY_MS: u64 = 15_000;
+/// After it all must have come to its end.
+const HEALED_MS: u64 = 120_000;
+/// The instance must have ended this long after it was told to.
+const ENDING_MS: u64 = 60_000;
+const CORES: u32 = 4;
+const START_MS: u64 = 1_000;
+
+/// A connection between a process and its broker on the same node.
+#[derive(Debug)]
+struct Conn {
+    rank: Rank,
+    client: ClientId,
+    who: Who,
+    open: bool,
+    /// When the last word arrives: to the broker, and from it.
+    last_ms: [u64; 2],
+}
+
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+enum Who {
+    Shell(Rank, u64),
+    User(usize),
+}
+
+/// A connection between a broker and its parent.
+#[derive(Debug)]
+struct Link {
+    child: Rank,
+    parent: Rank,
+    open: bool,
+    /// When the last word arrives: at the parent, and at the child.
+    last_ms: [u64; 2],
+}
+
+#[derive(Debug, Default)]
+struct Broker {
+    /// None: it is dead.
+    core: Option<Core>,
+    life: u64,
+    inbox: Vec<Input>,
+    /// A turn has been planned.
+    turn: bool,
+    wake_ms: Option<u64>,
+    paused_until: u64,
+    dialling: Option<Rank>,
+    links: BTreeMap<Rank, u64>,
+    /// Connections by client number.
+    conns: BTreeMap<ClientId, u64>,
+    exited: Option<i32>,
+}
+
+#[derive(Debug)]
+enum Event {
+    StartBroker(Rank),
+    /// A broker handles what has come.
+    Turn(Rank, u64),
+    Input(Rank, u64, Input),
+    Wake(Rank, u64, u64),
+    Connect(Rank, u64),
+    /// Something arrives over a link.
+    Arrive {
+        link: u64,
+        to: Rank,
+        message: Message,
+    },
+    LinkGone {
+        link: u64,
+        at: Rank,
+    },
+    Written(u64),
+    /// Something arrives at a broker, or at a process beside it.
+    FromGuest {
+        conn: u64,
+        message: Message,
+    },
+    ToGuest {
+        conn: u64,
+        message: Message,
+    },
+    HungUp {
+        conn: u64,
+    },
+    StartShell(Rank),
+    ShellConnects(Rank, u64),
+    ShellStep(Rank, u64, shell::Step),
+    ShellExits(Rank, u64, i32),
+    UserConnects(usize),
+    UserGoesOn(usize),
+    Fault(Fault),
+    Heal,
+}
+
+pub struct World {
+    now_ms: u64,
+    number: u64,
+    events: BTreeMap<(u64, u64), Event>,
+    rng: Rng,
+    pub trace: Trace,
+    checks: Checks,
+    hold: Hold,
+    size: u32,
+    fanout: u32,
+    discovered: bool,
+    instance: u64,
+    lives: u64,
+    brokers: Vec<Broker>,
+    shells: Vec<Option<Shell>>,
+    users: Vec<User>,
+    conns: BTreeMap<u64, Conn>,
+    links: BTreeMap<u64, Link>,
+    /// No links for these ranks until then.
+    partitions: BTreeMap<Rank, u64>,
+    disk: Disk,
+    faulty: bool,
+    ending: bool,
+}
+
+type Checked = Result<(), Broken>;
+
+impl World {
+    pub fn new(seed: u64, hold: Hold, print: bool) -> World {
+        let mut rng = Rng::new(seed);
+        let size = rng.range(1, 6) as u32;
+        let fanout = rng.range(1, 4) as u32;
+        let users = (0..rng.range(1, 4)).map(|n| User::new(n, size, &mut rng)).collect::<Vec<_>>();
+        let mut world = World {
+            now_ms: START_MS,
+            number: 0,
+            events: BTreeMap::new(),
+            trace: Trace::new(print),
+            checks: Checks::default(),
+            hold,
+            size,
+            fanout,
+            discovered: rng.percent(50),
+            instance: 1,
+            lives: 0,
+            brokers: (0..size).map(|_| Broker::default()).collect(),
+            shells: (0..size).map(|_| None).collect(),
+            users,
+            conns: BTreeMap::new(),
+            links: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            disk: Disk::default(),
+            faulty: true,
+            ending: false,
+            rng,
+        };
+        for rank in 0..size {
+            let at = world.rng.range(0, 300);
+            world.after(at, Event::StartBroker(Rank(rank)));
+        }
+        for user in 0..world.users.len() {
+            let at = world.rng.range(0, 2_000);
+            world.after(at, Event::UserConnects(user));
+        }
+        for (at, fault) in plan(size, FAULTY_MS, &mut world.rng) {
+            world.after(at, Event::Fault(fault));
+        }
+        world.after(FAULTY_MS, Event::Heal);
+        world
+    }
+
+    /// From the beginning to the end of the instance.
+    pub fn run(&mut self) -> Checked {
+        let deadline = START_MS + FAULTY_MS + HEALED_MS;
+        while self.faulty || !all_end::reached(&self.users, &self.checks.held) {
+            if !self.next_event(deadline)? {
+                return all_end::check(&self.users, &self.checks.held);
+            }
+        }
+        self.look_back()?;
+        self.end()
+    }
+
+    /// Everything is quiet: is what was promised there, and would a reader of the log agree?
+    fn look_back(&mut self) -> Checked {
+        // A last proposal may still be on its way to the disk.
+        let settle = self.now_ms + 2_000;
+        while self.next_event(settle)? {}
+        let (now, config) = (self.now(), self.config(Rank(0)));
+        let core = self.brokers[0].core.as_mut().expect("the leader was healed");
+        let running = replay::list(core, now);
+        let ids: Vec<_> = running.iter().map(|job| job.id).collect();
+        nothing_lost::check(&self.users, &self.checks.held, &ids)?;
+        replay::check(&running, config, self.disk.read_all(), now)
+    }
+
+    fn end(&mut self) -> Checked {
+        self.ending = true;
+        self.input(Rank(0), Input::Signal(15));
+        let deadline = self.now_ms + ENDING_MS;
+        while self.brokers.iter().any(|b| b.core.is_some()) {
+            if !self.next_event(deadline)? {
+                let left: Vec<usize> =
+                    (0..self.brokers.len()).filter(|r| self.brokers[*r].core.is_some()).collect();
+                return Err(Broken { invariant: "all_end", text: format!("brokers {left:?} do not end") });
+            }
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Now {
+        Now { mono_ms: self.now_ms, wall: Timestamp(1_700_000_000_000_000 + self.now_ms as i64 * 1000) }
+    }
+
+    fn after(&mut self, ms: u64, event: Event) {
+        self.at(self.now_ms + ms, event);
+    }
+
+    fn at(&mut self, at_ms: u64, event: Event) {
+        self.number += 1;
+        self.events.insert((at_ms, self.number), event);
+    }
+
+    /// False: nothing happens before that time any more.
+    fn next_event(&mut self, until_ms: u64) -> Result<bool, Broken> {
+        match self.events.first_key_value() {
+            Some(((at, _), _)) if *at <= until_ms => {}
+            _ => return Ok(false),
+        }
+        let ((at, _), event) = self.events.pop_first().expect("it was just there");
+        self.now_ms = at;
+        self.happen(event)?;
+        Ok(true)
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        let line = format!("{:>7} {}", self.now_ms, what());
+        self.trace.line(line);
+    }
+
+    fn happen(&mut self, event: Event) -> Checked {
+        match event {
+            Event::StartBroker(rank) => self.start_broker(rank),
+            Event::Turn(rank, life) => return self.turn(rank, life),
+            Event::Input(rank, life, input) => {
+                if self.lives_on(rank, life) {
+                    self.input(rank, input);
+                }
+            }
+            Event::Wake(rank, life, at) => {
+                if self.lives_on(rank, life) && self.brokers[rank.0 as usize].wake_ms == Some(at) {
+                    self.brokers[rank.0 as usize].wake_ms = None;
+                    self.input(rank, Input::Wake);
+                }
+            }
+            Event::Connect(child, life) => self.connect(child, life),
+            Event::Arrive { link, to, message } => {
+                let known = self.links.get(&link).filter(|l| l.open);
+                if let Some(from) = known.map(|l| if l.child == to { l.parent } else { l.child }) {
+                    self.input(to, Input::Message { from: Peer::Broker(from), message });
+                }
+            }
+            Event::LinkGone { link, at } => self.link_gone(link, at),
+            Event::Written(life) => return self.written(life),
+            Event::FromGuest { conn, message } => {
+                let known = self.conns.get(&conn).filter(|c| c.open).map(|c| (c.rank, c.client));
+                if let Some((rank, client)) = known {
+                    self.input(rank, Input::Message { from: Peer::Client(client), message });
+                }
+            }
+            Event::ToGuest { conn, message } => return self.guest_receives(conn, &message),
+            Event::HungUp { conn } => self.guest_hung_up(conn),
+            Event::StartShell(rank) => self.start_shell(rank),
+            Event::ShellConnects(rank, life) => self.shell_connects(rank, life),
+            Event::ShellStep(rank, life, step) => {
+                let wall = self.now().wall;
+                if let Some(shell) = self.shells[rank.0 as usize].as_mut().filter(|s| s.life == life) {
+                    let mut acts = Vec::new();
+                    shell.step(step, wall, &mut acts);
+                    self.shell_acts(rank, acts);
+                }
+            }
+            Event::ShellExits(rank, life, status) => return self.shell_exits(rank, life, status),
+            Event::UserConnects(user) => self.user_connects(user),
+            Event::UserGoesOn(user) => {
+                let mut acts = Vec::new();
+                self.users[user].go_on(&mut self.rng, &mut acts);
+                self.user_acts(user, acts);
+            }
+            Event::Fault(fault) => return self.fault(fault),
+            Event::Heal => return self.heal(),
+        }
+        Ok(())
+    }
+
+    // Brokers
+
+    fn config(&self, rank: Rank) -> CoreConfig {
+        let host = |rank: u32| format!("node{rank}");
+        let node = |rank: u32| RNode {
+            rank,
+            host: host(rank),
+            cores: Idset::from_range(0..=CORES - 1),
+            gpus: Idset::default(),
+        };
+        CoreConfig {
+            rank,
+            size: self.size,
+            hosts: (0..self.size).map(host).collect(),
+            fanout: self.fanout,
+            instance_id: format!("instance{}", self.instance),
+            instance_level: 0,
+            owner: 1000,
+            uri: format!("local:///sim/{rank}/local"),
+            epoch: self.lives,
+            starttime: Timestamp(1_700_000_000_000_000),
+            expiration: Timestamp::ZERO,
+            attributes: BTreeMap::new(),
+            initial_program: None,
+            heartbeat_ms: 1_000,
+            lost_ms: 3_000,
+            orphan_ms_max: 5_000,
+            resources: (!self.discovered).then(|| R::from_nodes((0..self.size).map(node))),
+            hold: self.hold,
+        }
+    }
+
+    fn lives_on(&self, rank: Rank, life: u64) -> bool {
+        let broker = &self.brokers[rank.0 as usize];
+        broker.core.is_some() && broker.life == life
+    }
+
+    fn start_broker(&mut self, rank: Rank) {
+        if self.brokers[rank.0 as usize].core.is_some() || self.ending {
+            return;
+        }
+        self.lives += 1;
+        let (config, life) = (self.config(rank), self.lives);
+        self.note(|| format!("broker {rank} starts, life {life}"));
+        self.brokers[rank.0 as usize] =
+            Broker { core: Some(Core::new(config.clone(), life)), life, ..Broker::default() };
+        if rank.0 == 0 {
+            let records: Vec<_> = self.disk.read_all().collect();
+            for (index, facts) in records {
+                self.input(rank, Input::Committed { index, facts });
+            }
+            // Reading takes time, and words may come before it is done.
+            let ms = self.rng.range(0, 50);
+            self.after(ms, Event::Input(rank, life, Input::Role(Role::Leader { term: life })));
+        }
+        let cores = Idset::from_range(0..=CORES - 1);
+        let node = RNode { rank: rank.0, host: format!("node{rank}"), cores, gpus: Idset::default() };
+        let ms = self.rng.range(1, 80);
+        self.after(ms, Event::Input(rank, life, Input::Inventory(R::from_nodes([node]))));
+        self.input(rank, Input::BatchEnd);
+    }
+
+    /// Into the inbox; a turn is planned when none is.
+    fn input(&mut self, rank: Rank, input: Input) {
+        let turn_ms = self.rng.range(0, 2);
+        let broker = &mut self.brokers[rank.0 as usize];
+        if broker.core.is_none() {
+            return;
+        }
+        broker.inbox.push(input);
+        if !std::mem::replace(&mut broker.turn, true) {
+            let (life, at) = (broker.life, broker.paused_until.max(self.now_ms + turn_ms));
+            self.at(at, Event::Turn(rank, life));
+        }
+    }
+
+    fn turn(&mut self, rank: Rank, life: u64) -> Checked {
+        let now = self.now();
+        if !self.lives_on(rank, life) {
+            return Ok(());
+        }
+        let broker = &mut self.brokers[rank.0 as usize];
+        if broker.paused_until > self.now_ms {
+            let at = broker.paused_until;
+            self.at(at, Event::Turn(rank, life));
+            return Ok(());
+        }
+        broker.turn = false;
+        let mut inputs = std::mem::take(&mut broker.inbox);
+        inputs.retain(|input| !matches!(input, Input::BatchEnd));
+        inputs.push(Input::BatchEnd);
+        for input in inputs {
+            let mut out = Vec::new();
+            self.note(|| format!("{rank} ◄ {}", show_input(&input)));
+            if let Some(core) = &mut self.brokers[rank.0 as usize].core {
+                core.step(now, input, &mut out);
+            }
+            for output in out {
+                self.note(|| format!("{rank} ► {}", show_output(&output)));
+                self.perform(rank, output)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, rank: Rank, output: Output) -> Checked {
+        let life = self.brokers[rank.0 as usize].life;
+        match output {
+            Output::Send { to, message } => {
+                if rank.0 == 0 {
+                    self.checks.sent(&message)?;
+                }
+                match to {
+                    Peer::Broker(peer) => self.send_link(rank, peer, message),
+                    Peer::Client(client) => self.send_guest(rank, client, message),
+                }
+            }
+            Output::Propose { facts } => {
+                if self.disk.propose(&facts) {
+                    let ms = self.rng.range(1, 15);
+                    self.after(ms, Event::Written(life));
+                }
+            }
+            Output::WakeAt { mono_ms } => {
+                let at = mono_ms.max(self.now_ms);
+                self.brokers[rank.0 as usize].wake_ms = Some(at);
+                self.at(at, Event::Wake(rank, life, at));
+            }
+            Output::StartGuest(Guest::Shell) => {
+                let ms = self.rng.range(1, 10);
+                self.after(ms, Event::StartShell(rank));
+            }
+            Output::KillGuest { guest: Guest::Shell, signum } => {
+                if let Some(shell) = &self.shells[rank.0 as usize] {
+                    self.after(1, Event::ShellExits(rank, shell.life, signum));
+                }
+            }
+            Output::Close(Peer::Broker(peer)) => {
+                let broker = &mut self.brokers[rank.0 as usize];
+                broker.dialling = broker.dialling.filter(|d| *d != peer);
+                if let Some(link) = broker.links.remove(&peer) {
+                    self.cut(link, Some(peer));
+                }
+                self.input(rank, Input::PeerGone(Peer::Broker(peer)));
+            }
+            Output::Close(Peer::Client(client)) => {
+                if let Some(conn) = self.brokers[rank.0 as usize].conns.remove(&client) {
+                    self.hang_up(conn);
+                }
+                self.input(rank, Input::PeerGone(Peer::Client(client)));
+            }
+            Output::Dial(peer) => {
+                self.brokers[rank.0 as usize].dialling = Some(peer);
+                self.after(1, Event::Connect(rank, life));
+            }
+            Output::Exit { code } => {
+                self.brokers[rank.0 as usize].exited = Some(code);
+                self.kill_broker(rank, true)?;
+                if !self.ending && !self.faulty {
+                    self.after(500, Event::StartBroker(rank));
+                }
+            }
+            Output::Log(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The process is gone; `gently`: what it has sent still arrives.
+    fn kill_broker(&mut self, rank: Rank, gently: bool) -> Checked {
+        let broker = std::mem::take(&mut self.brokers[rank.0 as usize]);
+        if broker.core.is_none() {
+            self.brokers[rank.0 as usize] = broker;
+            return Ok(());
+        }
+        self.brokers[rank.0 as usize].exited = broker.exited;
+        for (peer, link) in broker.links {
+            if gently {
+                let at = self.links[&link].last_ms.iter().copied().fold(self.now_ms, u64::max) + 1;
+                self.at(at, Event::LinkGone { link, at: peer });
+            } else {
+                self.cut(link, Some(peer));
+            }
+        }
+        for conn in broker.conns.into_values() {
+            self.hang_up(conn);
+        }
+        if rank.0 == 0 {
+            for facts in self.disk.crash(&mut self.rng) {
+                self.checks.committed(&facts)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn written(&mut self, life: u64) -> Checked {
+        if !self.lives_on(Rank(0), life) {
+            return Ok(());
+        }
+        let (records, more) = self.disk.written();
+        for (index, facts) in records {
+            self.checks.committed(&facts)?;
+            self.input(Rank(0), Input::Committed { index, facts });
+        }
+        if more {
+            let ms = self.rng.range(1, 15);
+            self.after(ms, Event::Written(life));
+        }
+        Ok(())
+    }
+
+    // Links
+
+    fn partitioned(&self, child: Rank) -> Option<u64> {
+        self.partitions.get(&child).copied().filter(|until| *until > self.now_ms)
+    }
+
+    fn connect(&mut self, child: Rank, life: u64) {
+        let broker = &self.brokers[child.0 as usize];
+        let Some(parent) = broker.dialling.filter(|p| broker.life == life && !broker.links.contains_key(p))
+        else {
+            return;
+        };
+        let answers = self.brokers[parent.0 as usize].core.is_some() && self.partitioned(child).is_none();
+        if !answers {
+            let ms = self.rng.range(50, 300);
+            return self.after(ms, Event::Connect(child, life));
+        }
+        self.number += 1;
+        let id = self.number;
+        // An old link that the parent has not missed yet is replaced.
+        if let Some(old) = self.brokers[parent.0 as usize].links.insert(child, id) {
+            self.links.get_mut(&old).expect("brokers know links that there are").open = false;
+            self.input(parent, Input::PeerGone(Peer::Broker(child)));
+        }
+        self.brokers[child.0 as usize].links.insert(parent, id);
+        let now = self.now_ms;
+        self.links.insert(id, Link { child, parent, open: true, last_ms: [now, now] });
+        self.note(|| format!("link {id} between {child} and {parent}"));
+        self.input(parent, Input::PeerUp(Peer::Broker(child)));
+        self.input(child, Input::PeerUp(Peer::Broker(parent)));
+    }
+
+    fn send_link(&mut self, from: Rank, to: Rank, message: Message) {
+        let Some(id) = self.brokers[from.0 as usize].links.get(&to).copied() else { return };
+        let slow = self.rng.percent(2);
+        let ms = if slow { self.rng.range(0, 200) } else { self.rng.range(0, 4) };
+        let stalled = self.partitioned(from.max(to)).unwrap_or(0);
+        let link = self.links.get_mut(&id).expect("brokers know links that there are");
+        if link.open {
+            let last = &mut link.last_ms[usize::from(to == link.child)];
+            *last = (*last).max(self.now_ms + ms).max(stalled);
+            let at = *last;
+            self.at(at, Event::Arrive { link: id, to, message });
+        }
+    }
+
+    /// The link is over at once; whoever is at its end hears of it a little later.
+    fn cut(&mut self, id: u64, tell: Option<Rank>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.open = false;
+        let (child, parent) = (link.child, link.parent);
+        for rank in [child, parent].into_iter().filter(|r| tell.is_none_or(|t| t == *r)) {
+            let stalled = self.partitioned(child).unwrap_or(0);
+            let at = (self.now_ms + self.rng.range(0, 20)).max(stalled);
+            self.at(at, Event::LinkGone { link: id, at: rank });
+        }
+    }
+
+    fn link_gone(&mut self, id: u64, at: Rank) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.open = false;
+        let peer = if link.child == at { link.parent } else { link.child };
+        let broker = &mut self.brokers[at.0 as usize];
+        if broker.links.get(&peer) != Some(&id) {
+            return;
+        }
+        broker.links.remove(&peer);
+        let (life, dials) = (broker.life, broker.dialling == Some(peer));
+        self.input(at, Input::PeerGone(Peer::Broker(peer)));
+        if dials {
+            let ms = self.rng.range(1, 200);
+            self.after(ms, Event::Connect(at, life));
+        }
+    }
+
+    // Processes beside a broker
+
+    fn open_conn(&mut self, rank: Rank, who: Who) -> Option<u64> {
+        self.number += 1;
+        let id = self.number;
+        let broker = &mut self.brokers[rank.0 as usize];
+        broker.core.as_ref()?;
+        let client = ClientId(id);
+        broker.conns.insert(client, id);
+        let last_ms = [self.now_ms; 2];
+        self.conns.insert(id, Conn { rank, client, who, open: true, last_ms });
+        self.input(rank, Input::PeerUp(Peer::Client(client)));
+        Some(id)
+    }
+
+    fn send_broker(&mut self, conn: u64, message: Message) {
+        let ms = self.rng.range(0, 2);
+        let Some(known) = self.conns.get_mut(&conn) else { return };
+        known.last_ms[0] = known.last_ms[0].max(self.now_ms + ms);
+        let at = known.last_ms[0];
+        self.at(at, Event::FromGuest { conn, message });
+    }
+
+    fn send_guest(&mut self, rank: Rank, client: ClientId, message: Message) {
+        let ms = self.rng.range(0, 2);
+        let Some(conn) = self.brokers[rank.0 as usize].conns.get(&client).copied() else { return };
+        let known = self.conns.get_mut(&conn).expect("brokers know connections that there are");
+        known.last_ms[1] = known.last_ms[1].max(self.now_ms + ms);
+        let at = known.last_ms[1];
+        self.at(at, Event::ToGuest { conn, message });
+    }
+
+    /// The broker's side is closed; what it said before is still read.
+    fn hang_up(&mut self, conn: u64) {
+        let known = self.conns.get_mut(&conn).expect("brokers know connections that there are");
+        known.open = false;
+        let at = known.last_ms[1].max(self.now_ms) + 1;
+        self.at(at, Event::HungUp { conn });
+    }
+
+    /// The process beside it is gone; the broker hears of it.
+    fn guest_gone(&mut self, conn: u64) {
+        let Some(known) = self.conns.remove(&conn) else { return };
+        if known.open && self.brokers[known.rank.0 as usize].conns.remove(&known.client).is_some() {
+            self.input(known.rank, Input::PeerGone(Peer::Client(known.client)));
+        }
+    }
+
+    fn guest_receives(&mut self, conn: u64, message: &Message) -> Checked {
+        let Some(who) = self.conns.get(&conn).map(|c| c.who) else { return Ok(()) };
+        match who {
+            Who::Shell(rank, life) => {
+                let mut acts = Vec::new();
+                if let Some(shell) = self.shells[rank.0 as usize].as_mut().filter(|s| s.life == life) {
+                    shell.receive(message, &mut acts);
+                    once::check(shell)?;
+                }
+                self.shell_acts(rank, acts);
+            }
+            Who::User(user) => {
+                let mut acts = Vec::new();
+                let received = self.users[user].receive(message, &mut self.rng, &mut acts);
+                received.map_err(|text| Broken { invariant: "answers", text })?;
+                self.user_acts(user, acts);
+            }
+        }
+        Ok(())
+    }
+
+    fn guest_hung_up(&mut self, conn: u64) {
+        let Some(known) = self.conns.remove(&conn) else { return };
+        match known.who {
+            Who::Shell(rank, life) => {
+                let now = self.now_ms;
+                if let Some(shell) = self.shells[rank.0 as usize].as_mut().filter(|s| s.life == life) {
+                    shell.cut_off(now);
+                    self.after(50, Event::ShellConnects(rank, life));
+                }
+            }
+            Who::User(user) => {
+                self.users[user].cut_off();
+                let ms = self.rng.range(50, 500);
+                self.after(ms, Event::UserConnects(user));
+            }
+        }
+    }
+
+    fn user_connects(&mut self, user: usize) {
+        let rank = Rank(self.rng.range(0, u64::from(self.size)) as u32);
+        match self.open_conn(rank, Who::User(user)) {
+            Some(conn) => {
+                let mut acts = Vec::new();
+                self.users[user].connected(conn, &mut acts);
+                self.user_acts(user, acts);
+            }
+            None if !self.ending => self.after(200, Event::UserConnects(user)),
+            None => {}
+        }
+    }
+
+    fn user_acts(&mut self, user: usize, acts: Vec<user::Act>) {
+        for act in acts {
+            match (act, self.users[user].conn) {
+                (user::Act::Send(message), Some(conn)) => self.send_broker(conn, message),
+                (user::Act::Send(_), None) => {}
+                (user::Act::Later(ms), _) => self.after(ms, Event::UserGoesOn(user)),
+            }
+        }
+    }
+
+    // Shells
+
+    fn start_shell(&mut self, rank: Rank) {
+        // One that is there is found, not started again.
+        if self.shells[rank.0 as usize].is_some() || self.brokers[rank.0 as usize].core.is_none() {
+            return;
+        }
+        self.lives += 1;
+        let life = self.lives;
+        self.shells[rank.0 as usize] = Some(Shell::new(rank, life));
+        self.after(2, Event::ShellConnects(rank, life));
+    }
+
+    fn shell_connects(&mut self, rank: Rank, life: u64) {
+        let Some(shell) = &self.shells[rank.0 as usize] else { return };
+        if shell.life != life || shell.conn.is_some() {
+            return;
+        }
+        let alone_since = shell.alone_since;
+        if let Some(conn) = self.open_conn(rank, Who::Shell(rank, life)) {
+            let mut acts = Vec::new();
+            if let Some(shell) = &mut self.shells[rank.0 as usize] {
+                shell.connected(conn, &mut acts);
+            }
+            self.shell_acts(rank, acts);
+        } else if alone_since.is_some_and(|since| self.now_ms - since > 5_000) {
+            self.note(|| format!("the shell of {rank} ends as an orphan"));
+            self.shells[rank.0 as usize] = None;
+        } else {
+            self.after(100, Event::ShellConnects(rank, life));
+        }
+    }
+
+    fn shell_acts(&mut self, rank: Rank, acts: Vec<shell::Act>) {
+        for act in acts {
+            let Some(shell) = &self.shells[rank.0 as usize] else { return };
+            let (life, conn) = (shell.life, shell.conn);
+            match act {
+                shell::Act::Send(message) => {
+                    if let Some(conn) = conn {
+                        self.send_broker(conn, message);
+                    }
+                }
+                shell::Act::Later { ms, step } => self.after(ms, Event::ShellStep(rank, life, step)),
+                shell::Act::Exit => self.after(100, Event::ShellExits(rank, life, 0)),
+            }
+        }
+    }
+
+    fn shell_exits(&mut self, rank: Rank, life: u64, status: i32) -> Checked {
+        let Some(shell) = self.shells[rank.0 as usize].take_if(|s| s.life == life) else { return Ok(()) };
+        if let Some(conn) = shell.conn {
+            self.guest_gone(conn);
+        }
+        self.input(rank, Input::GuestExited { guest: Guest::Shell, status });
+        once::check(&shell)
+    }
+
+    // Faults
+
+    fn fault(&mut self, fault: Fault) -> Checked {
+        self.note(|| format!("fault: {fault:?}"));
+        match fault {
+            Fault::Cut { child } => {
+                let broker = &self.brokers[child.0 as usize];
+                let link = broker.dialling.and_then(|p| broker.links.get(&p).copied());
+                if let Some(link) = link {
+                    self.cut(link, None);
+                }
+            }
+            Fault::Partition { child, ms } => {
+                self.partitions.insert(child, self.now_ms + ms);
+            }
+            Fault::Pause { rank, ms } => {
+                self.brokers[rank.0 as usize].paused_until = self.now_ms + ms;
+            }
+            Fault::Crash { rank, back_ms } => {
+                self.kill_broker(rank, false)?;
+                self.after(back_ms, Event::StartBroker(rank));
+            }
+            Fault::KillShell { rank } => {
+                if let Some(shell) = &self.shells[rank.0 as usize] {
+                    let life = shell.life;
+                    return self.shell_exits(rank, life, 9);
+                }
+            }
+            Fault::NewInstance => {
+                for rank in (0..self.size).map(Rank) {
+                    self.kill_broker(rank, false)?;
+                    self.shells[rank.0 as usize] = None;
+                }
+                self.instance += 1;
+                for rank in (0..self.size).map(Rank) {
+                    let ms = self.rng.range(100, 1_000);
+                    self.after(ms, Event::StartBroker(rank));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on nothing goes wrong any more, and who is dead comes back.
+    fn heal(&mut self) -> Checked {
+        self.note(|| "healed".to_owned());
+        self.faulty = false;
+        for rank in (0..self.size).map(Rank) {
+            if self.brokers[rank.0 as usize].core.is_none() {
+                self.after(200, Event::StartBroker(rank));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn show_message(message: &Message) -> String {
+    String::from_utf8(frame::encode(message)).expect("JSON is UTF-8")
+}
+
+fn show_input(input: &Input) -> String {
+    match input {
+        Input::Message { from, message } => format!("{from:?} {}", show_message(message)),
+        Input::Committed { index, facts } => format!("Committed {index} ({} facts)", facts.len()),
+        other => format!("{other:?}"),
+    }
+}
+
+fn show_output(output: &Output) -> String {
+    match output {
+        Output::Send { to, message } => format!("{to:?} {}", show_message(message)),
+        Output::Propose { facts } => {
+            let record = flurm_wire::fact::encode_record(facts);
+            format!("Propose {}", String::from_utf8(record).expect("JSON is UTF-8"))
+        }
+        other => format!("{other:?}"),
+    }
+}
