@@ -3,6 +3,9 @@
 use crate::rng::Rng;
 use flurm_types::Rank;
 
+/// No fault lasts longer.
+pub const FAULT_MS_MAX: u64 = 7_000;
+
 #[derive(Copy, Clone, Debug)]
 pub enum Fault {
     /// The link to the parent is reset; both sides dial or accept again.
@@ -27,12 +30,12 @@ pub fn plan(size: u32, until_ms: u64, rng: &mut Rng) -> Vec<(u64, Fault)> {
         let child = Rank(rng.range(1, u64::from(size).max(2)) as u32);
         let fault = match rng.range(0, 12) {
             0..3 if size > 1 => Fault::Cut { child },
-            3..5 if size > 1 => Fault::Partition { child, ms: rng.range(50, 7_000) },
-            5..7 => Fault::Pause { rank, ms: rng.range(50, 7_000) },
+            3..5 if size > 1 => Fault::Partition { child, ms: rng.range(50, FAULT_MS_MAX) },
+            5..7 => Fault::Pause { rank, ms: rng.range(50, FAULT_MS_MAX) },
             7 => Fault::KillShell { rank },
             8 if rng.percent(30) => Fault::NewInstance,
-            9 => Fault::Crash { rank: Rank(0), back_ms: rng.range(50, 7_000) },
-            _ => Fault::Crash { rank, back_ms: rng.range(50, 7_000) },
+            9 => Fault::Crash { rank: Rank(0), back_ms: rng.range(50, FAULT_MS_MAX) },
+            _ => Fault::Crash { rank, back_ms: rng.range(50, FAULT_MS_MAX) },
         };
         plan.push((rng.range(100, until_ms), fault));
     }

@@ -4,7 +4,7 @@
 //! is its mind and an inbox: what has come since its last turn is one batch, as in the real process.
 
 use crate::disk::Disk;
-use crate::faults::{Fault, plan};
+use crate::faults::{FAULT_MS_MAX, Fault, plan};
 use crate::invariants::{Broken, Checks, all_end, nothing_lost, once, replay};
 use crate::rng::Rng;
 use crate::shell::{self, Shell};
@@ -109,6 +109,7 @@ enum Event {
     Heal,
 }
 
+#[derive(Debug)]
 pub struct World {
     now_ms: u64,
     number: u64,
@@ -176,13 +177,14 @@ impl World {
         for (at, fault) in plan(size, FAULTY_MS, &mut world.rng) {
             world.after(at, Event::Fault(fault));
         }
-        world.after(FAULTY_MS, Event::Heal);
+        // By then the longest fault that has begun is over.
+        world.after(FAULTY_MS + FAULT_MS_MAX, Event::Heal);
         world
     }
 
     /// From the beginning to the end of the instance.
     pub fn run(&mut self) -> Checked {
-        let deadline = START_MS + FAULTY_MS + HEALED_MS;
+        let deadline = START_MS + FAULTY_MS + FAULT_MS_MAX + HEALED_MS;
         while self.faulty || !all_end::reached(&self.users, &self.checks.held) {
             if !self.next_event(deadline)? {
                 return all_end::check(&self.users, &self.checks.held);
@@ -194,8 +196,8 @@ impl World {
 
     /// Everything is quiet: is what was promised there, and would a reader of the log agree?
     fn look_back(&mut self) -> Checked {
-        // A last proposal may still be on its way to the disk.
-        let settle = self.now_ms + 2_000;
+        // A last proposal may still be on its way to the disk, a last broker on its way back.
+        let settle = self.now_ms + 5_000;
         while self.next_event(settle)? {}
         let (now, config) = (self.now(), self.config(Rank(0)));
         let core = self.brokers[0].core.as_mut().expect("the leader was healed");

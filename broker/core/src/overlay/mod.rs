@@ -276,8 +276,9 @@ impl Overlay {
         }
     }
 
-    /// Tell the parent that we leave.
+    /// Tell the parent that we leave, which is the last it hears.
     pub fn farewell_up(&mut self, cx: &mut Cx) {
+        self.unsaid = false;
         if let Some(parent) = self.parent().filter(|p| self.open(*p)) {
             cx.at_once().tell(Dest::Rank(parent), &Goodbye {});
         }
