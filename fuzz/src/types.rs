@@ -9,7 +9,19 @@ pub const TARGETS: &[(&str, fn(&[u8]), &[&str])] = &[
     ("idset", idset, &["0", "0-3,7,9-11", "[5-6,42]", "4294967295", ""]),
     ("hostlist", hostlist, &["node[001-003],gpu[2,1]", "r[0-1]n[0-3]-ib0", "a,b,a", "n9,n10"]),
     ("fsd", fsd, &["1.5h", "250ms", "inf", "0", "1e3s", "0x1.8p3", "2d"]),
-    ("job_id", job_id, &["ƒSZYdiv", "fuZZybuNNy", "0x3e8000c07", "0000.0003.e800.0c07", "16777219079"]),
+    (
+        "job_id",
+        job_id,
+        &[
+            "ƒSZYdiv",
+            "fuZZybuNNy",
+            "0x3e8000c07",
+            "0000.0003.e800.0c07",
+            "16777219079",
+            "reform-remote-galileo--heart-package-academy",
+            "🚹💂🙌😳💱🏃",
+        ],
+    ),
     (
         "r",
         r,
@@ -76,7 +88,15 @@ pub fn fsd(bytes: &[u8]) {
 
 pub fn job_id(bytes: &[u8]) {
     if let Some(id) = read::<JobId>(bytes) {
-        for encoding in [Encoding::Dec, Encoding::F58Plain, Encoding::Hex, Encoding::Dothex, Encoding::Kvs] {
+        for encoding in [
+            Encoding::Dec,
+            Encoding::F58Plain,
+            Encoding::Hex,
+            Encoding::Dothex,
+            Encoding::Kvs,
+            Encoding::Words,
+            Encoding::Emoji,
+        ] {
             assert_eq!(id.encode(encoding).parse(), Ok(id));
         }
     }

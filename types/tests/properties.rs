@@ -103,8 +103,8 @@ proptest! {
 
     #[test]
     fn a_job_id_is_read_back_from_every_encoding(id in prop_oneof![any::<u64>(), 0..100_000_u64]) {
-        use Encoding::{Dec, Dothex, F58, F58Plain, Hex, Kvs};
-        for encoding in [Dec, F58, F58Plain, Hex, Dothex, Kvs] {
+        use Encoding::{Dec, Dothex, Emoji, F58, F58Plain, Hex, Kvs, Words};
+        for encoding in [Dec, F58, F58Plain, Hex, Dothex, Kvs, Words, Emoji] {
             prop_assert_eq!(JobId(id).encode(encoding).parse(), Ok(JobId(id)));
         }
     }

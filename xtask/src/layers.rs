@@ -41,6 +41,7 @@ const PURE: &[&str] = &[
     "fixedbitset",
     "jsonschema",
     "lz4_flex",
+    "mnemonic",
     "petgraph",
     "serde",
     "serde-saphyr",

@@ -1,5 +1,8 @@
 //! Job ids: 64 bits that order by time, and the many ways to write them (FLUID, RFC 19).
 
+mod emoji;
+mod words;
+
 use crate::SyntaxError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{fmt, str::FromStr};
@@ -25,9 +28,9 @@ pub enum Encoding {
     Dothex,
     /// `job.0000.0003.e800.0c07`, the job's directory in the KVS
     Kvs,
-    /// Words to say over the telephone
+    /// `reform-remote-galileo--heart-package-academy`, to say over the telephone
     Words,
-    /// A few pictures
+    /// `🚹💂🙌😳💱🏃`
     Emoji,
 }
 
@@ -91,8 +94,8 @@ impl JobId {
             Encoding::Hex => format!("{:#x}", self.0),
             Encoding::Dothex => self.dothex(""),
             Encoding::Kvs => self.dothex("job."),
-            Encoding::Words => self.0.to_string(),
-            Encoding::Emoji => self.0.to_string(),
+            Encoding::Words => words::encode(self.0),
+            Encoding::Emoji => emoji::encode(self.0),
         }
     }
 
@@ -147,14 +150,18 @@ impl FromStr for JobId {
             });
         }
         if id.contains('-') {
-            return Err(fail(skipped, "the words encoding cannot be read here; use another one"));
+            let id = words::decode(id).map(JobId);
+            return id
+                .ok_or_else(|| fail(skipped, "expected six words of the mnemonicode list joined by `-`"));
         }
         if let Some(digits) = id.strip_prefix('ƒ').or_else(|| id.strip_prefix('f')) {
             let start = skipped + id.len() - digits.len();
             return decode_f58(digits).map_err(|(at, rule)| fail(start + at, rule));
         }
         if id.as_bytes().starts_with(&[0xf0, 0x9f]) {
-            return Err(fail(skipped, "the emoji encoding cannot be read here; use another one"));
+            let id = emoji::decode(id).map(JobId);
+            return id
+                .ok_or_else(|| fail(skipped, "expected the emoji that are digits, of a number below 2^64"));
         }
         let plain = |digits: &str, radix: u32| {
             // `from_str_radix` takes a sign; a job id has none.
