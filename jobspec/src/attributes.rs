@@ -37,12 +37,14 @@ pub struct Attributes {
     pub user: Map<String, Value>,
 }
 
-/// Reads the section; an environment in it goes to `environment` when the caller has one to share.
+/// Reads the section, which may have no environment of its own when there is one to share.
 pub(crate) fn read(
     place: &Place<'_>,
     value: Value,
     shared: Option<Arc<Environment>>,
 ) -> Result<Attributes, JobspecError> {
+    // RFC 14 lets the section be null.
+    let value = if value.is_null() { Value::Object(Map::new()) } else { value };
     let mut section = Object::open(place, value)?;
     let user = section.read("user", object)?.unwrap_or_default();
     let attributes = section.read("system", |place, value| system(place, value, shared.clone()))?;

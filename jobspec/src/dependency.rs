@@ -71,7 +71,7 @@ impl Dependency {
             },
             "string" | "fluid" => {
                 one_of("type", &["in", "out", "inout"])?;
-                one_of("scope", &["user", "global"])
+                one_of("scope", &["user", "system", "global"])
             }
             _ => Ok(()),
         }

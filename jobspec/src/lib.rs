@@ -31,8 +31,11 @@ use read::Object;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// The version of jobspecs that is read and written.
+/// The version of jobspecs that is written.
 pub const VERSION: u32 = 1;
+
+/// Versions that are read: RFC 14's own examples of the general form have 999, those of other tools 9999.
+const READ: [u64; 3] = [VERSION as u64, 999, 9999];
 
 /// JSON Schema of the documents that [`Jobspec::parse`] reads. It says less than the reader: a schema cannot see
 /// that a task's slot exists, or count how many tasks there are.
@@ -99,7 +102,7 @@ impl Jobspec {
         let top = Place::Top;
         let mut document = Object::open(&top, document)?;
         let version = document.need("version")?;
-        if version.as_u64() != Some(VERSION.into()) {
+        if !version.as_u64().is_some_and(|version| READ.contains(&version)) {
             return top.key("version").fail(format!("expected {VERSION}, found {version}"));
         }
         let resources = resource::read(&top.key("resources"), document.need("resources")?)?;

@@ -72,6 +72,30 @@ fn a_v1_jobspec_is_read_from_yaml() {
     );
 }
 
+/// As RFC 14 writes the general form: another version, two slots side by side, no attributes.
+const TWO_SLOTS: &str = r"
+version: 999
+resources:
+  - type: node
+    count: 1
+    with:
+      - {type: slot, label: reader, count: 10, with: [{type: core, count: 1}, {type: memory, count: {min: 4}, unit: GB}]}
+      - {type: slot, label: db, count: 1, with: [{type: core, count: 6}]}
+tasks:
+  - {command: reader, slot: reader, count: {per_slot: 1}}
+  - {command: db --fast, slot: db, count: {per_resource: {type: core, count: 2}}}
+attributes:
+";
+
+#[test]
+fn two_kinds_of_tasks_have_a_slot_each() {
+    let jobspec = Jobspec::parse(TWO_SLOTS).expect("RFC 14");
+    assert_eq!((jobspec.slots_min(), jobspec.tasks_min()), (11, 22));
+    assert_eq!(jobspec.tasks()[1].command, ["db", "--fast"]);
+    assert_eq!(jobspec.beyond_v1(), Some("a node of V1 holds one slot"));
+    assert!(jobspec.to_json().ends_with(r#""version":1}"#));
+}
+
 #[test]
 fn a_spread_over_sockets_is_read_though_v1_has_no_word_for_it() {
     let jobspec = Jobspec::parse(SPREAD).expect("RFC 14");
