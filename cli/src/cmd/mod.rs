@@ -17,7 +17,9 @@ mod ping;
 mod queue;
 mod resource;
 mod run;
+mod shell;
 mod shutdown;
+mod start;
 mod submit;
 mod uptime;
 mod version;
@@ -49,6 +51,8 @@ const TEMPLATE: &str = "{about}\n\n{usage-heading} {usage}\n{after-help}\nOption
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Start(start::Start),
+    Doctor(start::Doctor),
     Run(run::Args),
     Submit(submit::Args),
     Cancel(cancel::Args),
@@ -69,6 +73,10 @@ enum Command {
     Version(version::Args),
     Completion(completion::Args),
     Man(man::Args),
+    #[command(hide = true)]
+    Broker(start::Broker),
+    #[command(hide = true)]
+    Shell(shell::Args),
 }
 
 /// The groups of `flurm --help`.
@@ -77,7 +85,10 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Resources and queues", &["resource", "queue"]),
     (
         "The instance",
-        &["uptime", "overlay", "ping", "exec", "kvs", "getattr", "setattr", "lsattr", "dmesg", "shutdown"],
+        &[
+            "start", "doctor", "uptime", "overlay", "ping", "exec", "kvs", "getattr", "setattr", "lsattr",
+            "dmesg", "shutdown",
+        ],
     ),
     ("This program", &["version", "completion", "man", "help"]),
 ];
@@ -134,6 +145,8 @@ impl Cli {
         }
         match self.command {
             None => home::run(&face),
+            Some(Command::Start(args)) => args.run(&face),
+            Some(Command::Doctor(args)) => args.run(&face),
             Some(Command::Run(args)) => args.run(&face),
             Some(Command::Submit(args)) => args.run(&face),
             Some(Command::Cancel(args)) => args.run(&face),
@@ -154,6 +167,8 @@ impl Cli {
             Some(Command::Version(args)) => args.run(&face),
             Some(Command::Completion(args)) => args.run(&face),
             Some(Command::Man(args)) => args.run(&face),
+            Some(Command::Broker(args)) => args.run(&face),
+            Some(Command::Shell(args)) => args.run(&face),
         }
     }
 }
