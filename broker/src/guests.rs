@@ -8,8 +8,10 @@ use flurm_types::Rank;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -45,7 +47,13 @@ impl Shell {
         let pid = Pid::from_child(&child);
         // One that has ended already leaves nothing to find.
         if let Ok(born) = birth(pid) {
-            std::fs::write(record(rundir), format!("{} {born}\n", pid.as_raw_nonzero()))?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(record(rundir))?;
+            writeln!(file, "{} {born}", pid.as_raw_nonzero())?;
         }
         Shell::watch(pid, Some(child), events)
     }

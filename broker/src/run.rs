@@ -121,8 +121,8 @@ fn run(boot: Boot, listener: Option<TcpListener>, initial: Option<StartInitial>)
         }
         .instrument(span),
     );
-    // A shell that is there waits for the next broker, and removes the directory if none comes.
-    if guests::running(&rundir).is_none() {
+    // After an error, a shell that is there waits for the next broker, and removes the directory if none comes.
+    if ended.is_ok() || guests::running(&rundir).is_none() {
         remove(&rundir);
     }
     ended
