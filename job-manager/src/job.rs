@@ -35,7 +35,6 @@ pub struct Job {
     status: Option<i32>,
     /// Index of the first fatal exception in `log`.
     fatal: Option<u32>,
-    annotations: Option<Box<Value>>,
     pub(crate) log: Vec<(Timestamp, Line)>,
 }
 
@@ -60,7 +59,8 @@ pub(crate) struct Placed {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Line {
     Submit,
-    Alloc(Option<Box<Value>>),
+    /// Annotations as text: JSON objects in memory are a kilobyte each.
+    Alloc(Option<Box<str>>),
     Event(Event),
 }
 
@@ -86,7 +86,6 @@ impl Job {
             held: Idset::new(),
             status: None,
             fatal: None,
-            annotations: None,
             // A plain job's ten events, without room for more.
             log: Vec::with_capacity(10),
         }
@@ -173,8 +172,20 @@ impl Job {
         (self.state == JobState::Inactive).then(|| result(self.exception(), self.status))
     }
 
-    pub fn annotations(&self) -> Option<&Value> {
-        self.annotations.as_deref()
+    /// What the scheduler said with the allocation, and what users keep with `memo`.
+    pub fn annotations(&self) -> Option<Value> {
+        let mut all = None;
+        for (_, line) in &self.log {
+            let said = match line {
+                Line::Alloc(Some(text)) => parse(text),
+                Line::Event(Event::Memo(keys)) => {
+                    Value::Object([("user".to_owned(), (**keys).clone())].into_iter().collect())
+                }
+                Line::Submit | Line::Alloc(None) | Line::Event(_) => continue,
+            };
+            merge(all.get_or_insert_with(|| Value::Object(Default::default())), &said);
+        }
+        all
     }
 
     pub fn t_submit(&self) -> Timestamp {
@@ -206,7 +217,7 @@ impl Job {
             Line::Alloc(annotations) => Entry {
                 timestamp: *time,
                 name: "alloc".to_owned(),
-                context: alloc_context(annotations.as_deref()),
+                context: alloc_context(annotations.as_deref().map(parse).as_ref()),
             },
             Line::Event(event) => event.entry(*time),
         })
@@ -239,7 +250,7 @@ impl Job {
     pub(crate) fn apply(&mut self, time: Timestamp, event: &Event) {
         let line = match event {
             Event::Submit(_) => Line::Submit,
-            Event::Alloc(alloc) => Line::Alloc(alloc.annotations.clone().map(Box::new)),
+            Event::Alloc(alloc) => Line::Alloc(alloc.annotations.as_ref().map(|a| a.to_string().into())),
             other => Line::Event(other.clone()),
         };
         self.log.push((time, line));
@@ -267,9 +278,6 @@ impl Job {
                     expiration: alloc.r.expiration,
                 }));
                 self.given = Given::R(alloc.r.clone());
-                if let Some(annotations) = &alloc.annotations {
-                    self.annotate(annotations);
-                }
                 self.step(JobState::Sched, JobState::Run);
             }
             Event::Start => self.started = true,
@@ -289,12 +297,12 @@ impl Job {
                 self.state = JobState::Inactive;
                 self.pack();
             }
-            Event::Memo(keys) => {
-                let mut user = serde_json::Map::new();
-                user.insert("user".to_owned(), (**keys).clone());
-                self.annotate(&Value::Object(user));
-            }
-            Event::Submit(_) | Event::Free | Event::Exception(_) | Event::Queue(_) | Event::Other(_) => {}
+            Event::Submit(_)
+            | Event::Free
+            | Event::Exception(_)
+            | Event::Memo(_)
+            | Event::Queue(_)
+            | Event::Other(_) => {}
         }
     }
 
@@ -302,11 +310,6 @@ impl Job {
         if self.state == from {
             self.state = to;
         }
-    }
-
-    fn annotate(&mut self, with: &Value) {
-        let annotations = self.annotations.get_or_insert_with(|| Box::new(Value::Object(Default::default())));
-        merge(annotations, with);
     }
 
     /// Lets go of what only an active job needs.
@@ -327,6 +330,10 @@ pub(crate) fn result(exception: Option<&Exception>, status: Option<i32>) -> JobR
         (None, Some(0)) => JobResult::Completed,
         (Some(_), _) | (None, _) => JobResult::Failed,
     }
+}
+
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).expect("we wrote it as JSON")
 }
 
 /// Objects key by key; null removes.

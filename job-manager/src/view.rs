@@ -80,7 +80,7 @@ impl Job {
             result,
             waitstatus: self.status(),
             exception: self.exception().cloned(),
-            annotations: self.annotations().cloned(),
+            annotations: self.annotations(),
             dependencies: self.dependencies(),
         }
     }

@@ -15,7 +15,7 @@ use flurm_wire::shell::{KillHere, StartHere, StdinHere};
 use flurm_wire::{Dest, Message, WireError};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
 /// Between TERM and KILL at the end of a job.
@@ -81,7 +81,7 @@ impl Runs {
     }
 
     /// Of a job that ran before we led.
-    pub fn resume(&mut self, job: &Job, guest: Option<&Box<Guest>>) {
+    pub fn resume(&mut self, job: &Job, guest: Option<&Guest>) {
         let Some(r) = job.r() else { return };
         let ranks = r.ranks();
         let mut run = Run { gone: ranks.difference(job.held()), ranks, ..Run::default() };
@@ -255,14 +255,17 @@ impl Jobs {
     }
 
     fn part<'a>(&self, parts: &'a mut BTreeMap<JobId, Part>, id: JobId) -> Option<&'a Part> {
-        if !parts.contains_key(&id) {
-            let job = self.manager.job(id)?;
-            let text = job.text();
-            let raw = RawValue::from_string(text.jobspec.to_string()).expect("a canonical jobspec is JSON");
-            let (jobspec, environment) = (Arc::from(raw), text.environment.clone());
-            parts.insert(id, Part { jobspec, environment, r: job.r()?.clone() });
+        match parts.entry(id) {
+            btree_map::Entry::Occupied(there) => Some(there.into_mut()),
+            btree_map::Entry::Vacant(place) => {
+                let job = self.manager.job(id)?;
+                let text = job.text();
+                let raw =
+                    RawValue::from_string(text.jobspec.to_string()).expect("a canonical jobspec is JSON");
+                let (jobspec, environment) = (Arc::from(raw), text.environment.clone());
+                Some(place.insert(Part { jobspec, environment, r: job.r()?.clone() }))
+            }
         }
-        parts.get(&id)
     }
 
     /// Input that came before the job ran.

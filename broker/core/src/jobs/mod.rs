@@ -148,7 +148,7 @@ impl Jobs {
         for job in self.manager.active() {
             self.dirty.insert(job.id());
             if let Some(r) = job.r().filter(|_| !job.held().is_empty()) {
-                self.runs.resume(job, self.guests.get(&job.id()));
+                self.runs.resume(job, self.guests.get(&job.id()).map(|guest| &**guest));
                 let r = if *job.held() == r.ranks() { r.clone() } else { Arc::new(r.restrict(job.held())) };
                 let (id, priority, t_submit) = (job.id(), job.priority(), job.t_submit());
                 self.sched.step(cx.now, SchedInput::Hello { id, priority, t_submit, r }, &mut out);
