@@ -41,6 +41,11 @@ const READ: [u64; 3] = [VERSION as u64, 999, 9999];
 /// that a task's slot exists, or count how many tasks there are.
 pub const SCHEMA: &str = include_str!("../schema/jobspec.json");
 
+/// The examples of `docs/formats.md`, which also speaks of the types below.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/formats.md")]
+struct Formats;
+
 /// Limits that keep a short text from growing into a large value.
 pub mod limits {
     /// Longest text in bytes: an environment and some embedded files fit.

@@ -370,6 +370,22 @@ fn bad_documents_are_refused_with_place_and_reason() {
 }
 
 #[test]
+fn the_documents_of_the_manual_are_read() {
+    let manual = include_str!("../../docs/formats.md");
+    let blocks = |language: &'static str| {
+        manual.split("\n```").skip(1).step_by(2).filter_map(move |block| block.strip_prefix(language))
+    };
+    let jobspecs: Vec<&str> = blocks("yaml\n").collect();
+    assert_eq!(jobspecs.len(), 2);
+    for text in jobspecs {
+        Jobspec::parse(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    }
+    for text in blocks("json\n") {
+        flurm_types::R::parse(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    }
+}
+
+#[test]
 fn texts_that_are_no_documents_are_refused_in_one_line() {
     let deep = format!("{}1{}", "{\"a\":".repeat(100), "}".repeat(100));
     let bomb = (0..12).fold("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned(), |bomb, level| {
