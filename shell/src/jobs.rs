@@ -12,10 +12,11 @@ use crate::end::{Field, GRACE_MS};
 use crate::env::{self, Base};
 use crate::io::{self, Given, Input, Output, STDIN_BYTES_MAX};
 use crate::launch::{Child, Launched, Work};
-use crate::plan::{self, Plan, Sink, Source};
+use crate::options::{Sink, Source};
+use crate::plan::{self, Plan};
 use crate::shell::{Event, For, Key, Owner, Shell, Timer, wall};
-use crate::spec::Spec;
 use crate::tasks_pmi::Pmi;
+use flurm_jobspec::Jobspec;
 use flurm_types::{Idset, R};
 use flurm_wire::exec::{Kill, Start, StartJob, What};
 use flurm_wire::job::Stdin;
@@ -105,8 +106,9 @@ impl Shell {
         }
         let base = bases.get(job.environment).ok_or("the start message lacks the job's environment")?;
         let place = self.place.clone().ok_or("the shell has not been welcomed yet")?;
-        let spec = Spec::parse(job.jobspec.get()).map_err(|e| e.to_string())?;
-        let plan = Arc::new(plan::plan(job.id, spec, &job.r, &place).map_err(|e| e.to_string())?);
+        // Its environment comes apart from it, shared by many.
+        let spec = Jobspec::parse(job.jobspec.get()).map_err(|e| e.to_string())?;
+        let plan = Arc::new(plan::plan(job.id, &spec, &job.r, &place).map_err(|e| e.to_string())?);
         let (field, tag) = self.families.found().ok_or("too many jobs run here")?;
         let job = Job {
             field,

@@ -5,14 +5,16 @@
 
 use crate::cpu::Cores;
 use crate::env::{Base, Block};
-use crate::plan::{Plan, Sink, Source};
+use crate::options::{Sink, Source};
+use crate::plan::Plan;
 use crate::spawn::{self, Process, Stack, Step};
+use flurm_jobspec::Content;
 use flurm_wire::rexec::Stream;
 use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_char};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -326,6 +328,7 @@ fn tasks(
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(Failure::of(&plan.tmpdir, &e)),
         _ => {}
     }
+    write_files(plan)?;
     let adjust = plan.options.oom_adjust.map(|n| CString::new(n.to_string()).expect("a number has no NUL"));
     let start = Start { limits: limits(plan)?, oom_adjust: adjust, ..Start::new(base, &plan.cwd, tag) };
     let mut files = Files::plan(plan)?;
@@ -353,6 +356,29 @@ fn tasks(
         children.push(Child { pid, stdin: task.stdin.take(), outputs: task.outlets, pmi: ours });
     }
     Ok(())
+}
+
+/// Files that travel in the jobspec. Their paths were checked: none leads out of the directory.
+fn write_files(plan: &Plan) -> Result<(), Failure> {
+    for (name, file) in &plan.files {
+        let path = Path::new(&plan.tmpdir).join(name);
+        write_file(&path, file).map_err(|e| Failure::of(&format!("file {name}"), &e))?;
+    }
+    Ok(())
+}
+
+fn write_file(path: &Path, file: &flurm_jobspec::File) -> io::Result<()> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    match (&file.content, file.bytes()) {
+        (Content::Link(target), _) => std::os::unix::fs::symlink(target, path),
+        (_, Some(bytes)) => {
+            let mode = file.mode & 0o7777;
+            File::options().write(true).create_new(true).mode(mode).open(path)?.write_all(&bytes)
+        }
+        (_, None) => std::fs::create_dir_all(path),
+    }
 }
 
 fn limits(plan: &Plan) -> Result<Vec<(u32, libc::rlimit)>, Failure> {

@@ -6,7 +6,7 @@
 //!
 //! | module | what it does | touches the world |
 //! | --- | --- | --- |
-//! | [`spec`], [`plan`], [`template`], [`env`] | jobspec and R to tasks, files, variables | no |
+//! | [`plan`], [`options`], [`template`], [`env`] | jobspec and R to tasks, files, variables | no |
 //! | [`cpu`] | core numbers to CPUs | reads sysfs |
 //! | [`spawn`], [`launch`] | processes, on launcher threads | yes |
 //! | [`end`] | who belongs to whom; the end of all | yes |
@@ -22,13 +22,13 @@ pub mod io;
 mod jobs;
 pub mod launch;
 mod link;
+pub mod options;
 pub mod outbox;
 pub mod plan;
 pub mod pmi;
 mod rexec;
 pub mod shell;
 pub mod spawn;
-pub mod spec;
 mod tasks_pmi;
 pub mod template;
 

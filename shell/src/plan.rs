@@ -2,10 +2,10 @@
 
 use crate::cpu::{self, Mask};
 use crate::env::{Base, Block, GPU_LISTS};
-use crate::spec::{Count, Spec, SpecError};
+use crate::options::{Context, OptionError, Options, Order, Spread};
 use crate::template::{Node, Tags};
-use flurm_types::{Fsd, Idset, JobId, R, RNode, TaskMap};
-use serde_json::Value;
+use flurm_jobspec::{Archive, Jobspec, Kind, Resource, TaskCount};
+use flurm_types::{JobId, R, RNode, TaskMap};
 
 /// What a shell knows besides the job.
 #[derive(Debug, Clone)]
@@ -36,102 +36,43 @@ pub struct Plan {
     pub command: Vec<String>,
     pub cwd: String,
     pub tmpdir: String,
+    /// To be written into `tmpdir`.
+    pub files: Archive,
     pub options: Options,
     variables: Block,
 }
 
-/// Shell options that change something here.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Options {
-    pub stdout: Sink,
-    pub stderr: Sink,
-    pub stdin: Source,
-    pub append: bool,
-    /// Whole lines only go out together.
-    pub lines: [bool; 2],
-    pub output_bytes_max: u64,
-    pub cpus: Spread,
-    pub gpus: Spread,
-    pub pmi: bool,
-    pub exit_on_error: bool,
-    pub exit_timeout_s: Option<f64>,
-    /// Signal and seconds before the end of the job's time.
-    pub warning: Option<(i32, f64)>,
-    /// Name and soft limit; none is "unlimited".
-    pub limits: Vec<(String, Option<u64>)>,
-    pub oom_adjust: Option<i32>,
-}
-
-/// Where output goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sink {
-    /// The job's `guest.output`.
-    Log,
-    File {
-        template: String,
-        label: bool,
-    },
-}
-
-/// Where input comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    Nothing,
-    Service,
-    File(String),
-}
-
-/// How cores or GPUs are shared out to the tasks of a rank.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Spread {
-    Off,
-    /// Every task may use all.
-    All,
-    PerTask,
-    /// Given by the user, in task order.
-    Map(Vec<Idset>),
-}
-
-/// Output that one job may leave in the instance; files have no such limit.
-pub const OUTPUT_BYTES_MAX: u64 = 10 << 20;
-
-/// The signal of `--signal` when none is named, and the seconds before the end, as Flux has them.
-const WARNING: (i32, f64) = (libc::SIGUSR1, 60.0);
-
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    #[error(transparent)]
-    Spec(#[from] SpecError),
     #[error("rank {0} is not part of this job")]
     NotOurs(u32),
-    #[error("shell option `{name}`: {rule}")]
-    Option { name: String, rule: String },
-    #[error("shell option `{0}` is not known here")]
-    UnknownOption(String),
-}
-
-fn bad<T>(name: &str, rule: impl Into<String>) -> Result<T, PlanError> {
-    Err(PlanError::Option { name: name.to_owned(), rule: rule.into() })
+    #[error("tasks per {0} cannot be counted here")]
+    PerResource(Kind),
+    #[error(transparent)]
+    Option(#[from] OptionError),
 }
 
 /// # Errors
 /// The jobspec asks for something this shell cannot do.
-pub fn plan(id: JobId, spec: Spec, r: &R, place: &Place) -> Result<Plan, PlanError> {
+pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place) -> Result<Plan, PlanError> {
     let at = r.nodes.iter().position(|node| node.rank == place.rank);
     let at = at.ok_or(PlanError::NotOurs(place.rank))?;
-    let node = r.nodes[at].clone();
-    let options = options(&spec)?;
-    let counts = counts(&spec, r);
+    let slot = Slot::of(spec);
+    let counts = counts(&spec.task_count(), &slot, r)?;
     let ntasks = counts.iter().sum();
-    let map = task_map(&spec, &counts)?;
+    let context = Context { ntasks, gpus_per_slot: slot.gpus, command: spec.command() };
+    let attributes = spec.attributes();
+    let options = Options::read(&attributes.shell_options, context)?;
+    let map = task_map(&options.taskmap, &counts)?;
     let tasks = if r.nodes.len() == 1 {
         (0..ntasks).collect()
     } else {
         map.nodes().get(at).map(|set| set.iter().collect()).unwrap_or_default()
     };
+    let cwd = if attributes.cwd.is_empty() { "/" } else { &attributes.cwd };
     let mut plan = Plan {
         id,
-        name: spec.name,
+        name: spec.name(),
         ntasks,
         nnodes: r.nodes.len(),
         node_index: at as u32,
@@ -139,34 +80,85 @@ pub fn plan(id: JobId, spec: Spec, r: &R, place: &Place) -> Result<Plan, PlanErr
         lowest_rank: r.nodes[0].rank,
         map,
         tasks,
-        command: spec.command,
-        cwd: if spec.cwd.is_empty() { "/".to_owned() } else { spec.cwd },
+        command: spec.command().to_vec(),
+        cwd: cwd.to_owned(),
         tmpdir: format!("{}/job-{}", place.rundir, id.f58_plain()),
+        files: attributes.files.clone(),
         options,
         variables: Block::default(),
-        node,
+        node: r.nodes[at].clone(),
     };
-    plan.variables = job_variables(&plan, &counts, spec.cores_per_slot, place);
+    plan.variables = job_variables(&plan, &counts, slot.cores, place);
     Ok(plan)
 }
 
-/// Tasks by node of R.
-fn counts(spec: &Spec, r: &R) -> Vec<u32> {
-    let cores = |node: &RNode| node.cores.len() as u32;
-    match spec.count {
-        Count::PerNode(n) => vec![n; r.nodes.len()],
-        Count::PerCore(n) => r.nodes.iter().map(|node| cores(node).saturating_mul(n)).collect(),
-        Count::PerSlot(n) => slots(spec, r).into_iter().map(|slots| slots.saturating_mul(n)).collect(),
-        Count::Total(total) => spread(total, &slots(spec, r)),
+/// What one slot is, and where slots lie.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Slots on every node, when the request says so.
+    per_node: Option<u32>,
+    /// 0 when a slot is a whole node.
+    cores: u32,
+    gpus: u32,
+}
+
+impl Slot {
+    fn of(spec: &Jobspec) -> Slot {
+        let mut slot = Slot::default();
+        spec.resources().iter().for_each(|resource| slot.find(resource, None));
+        slot
+    }
+
+    /// `in_node` counts what is between a node and here. A range of counts says nothing: R decides.
+    fn find(&mut self, resource: &Resource, in_node: Option<u32>) {
+        let count = resource.count.fixed();
+        let times = in_node.zip(count).map(|(m, n)| m.saturating_mul(n));
+        match resource.kind {
+            Kind::Slot => {
+                self.per_node = times;
+                resource.with.iter().for_each(|inner| self.inside(inner, 1));
+            }
+            Kind::Node => resource.with.iter().for_each(|inner| self.find(inner, Some(1))),
+            Kind::Socket | Kind::Core | Kind::Gpu | Kind::Memory | Kind::Other(_) => {
+                resource.with.iter().for_each(|inner| self.find(inner, times));
+            }
+        }
+    }
+
+    fn inside(&mut self, resource: &Resource, times: u32) {
+        let times = times.saturating_mul(resource.count.min());
+        match resource.kind {
+            Kind::Core => self.cores = self.cores.saturating_add(times),
+            Kind::Gpu => self.gpus = self.gpus.saturating_add(times),
+            // A slot that is a whole node.
+            Kind::Node => self.per_node = Some(1),
+            Kind::Slot | Kind::Socket | Kind::Memory | Kind::Other(_) => {}
+        }
+        resource.with.iter().for_each(|inner| self.inside(inner, times));
     }
 }
 
+/// Tasks by node of R.
+fn counts(count: &TaskCount, slot: &Slot, r: &R) -> Result<Vec<u32>, PlanError> {
+    let each = |n: u32, of: fn(&RNode) -> usize| {
+        r.nodes.iter().map(|node| (of(node) as u32).saturating_mul(n)).collect()
+    };
+    Ok(match count {
+        TaskCount::PerSlot(n) => slots(slot, r).into_iter().map(|slots| slots.saturating_mul(*n)).collect(),
+        TaskCount::Total(total) => spread(*total, &slots(slot, r)),
+        TaskCount::PerResource { kind: Kind::Node, count } => each(*count, |_| 1),
+        TaskCount::PerResource { kind: Kind::Core, count } => each(*count, |node| node.cores.len()),
+        TaskCount::PerResource { kind: Kind::Gpu, count } => each(*count, |node| node.gpus.len()),
+        TaskCount::PerResource { kind, .. } => return Err(PlanError::PerResource(kind.clone())),
+    })
+}
+
 /// Slots by node of R. Whole nodes may hold more cores than the slots need, so cores are asked last.
-fn slots(spec: &Spec, r: &R) -> Vec<u32> {
-    if let Some(n) = spec.slots_per_node {
+fn slots(slot: &Slot, r: &R) -> Vec<u32> {
+    if let Some(n) = slot.per_node {
         return vec![n; r.nodes.len()];
     }
-    let by_cores = r.nodes.iter().map(|node| node.cores.len() as u32 / spec.cores_per_slot.max(1));
+    let by_cores = r.nodes.iter().map(|node| node.cores.len() as u32 / slot.cores.max(1));
     let by_cores: Vec<u32> = by_cores.map(|slots| slots.max(1)).collect();
     match r.nslots {
         Some(n) if n != by_cores.iter().sum::<u32>() => spread(n, &by_cores),
@@ -181,274 +173,29 @@ fn spread(total: u32, slots: &[u32]) -> Vec<u32> {
     let mut counts: Vec<u32> = slots.iter().map(|n| n * (total / all)).collect();
     let mut left = total % all;
     let mut room = slots.to_vec();
-    while left > 0 {
-        let before = left;
+    while left > 0 && room.iter().any(|room| *room > 0) {
         for (count, room) in counts.iter_mut().zip(&mut room) {
             if left > 0 && *room > 0 {
                 (*count, *room, left) = (*count + 1, *room - 1, left - 1);
             }
         }
-        if left == before {
-            // Nobody has room: only with no slots at all.
-            break;
-        }
     }
     counts
 }
 
-fn task_map(spec: &Spec, counts: &[u32]) -> Result<TaskMap, PlanError> {
-    let scheme = text(spec, "taskmap.scheme")?.unwrap_or("block");
-    let value = text(spec, "taskmap.value")?.unwrap_or("");
-    match scheme {
-        "block" => Ok(TaskMap::block(counts)),
-        "cyclic" => match value.is_empty().then_some(1).or_else(|| value.parse().ok()) {
-            Some(stride) if stride > 0 => Ok(TaskMap::cyclic(counts, stride)),
-            _ => bad("taskmap", format!("cyclic takes a number of tasks, not `{value}`")),
-        },
-        "manual" => {
-            let map: TaskMap = match value.parse() {
-                Ok(map) => map,
-                Err(e) => return bad("taskmap", e.to_string()),
-            };
+fn task_map(order: &Order, counts: &[u32]) -> Result<TaskMap, OptionError> {
+    match order {
+        Order::Block => Ok(TaskMap::block(counts)),
+        Order::Cyclic(stride) => Ok(TaskMap::cyclic(counts, *stride)),
+        Order::Manual(map) => {
             let ntasks: u64 = counts.iter().map(|n| u64::from(*n)).sum();
-            if map.ntasks() != ntasks || map.nnodes() as usize > counts.len() {
-                return bad(
-                    "taskmap",
-                    format!("`{value}` is not a map of {ntasks} tasks on {} nodes", counts.len()),
-                );
+            if map.ntasks() == ntasks && map.nnodes() as usize <= counts.len() {
+                return Ok(map.clone());
             }
-            Ok(map)
-        }
-        _ => bad("taskmap", format!("no scheme `{scheme}` (block, cyclic, manual)")),
-    }
-}
-
-/// Known words. A typing error must not look like an option that works.
-const KNOWN: [&str; 18] = [
-    "verbose",
-    "cpu-affinity",
-    "gpu-affinity",
-    "exit-timeout",
-    "exit-on-error",
-    "signal",
-    "output",
-    "input",
-    "mpi",
-    "pmi",
-    "pmi-simple",
-    "taskmap",
-    "rlimit",
-    "oom",
-    "per-resource",
-    "nosetpgrp",
-    "userrc",
-    "flux-env",
-];
-
-/// Known, but beyond us.
-const REFUSED: [&str; 2] = ["nosetpgrp", "userrc"];
-
-fn options(spec: &Spec) -> Result<Options, PlanError> {
-    for name in spec.options.keys() {
-        let top = name.split('.').next().unwrap_or(name);
-        if !KNOWN.contains(&top) || REFUSED.contains(&top) {
-            return Err(PlanError::UnknownOption(name.clone()));
+            let rule = format!("`{map}` is not a map of {ntasks} tasks on {} nodes", counts.len());
+            Err(OptionError { name: "taskmap".into(), rule })
         }
     }
-    let stdout = sink(spec, "stdout")?.unwrap_or(Sink::Log);
-    let stderr = sink(spec, "stderr")?.unwrap_or_else(|| stdout.clone());
-    let stdin = match text(spec, "input.stdin.type")? {
-        None | Some("none") => Source::Nothing,
-        Some("service") => Source::Service,
-        Some("file") => match text(spec, "input.stdin.path")? {
-            Some(path) => Source::File(path.to_owned()),
-            None => return bad("input.stdin.type", "file needs input.stdin.path"),
-        },
-        Some(other) => return bad("input.stdin.type", format!("`{other}` is not service or file")),
-    };
-    let append = match text(spec, "output.mode")? {
-        None | Some("truncate") => false,
-        Some("append") => true,
-        Some(other) => return bad("output.mode", format!("`{other}` is not truncate or append")),
-    };
-    let gpus = spread_option(spec, "gpu-affinity")?.unwrap_or(if spec.gpus_per_slot > 0 {
-        Spread::PerTask
-    } else {
-        Spread::All
-    });
-    Ok(Options {
-        stdin,
-        append,
-        lines: [lines(spec, "stdout")?, lines(spec, "stderr")?],
-        output_bytes_max: size(spec, "output.limit")?.unwrap_or(OUTPUT_BYTES_MAX),
-        cpus: spread_option(spec, "cpu-affinity")?.unwrap_or(Spread::All),
-        gpus,
-        pmi: pmi(spec)?,
-        exit_on_error: flag(spec, "exit-on-error"),
-        exit_timeout_s: exit_timeout(spec)?,
-        warning: warning(spec),
-        limits: limits(spec)?,
-        oom_adjust: find(spec, "oom.adjust").and_then(Value::as_i64).map(|n| n.clamp(-1000, 1000) as i32),
-        stdout,
-        stderr,
-    })
-}
-
-/// An option by its dotted name, however deep the client has nested it.
-fn find<'a>(spec: &'a Spec, name: &str) -> Option<&'a Value> {
-    if let Some(value) = spec.options.get(name) {
-        return Some(value);
-    }
-    let mut parts = name.split('.');
-    let first = spec.options.get(parts.next()?)?;
-    parts.try_fold(first, |value, part| value.get(part))
-}
-
-fn text<'a>(spec: &'a Spec, name: &str) -> Result<Option<&'a str>, PlanError> {
-    match find(spec, name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => bad(name, format!("`{other}` is not a string")),
-    }
-}
-
-/// `-o name` means 1.
-fn flag(spec: &Spec, name: &str) -> bool {
-    match find(spec, name) {
-        None | Some(Value::Null | Value::Bool(false)) => false,
-        Some(Value::Number(n)) => n.as_i64() != Some(0),
-        Some(Value::String(s)) => s != "0" && s != "false",
-        Some(_) => true,
-    }
-}
-
-fn sink(spec: &Spec, stream: &str) -> Result<Option<Sink>, PlanError> {
-    let kind = format!("output.{stream}.type");
-    match text(spec, &kind)? {
-        None if find(spec, &format!("output.{stream}.path")).is_none() => Ok(None),
-        Some("kvs" | "term" | "none") => Ok(Some(Sink::Log)),
-        None | Some("file") => {
-            let path = format!("output.{stream}.path");
-            let Some(template) = text(spec, &path)? else {
-                return bad(&kind, format!("file needs {path}"));
-            };
-            let label = flag(spec, &format!("output.{stream}.label"));
-            Ok(Some(Sink::File { template: template.to_owned(), label }))
-        }
-        Some(other) => bad(&kind, format!("`{other}` is not kvs or file")),
-    }
-}
-
-fn lines(spec: &Spec, stream: &str) -> Result<bool, PlanError> {
-    let name = format!("output.{stream}.buffer.type");
-    match text(spec, &name)? {
-        None | Some("line") => Ok(true),
-        Some("none") => Ok(false),
-        Some(other) => bad(&name, format!("`{other}` is not line or none")),
-    }
-}
-
-/// A number of bytes, maybe with a binary suffix.
-fn size(spec: &Spec, name: &str) -> Result<Option<u64>, PlanError> {
-    let value = match find(spec, name) {
-        None => return Ok(None),
-        Some(value) => value,
-    };
-    let parsed = match value {
-        Value::Number(n) => n.as_u64(),
-        Value::String(s) => {
-            let digits = s.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-            let shift = match s[digits.len()..].to_ascii_uppercase().as_str() {
-                "" | "B" => Some(0),
-                "K" | "KB" => Some(10),
-                "M" | "MB" => Some(20),
-                "G" | "GB" => Some(30),
-                _ => None,
-            };
-            digits.parse::<u64>().ok().zip(shift).and_then(|(n, shift)| n.checked_mul(1 << shift))
-        }
-        _ => None,
-    };
-    match parsed {
-        Some(bytes) => Ok(Some(bytes)),
-        None => bad(name, format!("`{value}` is not a size like 10M")),
-    }
-}
-
-fn spread_option(spec: &Spec, name: &str) -> Result<Option<Spread>, PlanError> {
-    let word = match find(spec, name) {
-        None => return Ok(None),
-        Some(Value::Number(_)) => "on",
-        Some(Value::String(word)) => word,
-        Some(other) => return bad(name, format!("`{other}` is not a word")),
-    };
-    Ok(Some(match word {
-        "on" | "1" | "" => Spread::All,
-        "off" | "0" => Spread::Off,
-        "per-task" => Spread::PerTask,
-        _ => match word.strip_prefix("map:") {
-            Some(map) => Spread::Map(
-                map.split(';')
-                    .map(|part| Idset::parse_relaxed(part).or_else(|e| bad(name, e.to_string())))
-                    .collect::<Result<_, _>>()?,
-            ),
-            None => return bad(name, format!("`{word}` is not on, off, per-task or map:LIST;LIST")),
-        },
-    }))
-}
-
-/// A lone task hardly ever speaks PMI, and a socket for each of ten thousand small jobs is not free. So one task
-/// gets PMI only when it starts an instance or when it is asked for.
-fn pmi(spec: &Spec) -> Result<bool, PlanError> {
-    match text(spec, "pmi")? {
-        Some("off" | "none") => return Ok(false),
-        Some(list) => {
-            if let Some(word) = list.split(',').find(|word| !["simple", "pmi1", "pmi2"].contains(word)) {
-                return bad("pmi", format!("`{word}` is not simple or off"));
-            }
-            return Ok(true);
-        }
-        None => {}
-    }
-    let program = spec.command[0].rsplit('/').next().unwrap_or_default();
-    let lone = matches!(spec.count, Count::Total(1) | Count::PerSlot(1) | Count::PerNode(1));
-    Ok(!lone || find(spec, "mpi").is_some() || program == "flurm" || program == "flux")
-}
-
-fn exit_timeout(spec: &Spec) -> Result<Option<f64>, PlanError> {
-    match find(spec, "exit-timeout") {
-        None => Ok(None),
-        Some(Value::Number(n)) => Ok(n.as_f64()),
-        Some(Value::String(s)) if s == "none" => Ok(None),
-        Some(Value::String(s)) => match s.parse::<Fsd>() {
-            Ok(fsd) => Ok(Some(fsd.as_secs())),
-            Err(e) => bad("exit-timeout", e.to_string()),
-        },
-        Some(other) => bad("exit-timeout", format!("`{other}` is not a duration or none")),
-    }
-}
-
-fn warning(spec: &Spec) -> Option<(i32, f64)> {
-    find(spec, "signal")?;
-    let signum = find(spec, "signal.signum").and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok());
-    let left = find(spec, "signal.timeleft").and_then(Value::as_f64);
-    Some((signum.unwrap_or(WARNING.0), left.unwrap_or(WARNING.1)))
-}
-
-fn limits(spec: &Spec) -> Result<Vec<(String, Option<u64>)>, PlanError> {
-    let Some(limits) = find(spec, "rlimit") else { return Ok(Vec::new()) };
-    let Value::Object(limits) = limits else { return bad("rlimit", "is a set of names and values") };
-    let one = |(name, value): (&String, &Value)| match value {
-        Value::String(s) if s == "unlimited" || s == "infinity" => Ok((name.clone(), None)),
-        Value::Number(n) => match n.as_i64() {
-            Some(-1) => Ok((name.clone(), None)),
-            Some(n) if n >= 0 => Ok((name.clone(), Some(n.unsigned_abs()))),
-            _ => bad(name, format!("`{n}` is not a limit")),
-        },
-        Value::String(s) if s.parse::<u64>().is_ok() => Ok((name.clone(), s.parse().ok())),
-        other => bad(name, format!("`{other}` is not a limit")),
-    };
-    limits.iter().map(one).collect()
 }
 
 /// What all tasks of this rank are told. `SLURM_JOBID`, `SLURM_NODELIST` and `SLURM_STEP_ID` are left out on purpose:

@@ -305,7 +305,7 @@ fn ten_megabytes_are_kept_and_the_rest_is_said_to_be_missing() {
 }
 
 #[test]
-fn an_unacknowledged_report_stops_the_writer_and_is_repeated_to_the_next_broker() {
+fn an_unacknowledged_report_is_repeated_to_the_next_broker() {
     let mut broker = Broker::start();
     broker.acknowledge = false;
     broker.submit(1, &["echo", "kept"], 1, json!({}));

@@ -1,1 +1,131 @@
-//! Plans of whole jobs.
+//! Plans of whole jobs: which tasks run where, and what they are told.
+
+use super::*;
+use crate::options::{Sink, Source};
+use serde_json::{Value, json};
+
+fn r(cores: &[(u32, &str)]) -> R {
+    R::from_nodes(cores.iter().map(|(rank, cores)| RNode {
+        rank: *rank,
+        host: format!("c{rank}"),
+        cores: cores.parse().unwrap(),
+        gpus: "0-1".parse().unwrap(),
+    }))
+}
+
+fn place(rank: u32) -> Place {
+    Place { rank, uri: "local:///r/local".into(), enclosing_id: None, rundir: "/r".into(), instance_level: 0 }
+}
+
+fn spec(resources: Value, count: Value, options: Value) -> Jobspec {
+    let text = json!({
+        "version": 1, "resources": [resources],
+        "tasks": [{"command": ["/bin/a", "{{task.id}}"], "slot": "t", "count": count}],
+        "attributes": {"system": {"duration": 0, "cwd": "/w", "shell": {"options": options}}},
+    });
+    Jobspec::parse(&text.to_string()).unwrap()
+}
+
+fn slot(count: u32, cores: u32, gpus: u32) -> Value {
+    let mut with = vec![json!({"type": "core", "count": cores})];
+    if gpus > 0 {
+        with.push(json!({"type": "gpu", "count": gpus}));
+    }
+    json!({"type": "slot", "count": count, "label": "t", "with": with})
+}
+
+fn nodes(count: u32, slot: Value) -> Value {
+    json!({"type": "node", "count": count, "with": [slot]})
+}
+
+#[test]
+fn tasks_are_spread_as_slots_lie() {
+    let two = r(&[(3, "0-3"), (5, "0-3")]);
+    let four = r(&[(0, "0-3"), (1, "0-3"), (2, "0-3"), (3, "0-3")]);
+    for (resources, count, options, r, rank, wanted) in [
+        (slot(6, 1, 0), json!({"per_slot": 1}), json!({}), r(&[(3, "0-3"), (5, "4-5")]), 5, vec![4, 5]),
+        (nodes(2, slot(2, 1, 0)), json!({"per_slot": 1}), json!({}), two.clone(), 5, vec![2, 3]),
+        (nodes(2, slot(2, 2, 0)), json!({"total": 3}), json!({}), two.clone(), 5, vec![2]),
+        (nodes(4, slot(2, 1, 0)), json!({"total": 6}), json!({}), four, 3, vec![5]),
+        (nodes(2, slot(1, 4, 0)), json!({"total": 4}), json!({}), two.clone(), 3, vec![0, 1]),
+        (
+            nodes(2, slot(2, 1, 0)),
+            json!({"per_slot": 1}),
+            json!({"taskmap": {"scheme": "cyclic"}}),
+            two.clone(),
+            5,
+            vec![1, 3],
+        ),
+        (
+            nodes(2, slot(1, 1, 0)),
+            json!({"per_slot": 1}),
+            json!({"per-resource": {"type": "core"}}),
+            two,
+            5,
+            vec![4, 5, 6, 7],
+        ),
+    ] {
+        let spec = spec(resources, count, options);
+        let plan = plan(JobId(1), &spec, &r, &place(rank)).unwrap();
+        assert_eq!(plan.tasks, wanted, "{spec:?}");
+    }
+}
+
+#[test]
+fn a_task_is_told_who_it_is() {
+    let spec = spec(nodes(2, slot(2, 2, 1)), json!({"per_slot": 1}), json!({}));
+    let plan = plan(JobId(1), &spec, &r(&[(3, "0-3"), (5, "0-3")]), &place(5)).unwrap();
+    let base = Base { templated: vec![("OUT".into(), "{{name}}.{{task.id}}".into())], ..Base::default() };
+    let told: Vec<String> =
+        plan.job_variables().iter().chain(plan.task_variables(1, &base).iter()).map(str::to_owned).collect();
+    for wanted in [
+        "FLURM_URI=local:///r/local",
+        "FLUX_JOB_ID=ƒ2",
+        "FLUX_JOB_SIZE=4",
+        "FLUX_JOB_NNODES=2",
+        "FLUX_JOB_TMPDIR=/r/job-f2",
+        "FLUX_TASK_RANK=3",
+        "FLUX_TASK_LOCAL_ID=1",
+        "SLURM_JOB_NODELIST=c[3,5]",
+        "SLURM_TASKS_PER_NODE=2(x2)",
+        "SLURM_NODEID=1",
+        "SLURM_PROCID=3",
+        "SLURM_CPUS_PER_TASK=2",
+        "SLURMD_NODENAME=c5",
+        "CUDA_VISIBLE_DEVICES=1",
+        "OUT=a.3",
+    ] {
+        assert!(told.iter().any(|v| v == wanted), "{wanted} is missing in {told:?}");
+    }
+    assert_eq!(plan.command_of(0), ["/bin/a", "2"]);
+    assert!(!told.iter().any(|v| v.starts_with("SLURM_JOBID=") || v.starts_with("SLURM_STEP_ID=")));
+}
+
+#[test]
+fn options_work_or_are_refused() {
+    let with = |options: Value| {
+        let spec = spec(slot(1, 1, 0), json!({"per_slot": 1}), options);
+        plan(JobId(1), &spec, &r(&[(0, "0")]), &place(0)).map(|plan| plan.options)
+    };
+    let plain = with(json!({})).unwrap();
+    assert_eq!((&plain.stdin, &plain.stdout, plain.pmi), (&Source::Nothing, &Sink::Log, false));
+    let file = with(json!({"output": {"stdout": {"type": "file", "path": "o"}}})).unwrap();
+    assert_eq!(file.stderr, Sink::File { template: "o".into(), label: false }, "stderr follows stdout");
+    assert!(with(json!({"mpi": "intel"})).unwrap().pmi);
+    assert_eq!(with(json!({"output": {"limit": "1G"}})).unwrap().output_bytes_max, 1 << 30);
+    assert_eq!(with(json!({"exit-timeout": "2m"})).unwrap().exit_timeout_s, Some(120.0));
+    let map = with(json!({"cpu-affinity": "map:0-1;4"})).unwrap().cpus;
+    assert_eq!(map, Spread::Map(vec!["0-1".parse().unwrap(), "4".parse().unwrap()]));
+    for bad in [
+        json!({"pty": 1}),
+        json!({"outptu": {}}),
+        json!({"pmi": "pmix"}),
+        json!({"cpu-affinity": "sometimes"}),
+        json!({"taskmap": {"scheme": "random"}}),
+        json!({"taskmap": {"scheme": "manual", "value": "0-7"}}),
+        json!({"output": {"stdout": {"type": "file"}}}),
+        json!({"rlimit": {"core": "much"}}),
+    ] {
+        assert!(with(bad.clone()).is_err(), "{bad}");
+    }
+}

@@ -1,0 +1,342 @@
+//! Shell options (`-o`) that change something here; all others are refused. Pure.
+//!
+//! A typing error must not look like an option that works, and neither must an option of Flux that we do not have.
+
+use flurm_types::{Fsd, Idset, TaskMap};
+use serde_json::{Map, Value};
+
+type Given = Map<String, Value>;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("shell option `{name}`: {rule}")]
+pub struct OptionError {
+    pub name: String,
+    pub rule: String,
+}
+
+fn bad<T>(name: &str, rule: impl Into<String>) -> Result<T, OptionError> {
+    Err(OptionError { name: name.to_owned(), rule: rule.into() })
+}
+
+/// What a job's shell options come to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    pub stdout: Sink,
+    pub stderr: Sink,
+    pub stdin: Source,
+    pub append: bool,
+    /// Whole lines only go out together.
+    pub lines: [bool; 2],
+    pub output_bytes_max: u64,
+    pub cpus: Spread,
+    pub gpus: Spread,
+    pub pmi: bool,
+    pub exit_on_error: bool,
+    pub exit_timeout_s: Option<f64>,
+    /// Signal and seconds before the end of the job's time.
+    pub warning: Option<(i32, f64)>,
+    /// Name and soft limit; none is "unlimited".
+    pub limits: Vec<(String, Option<u64>)>,
+    pub oom_adjust: Option<i32>,
+    pub taskmap: Order,
+}
+
+/// In which order nodes get tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    Block,
+    Cyclic(u32),
+    Manual(TaskMap),
+}
+
+/// Where output goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sink {
+    /// The job's `guest.output`.
+    Log,
+    File {
+        template: String,
+        label: bool,
+    },
+}
+
+/// Where input comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Nothing,
+    Service,
+    File(String),
+}
+
+/// How cores or GPUs are shared out to the tasks of a rank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spread {
+    Off,
+    /// Every task may use all.
+    All,
+    PerTask,
+    /// Given by the user, in task order.
+    Map(Vec<Idset>),
+}
+
+/// Output that one job may leave in the instance; files have no such limit.
+pub const OUTPUT_BYTES_MAX: u64 = 10 << 20;
+
+/// The signal of `--signal` when none is named, and the seconds before the end, as Flux has them.
+const WARNING: (i32, f64) = (libc::SIGUSR1, 60.0);
+
+const KNOWN: [&str; 16] = [
+    "verbose",
+    "cpu-affinity",
+    "gpu-affinity",
+    "exit-timeout",
+    "exit-on-error",
+    "signal",
+    "output",
+    "input",
+    "mpi",
+    "pmi",
+    "pmi-simple",
+    "taskmap",
+    "rlimit",
+    "oom",
+    // Read by the jobspec: it changes the number of tasks.
+    "per-resource",
+    // The command line's own.
+    "flux-env",
+];
+
+/// What a job's options are read against.
+#[derive(Debug, Copy, Clone)]
+pub struct Context<'a> {
+    pub ntasks: u32,
+    pub gpus_per_slot: u32,
+    pub command: &'a [String],
+}
+
+impl Options {
+    /// # Errors
+    /// An option that nobody knows, or a value that it cannot have.
+    pub fn read(given: &Given, context: Context<'_>) -> Result<Options, OptionError> {
+        for name in given.keys() {
+            let top = name.split('.').next().unwrap_or(name);
+            if !KNOWN.contains(&top) {
+                return Err(OptionError { name: name.clone(), rule: "is not known here".into() });
+            }
+        }
+        let stdout = sink(given, "stdout")?.unwrap_or(Sink::Log);
+        let stderr = sink(given, "stderr")?.unwrap_or_else(|| stdout.clone());
+        let few = if context.gpus_per_slot > 0 { Spread::PerTask } else { Spread::All };
+        Ok(Options {
+            stdin: source(given)?,
+            append: append(given)?,
+            lines: [lines(given, "stdout")?, lines(given, "stderr")?],
+            output_bytes_max: size(given, "output.limit")?.unwrap_or(OUTPUT_BYTES_MAX),
+            cpus: spread(given, "cpu-affinity")?.unwrap_or(Spread::All),
+            gpus: spread(given, "gpu-affinity")?.unwrap_or(few),
+            pmi: pmi(given, context)?,
+            exit_on_error: flag(given, "exit-on-error"),
+            exit_timeout_s: exit_timeout(given)?,
+            warning: warning(given),
+            limits: limits(given)?,
+            oom_adjust: find(given, "oom.adjust")
+                .and_then(Value::as_i64)
+                .map(|n| n.clamp(-1000, 1000) as i32),
+            taskmap: taskmap(given)?,
+            stdout,
+            stderr,
+        })
+    }
+}
+
+fn source(given: &Given) -> Result<Source, OptionError> {
+    match text(given, "input.stdin.type")? {
+        None | Some("none") => Ok(Source::Nothing),
+        Some("service") => Ok(Source::Service),
+        Some("file") => match text(given, "input.stdin.path")? {
+            Some(path) => Ok(Source::File(path.to_owned())),
+            None => bad("input.stdin.type", "file needs input.stdin.path"),
+        },
+        Some(other) => bad("input.stdin.type", format!("`{other}` is not service or file")),
+    }
+}
+
+fn append(given: &Given) -> Result<bool, OptionError> {
+    match text(given, "output.mode")? {
+        None | Some("truncate") => Ok(false),
+        Some("append") => Ok(true),
+        Some(other) => bad("output.mode", format!("`{other}` is not truncate or append")),
+    }
+}
+
+fn taskmap(given: &Given) -> Result<Order, OptionError> {
+    let value = text(given, "taskmap.value")?.unwrap_or("");
+    match text(given, "taskmap.scheme")?.unwrap_or("block") {
+        "block" => Ok(Order::Block),
+        "cyclic" => match value.is_empty().then_some(1).or_else(|| value.parse().ok()) {
+            Some(stride) if stride > 0 => Ok(Order::Cyclic(stride)),
+            _ => bad("taskmap", format!("cyclic takes a number of tasks, not `{value}`")),
+        },
+        "manual" => match value.parse() {
+            Ok(map) => Ok(Order::Manual(map)),
+            Err(e) => bad("taskmap", e.to_string()),
+        },
+        scheme => bad("taskmap", format!("no scheme `{scheme}` (block, cyclic, manual)")),
+    }
+}
+
+/// An option by its dotted name, however deep the client has nested it.
+fn find<'a>(given: &'a Given, name: &str) -> Option<&'a Value> {
+    if let Some(value) = given.get(name) {
+        return Some(value);
+    }
+    let mut parts = name.split('.');
+    let first = given.get(parts.next()?)?;
+    parts.try_fold(first, |value, part| value.get(part))
+}
+
+fn text<'a>(given: &'a Given, name: &str) -> Result<Option<&'a str>, OptionError> {
+    match find(given, name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => bad(name, format!("`{other}` is not a string")),
+    }
+}
+
+/// `-o name` means 1.
+fn flag(given: &Given, name: &str) -> bool {
+    match find(given, name) {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::Number(n)) => n.as_i64() != Some(0),
+        Some(Value::String(s)) => s != "0" && s != "false",
+        Some(_) => true,
+    }
+}
+
+fn sink(given: &Given, stream: &str) -> Result<Option<Sink>, OptionError> {
+    let kind = format!("output.{stream}.type");
+    match text(given, &kind)? {
+        None if find(given, &format!("output.{stream}.path")).is_none() => Ok(None),
+        Some("kvs" | "term" | "none") => Ok(Some(Sink::Log)),
+        None | Some("file") => {
+            let path = format!("output.{stream}.path");
+            let Some(template) = text(given, &path)? else {
+                return bad(&kind, format!("file needs {path}"));
+            };
+            let label = flag(given, &format!("output.{stream}.label"));
+            Ok(Some(Sink::File { template: template.to_owned(), label }))
+        }
+        Some(other) => bad(&kind, format!("`{other}` is not kvs or file")),
+    }
+}
+
+fn lines(given: &Given, stream: &str) -> Result<bool, OptionError> {
+    let name = format!("output.{stream}.buffer.type");
+    match text(given, &name)? {
+        None | Some("line") => Ok(true),
+        Some("none") => Ok(false),
+        Some(other) => bad(&name, format!("`{other}` is not line or none")),
+    }
+}
+
+/// A number of bytes, maybe with a binary suffix.
+fn size(given: &Given, name: &str) -> Result<Option<u64>, OptionError> {
+    let value = match find(given, name) {
+        None => return Ok(None),
+        Some(value) => value,
+    };
+    let parsed = match value {
+        Value::Number(n) => n.as_u64(),
+        Value::String(s) => {
+            let digits = s.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+            let shift = match s[digits.len()..].to_ascii_uppercase().as_str() {
+                "" | "B" => Some(0),
+                "K" | "KB" => Some(10),
+                "M" | "MB" => Some(20),
+                "G" | "GB" => Some(30),
+                _ => None,
+            };
+            digits.parse::<u64>().ok().zip(shift).and_then(|(n, shift)| n.checked_mul(1 << shift))
+        }
+        _ => None,
+    };
+    match parsed {
+        Some(bytes) => Ok(Some(bytes)),
+        None => bad(name, format!("`{value}` is not a size like 10M")),
+    }
+}
+
+fn spread(given: &Given, name: &str) -> Result<Option<Spread>, OptionError> {
+    let word = match find(given, name) {
+        None => return Ok(None),
+        Some(Value::Number(_)) => "on",
+        Some(Value::String(word)) => word,
+        Some(other) => return bad(name, format!("`{other}` is not a word")),
+    };
+    Ok(Some(match word {
+        "on" | "1" | "" => Spread::All,
+        "off" | "0" => Spread::Off,
+        "per-task" => Spread::PerTask,
+        _ => match word.strip_prefix("map:") {
+            Some(map) => Spread::Map(
+                map.split(';')
+                    .map(|part| Idset::parse_relaxed(part).or_else(|e| bad(name, e.to_string())))
+                    .collect::<Result<_, _>>()?,
+            ),
+            None => return bad(name, format!("`{word}` is not on, off, per-task or map:LIST;LIST")),
+        },
+    }))
+}
+
+/// A lone task hardly ever speaks PMI, and a socket for each of ten thousand small jobs is not free. So one task
+/// gets PMI only when it starts an instance or when it is asked for.
+fn pmi(given: &Given, context: Context<'_>) -> Result<bool, OptionError> {
+    match text(given, "pmi")? {
+        Some("off" | "none") => return Ok(false),
+        Some(list) => {
+            if let Some(word) = list.split(',').find(|word| !["simple", "pmi1", "pmi2"].contains(word)) {
+                return bad("pmi", format!("`{word}` is not simple or off"));
+            }
+            return Ok(true);
+        }
+        None => {}
+    }
+    let program = context.command.first().and_then(|name| name.rsplit('/').next()).unwrap_or_default();
+    Ok(context.ntasks > 1 || find(given, "mpi").is_some() || program == "flurm" || program == "flux")
+}
+
+fn exit_timeout(given: &Given) -> Result<Option<f64>, OptionError> {
+    match find(given, "exit-timeout") {
+        None => Ok(None),
+        Some(Value::Number(n)) => Ok(n.as_f64()),
+        Some(Value::String(s)) if s == "none" => Ok(None),
+        Some(Value::String(s)) => match s.parse::<Fsd>() {
+            Ok(fsd) => Ok(Some(fsd.as_secs())),
+            Err(e) => bad("exit-timeout", e.to_string()),
+        },
+        Some(other) => bad("exit-timeout", format!("`{other}` is not a duration or none")),
+    }
+}
+
+fn warning(given: &Given) -> Option<(i32, f64)> {
+    find(given, "signal")?;
+    let signum = find(given, "signal.signum").and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok());
+    let left = find(given, "signal.timeleft").and_then(Value::as_f64);
+    Some((signum.unwrap_or(WARNING.0), left.unwrap_or(WARNING.1)))
+}
+
+fn limits(given: &Given) -> Result<Vec<(String, Option<u64>)>, OptionError> {
+    let Some(limits) = find(given, "rlimit") else { return Ok(Vec::new()) };
+    let Value::Object(limits) = limits else { return bad("rlimit", "is a set of names and values") };
+    let one = |(name, value): (&String, &Value)| match value {
+        Value::String(s) if s == "unlimited" || s == "infinity" => Ok((name.clone(), None)),
+        Value::Number(n) => match n.as_i64() {
+            Some(-1) => Ok((name.clone(), None)),
+            Some(n) if n >= 0 => Ok((name.clone(), Some(n.unsigned_abs()))),
+            _ => bad(name, format!("`{n}` is not a limit")),
+        },
+        Value::String(s) if s.parse::<u64>().is_ok() => Ok((name.clone(), s.parse().ok())),
+        other => bad(name, format!("`{other}` is not a limit")),
+    };
+    limits.iter().map(one).collect()
+}
