@@ -65,6 +65,13 @@ impl Boot {
 
     /// What the mind needs of all this. `started` makes this life of the broker newer than the one before.
     pub fn core(&self, started: Timestamp, initial_program: Option<StartInitial>) -> CoreConfig {
+        let mut attributes = self.attributes.clone();
+        let statedir = self.statedir.as_ref().unwrap_or(&self.rundir);
+        attributes.extend([
+            ("broker.pid".to_owned(), std::process::id().to_string()),
+            ("rundir".to_owned(), self.rundir.display().to_string()),
+            ("statedir".to_owned(), statedir.display().to_string()),
+        ]);
         CoreConfig {
             rank: self.rank,
             size: self.size,
@@ -77,7 +84,7 @@ impl Boot {
             epoch: u64::try_from(started.0).unwrap_or(0),
             starttime: started,
             expiration: self.expiration,
-            attributes: self.attributes.clone(),
+            attributes,
             initial_program,
             heartbeat_ms: self.heartbeat_ms,
             lost_ms: self.lost_ms,
