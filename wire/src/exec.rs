@@ -1,7 +1,7 @@
 //! Between the leader's `exec` and the shells: what to start and what became of it (RFC 32).
 //!
 //! At least once, in order per shell: a shell repeats what was not acknowledged, the leader drops what it
-//! has seen (`seq`), and starting what already runs answers `started`.
+//! has seen (`seq`), and starting what already runs changes nothing.
 
 use crate::Topic;
 use flurm_types::{Entry, Environment, JobId, R, Rank, Timestamp};

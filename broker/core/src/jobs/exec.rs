@@ -1,7 +1,7 @@
 //! Running jobs: what their shells have been told and have said (RFC 32).
 //!
-//! Nothing of this is in the log except what follows from it. A leader that comes back asks again: shells
-//! answer a repeated start with `started`, and repeat what nobody has acknowledged.
+//! Nothing of this is in the log except what follows from it. A leader that comes back hears from every shell
+//! which jobs it knows, and shells repeat what nobody has acknowledged.
 
 use super::guest::Guest;
 use super::{Jobs, no_such_job};
@@ -53,6 +53,8 @@ pub(super) struct Run {
     status: i32,
     /// Some task of it has lived, or has been tried to.
     lived: bool,
+    /// It is older than our leading: what shells have said of it may have been said to another.
+    resumed: bool,
     /// Last report by rank.
     seqs: BTreeMap<u32, u64>,
 }
@@ -84,17 +86,21 @@ impl Runs {
     pub fn resume(&mut self, job: &Job, guest: Option<&Guest>) {
         let Some(r) = job.r() else { return };
         let ranks = r.ranks();
-        let mut run = Run { gone: ranks.difference(job.held()), ranks, ..Run::default() };
-        if job.started() {
-            run.sent = run.ranks.clone();
-            run.started = run.ranks.clone();
-            run.lived = true;
-        }
+        let mut run = Run {
+            gone: ranks.difference(job.held()),
+            // Or it was about to be; the shells will say.
+            sent: ranks.clone(),
+            lived: job.started(),
+            resumed: true,
+            ranks,
+            ..Run::default()
+        };
         let exec = guest.map_or("", |guest| guest.text(GuestLog::Exec));
         for (rank, status) in exec.lines().filter_map(read_shell_exit) {
             run.gone.insert(rank);
             run.worsen(status);
         }
+        run.started = if job.started() { run.ranks.clone() } else { run.gone.clone() };
         self.runs.insert(job.id(), run);
     }
 
@@ -342,8 +348,11 @@ impl Jobs {
         } else if started && !known {
             let died = self.shell_died(cx, rank);
             self.give_up(cx, id, rank, Some(died));
-        } else if !started {
+        } else if !started && !known {
             run.sent.remove(rank);
+        } else if !started && run.resumed {
+            // Whether it has said so, nobody knows any more; if it could not start it, that is still to come.
+            run.started.insert(rank);
         }
         self.dirty.insert(id);
     }

@@ -393,6 +393,24 @@ fn another_leader_goes_on_where_the_log_ends() {
 }
 
 #[test]
+fn another_leader_hears_from_shells_what_was_started() {
+    let mut w = World::new();
+    let id = w.submit(2);
+    let stdin = job::Stdin { id, ranks: "all".into(), data: "a".into(), base64: false, eof: true };
+    w.call(&stdin).expect("kept");
+    w.started(id, 0);
+    // Rank 1 has not heard of it when the leader changes.
+    let mut w = World { seqs: w.seqs.clone(), ..World::resume(w.log.clone()) };
+    w.lead();
+    w.call(&ShellReady { rank: Rank(0), jobs: vec![(id, 0)] }).expect("answered");
+    assert_eq!(w.heard(), [] as [&str; 0]);
+    w.call(&ShellReady { rank: Rank(1), jobs: vec![] }).expect("answered");
+    assert_eq!(w.heard(), [format!("1: start {id}"), "1: stdin \"a\"".into()]);
+    w.started(id, 1);
+    assert!(w.events(id).ends_with("alloc start"));
+}
+
+#[test]
 fn a_restarted_instance_fails_what_ran_and_keeps_what_waited() {
     let mut w = World::new();
     let (running, waiting) = (w.submit(2), w.submit(2));
