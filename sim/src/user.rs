@@ -142,7 +142,6 @@ impl User {
                     }
                     if rng.percent(10) {
                         self.todo.push(Todo::Urgency(id, *rng.pick(&[0, 1, 20, 31])));
-                        self.todo.insert(0, Todo::Urgency(id, 16));
                     }
                 }
                 self.jobs.extend(&ids);
@@ -173,6 +172,8 @@ impl User {
                     return Err(format!("{key} was put as {value} and read as {:?}", got.node));
                 }
             }
+            // A held job is let go again.
+            Todo::Urgency(id, 0) => self.todo.insert(0, Todo::Urgency(id, 16)),
             Todo::Cancel(_) | Todo::Urgency(..) => {}
         }
         acts.push(Act::Later(rng.range(1, 500)));

@@ -5,7 +5,7 @@
 
 use crate::disk::Disk;
 use crate::faults::{FAULT_MS_MAX, Fault, plan};
-use crate::invariants::{Broken, Checks, all_end, nothing_lost, once, replay};
+use crate::invariants::{Broken, Checks, all_end, nothing_lost, once, replay, whole};
 use crate::rng::Rng;
 use crate::shell::{self, Shell};
 use crate::trace::Trace;
@@ -201,6 +201,7 @@ impl World {
         while self.next_event(settle)? {}
         let (now, config) = (self.now(), self.config(Rank(0)));
         let core = self.brokers[0].core.as_mut().expect("the leader was healed");
+        whole::check(core, now, self.size)?;
         let running = replay::list(core, now);
         let ids: Vec<_> = running.iter().map(|job| job.id).collect();
         nothing_lost::check(&self.users, &self.checks.held, &ids)?;

@@ -8,9 +8,12 @@ pub mod no_overlap;
 pub mod nothing_lost;
 pub mod once;
 pub mod replay;
+pub mod whole;
 
-use flurm_wire::Message;
+use flurm_core::{Core, Input, Output, Peer};
+use flurm_types::{Now, Rank};
 use flurm_wire::fact::{Fact, JobFact};
+use flurm_wire::{Address, ClientId, Dest, Message, Topic};
 
 /// A broken invariant: its name and what was seen.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,6 +24,21 @@ pub struct Broken {
 
 pub(crate) fn broken(invariant: &'static str, text: String) -> Result<(), Broken> {
     Err(Broken { invariant, text })
+}
+
+/// Asks the leader's mind something that it can answer at once, over a connection of its own.
+pub(crate) fn ask<T: Topic>(core: &mut Core, now: Now, body: &T) -> Option<T::Response> {
+    let client = ClientId(u64::MAX);
+    let message = Message::request(Address { rank: Rank(0), client }, Dest::Leader, 1, body);
+    let mut out = Vec::new();
+    core.step(now, Input::PeerUp(Peer::Client(client)), &mut out);
+    core.step(now, Input::Message { from: Peer::Client(client), message }, &mut out);
+    core.step(now, Input::BatchEnd, &mut out);
+    core.step(now, Input::PeerGone(Peer::Client(client)), &mut out);
+    out.iter().find_map(|output| match output {
+        Output::Send { to: Peer::Client(to), message } if *to == client => message.body().ok(),
+        _ => None,
+    })
 }
 
 /// The checks that go on during a run.

@@ -1,27 +1,15 @@
 //! The log applied to nothing gives the running state: a mind that reads it lists the same jobs.
 
+use super::ask;
 use super::{Broken, broken};
-use flurm_core::{Core, CoreConfig, Input, Output, Peer, Role};
-use flurm_types::{Now, Rank};
+use flurm_core::{Core, CoreConfig, Input, Role};
+use flurm_types::Now;
 use flurm_wire::fact::Fact;
-use flurm_wire::job::{JobRecord, List, Listed};
-use flurm_wire::{Address, ClientId, Dest, Message};
+use flurm_wire::job::{JobRecord, List};
 
-/// Jobs as a mind lists them that is asked now, over a connection of its own.
+/// Jobs as a mind lists them that is asked now.
 pub fn list(core: &mut Core, now: Now) -> Vec<JobRecord> {
-    let client = ClientId(u64::MAX);
-    let src = Address { rank: Rank(0), client };
-    let message = Message::request(src, Dest::Leader, 1, &List::default());
-    let mut out = Vec::new();
-    core.step(now, Input::PeerUp(Peer::Client(client)), &mut out);
-    core.step(now, Input::Message { from: Peer::Client(client), message }, &mut out);
-    core.step(now, Input::BatchEnd, &mut out);
-    core.step(now, Input::PeerGone(Peer::Client(client)), &mut out);
-    let answer = out.iter().find_map(|output| match output {
-        Output::Send { to: Peer::Client(to), message } if *to == client => message.body::<Listed>().ok(),
-        _ => None,
-    });
-    let mut jobs = answer.map(|listed| listed.jobs).unwrap_or_default();
+    let mut jobs = ask(core, now, &List::default()).map(|listed| listed.jobs).unwrap_or_default();
     for job in &mut jobs {
         // What the scheduler says of it is not in the log.
         job.annotations = None;
