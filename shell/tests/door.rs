@@ -1,4 +1,7 @@
 //! A real shell with real processes, and a broker that is only this test: what goes in, what comes out.
+//!
+//! The shell must own its process, since it reaps every child, and its main thread, to which orphans come. So this
+//! program is its own test runner: started with `shell URI RANK` it is the shell.
 
 use flurm_types::{Environment, JobId, R, RNode, Rank};
 use flurm_wire::exec::{Kill, Report, Reports, Start, StartJob, What};
@@ -12,8 +15,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,11 +35,6 @@ struct Broker {
     acknowledge: bool,
 }
 
-fn shell_program() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    test.parent().and_then(Path::parent).expect("target/debug").join("examples/shell")
-}
-
 impl Broker {
     fn start() -> Broker {
         Broker::of_rank(0)
@@ -46,12 +44,13 @@ impl Broker {
         let dir = tempfile::tempdir().expect("a directory");
         let socket = dir.path().join("local");
         let listener = UnixListener::bind(&socket).expect("a socket");
-        let shell = Command::new(shell_program())
+        let shell = Command::new(std::env::current_exe().expect("a test has a path"))
+            .arg("shell")
             .arg(format!("local://{}", socket.display()))
             .arg(rank.to_string())
             .stdin(Stdio::null())
             .spawn()
-            .expect("the example `shell` is built with the tests");
+            .expect("the shell starts");
         let (stream, _) = listener.accept().expect("the shell connects");
         let mut broker =
             Broker { dir, listener, stream, shell, rank, tag: 0, reports: Vec::new(), acknowledge: true };
@@ -250,7 +249,65 @@ fn processes_with(word: &str) -> usize {
         .count()
 }
 
-#[test]
+/// Every test, by the sentence that it proves.
+const TESTS: &[(&str, fn())] = &[
+    ("exit_codes_signals_and_missing_programs_are_told", exit_codes_signals_and_missing_programs_are_told),
+    (
+        "output_is_entries_in_order_with_a_header_first_and_ends_last",
+        output_is_entries_in_order_with_a_header_first_and_ends_last,
+    ),
+    (
+        "ten_megabytes_are_kept_and_the_rest_is_said_to_be_missing",
+        ten_megabytes_are_kept_and_the_rest_is_said_to_be_missing,
+    ),
+    (
+        "an_unacknowledged_report_is_repeated_to_the_next_broker",
+        an_unacknowledged_report_is_repeated_to_the_next_broker,
+    ),
+    (
+        "a_daemon_ends_with_its_job_and_a_task_that_ignores_term_after_the_grace_time",
+        a_daemon_ends_with_its_job_and_a_task_that_ignores_term_after_the_grace_time,
+    ),
+    (
+        "input_reaches_the_tasks_it_is_meant_for_until_its_end",
+        input_reaches_the_tasks_it_is_meant_for_until_its_end,
+    ),
+    ("files_take_templates_and_whole_lines", files_take_templates_and_whole_lines),
+    (
+        "thousands_of_small_jobs_take_about_as_long_as_their_processes",
+        thousands_of_small_jobs_take_about_as_long_as_their_processes,
+    ),
+    ("pmi_tasks_meet_across_ranks", pmi_tasks_meet_across_ranks),
+    ("programs_outside_jobs_stream_back", programs_outside_jobs_stream_back),
+    (
+        "the_initial_program_is_told_of_and_quit_leaves_nothing",
+        the_initial_program_is_told_of_and_quit_leaves_nothing,
+    ),
+    (
+        "a_shell_without_a_broker_ends_everything_and_clears_up",
+        a_shell_without_a_broker_ends_everything_and_clears_up,
+    ),
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [role, uri, rank] = args.as_slice()
+        && role == "shell"
+    {
+        let rank = rank.parse().expect("a rank");
+        std::process::exit(flurm_shell::run(flurm_shell::ShellArgs { uri: uri.clone(), rank }));
+    }
+    let wanted: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    let mut failed = 0;
+    for (name, test) in TESTS.iter().filter(|(name, _)| wanted.iter().all(|w| name.contains(*w))) {
+        // What failed has said why on standard error.
+        let passed = std::thread::spawn(test).join().is_ok();
+        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
+        failed += u8::from(!passed);
+    }
+    failed.into()
+}
+
 fn exit_codes_signals_and_missing_programs_are_told() {
     let mut broker = Broker::start();
     let plain = broker.dir.path().join("plain");
@@ -278,7 +335,6 @@ fn exit_codes_signals_and_missing_programs_are_told() {
     assert_eq!(told.status(), 3 << 8);
 }
 
-#[test]
 fn output_is_entries_in_order_with_a_header_first_and_ends_last() {
     let mut broker = Broker::start();
     let told = broker.run(1, &["sh", "-c", "echo a; echo b; printf c; echo e >&2"], 1, json!({}));
@@ -296,7 +352,6 @@ fn output_is_entries_in_order_with_a_header_first_and_ends_last() {
     }
 }
 
-#[test]
 fn ten_megabytes_are_kept_and_the_rest_is_said_to_be_missing() {
     let mut broker = Broker::start();
     let told = broker.run(1, &["sh", "-c", "yes | head -c 30000000; exit 4"], 1, json!({}));
@@ -304,7 +359,6 @@ fn ten_megabytes_are_kept_and_the_rest_is_said_to_be_missing() {
     assert_eq!(told.entries().iter().filter(|(name, _)| name == "log").count(), 1);
 }
 
-#[test]
 fn an_unacknowledged_report_is_repeated_to_the_next_broker() {
     let mut broker = Broker::start();
     broker.acknowledge = false;
@@ -323,7 +377,6 @@ fn an_unacknowledged_report_is_repeated_to_the_next_broker() {
     assert_eq!((told.0[0].seq, told.stdout().as_str()), (1, "kept\n"));
 }
 
-#[test]
 fn a_daemon_ends_with_its_job_and_a_task_that_ignores_term_after_the_grace_time() {
     let daemon = "import os,sys\nif os.fork()==0:\n os.setsid()\n if os.fork()==0:\n  for fd in range(3): os.close(fd)\n  \
                   os.execve('/bin/sleep',['sleep',sys.argv[1]],{})\n os._exit(0)\nos.wait()\nprint('up',flush=True)\n";
@@ -348,7 +401,6 @@ fn a_daemon_ends_with_its_job_and_a_task_that_ignores_term_after_the_grace_time(
     assert_eq!((broker.gone(2).status(), processes_with("66123402")), (15, 0));
 }
 
-#[test]
 fn input_reaches_the_tasks_it_is_meant_for_until_its_end() {
     let mut broker = Broker::start();
     broker.submit(1, &["cat"], 2, json!({"input": {"stdin": {"type": "service"}}}));
@@ -375,7 +427,6 @@ fn input_reaches_the_tasks_it_is_meant_for_until_its_end() {
     );
 }
 
-#[test]
 fn files_take_templates_and_whole_lines() {
     let mut broker = Broker::start();
     let options = json!({"output": {"stdout": {"type": "file", "path": "out.{{task.id}}"},
@@ -395,7 +446,6 @@ fn files_take_templates_and_whole_lines() {
     assert!(told.failure().is_some_and(|(note, _)| note.contains("outptu")));
 }
 
-#[test]
 fn thousands_of_small_jobs_take_about_as_long_as_their_processes() {
     let mut broker = Broker::start();
     let ids: Vec<u64> = (1..=2000).collect();
@@ -408,11 +458,18 @@ fn thousands_of_small_jobs_take_about_as_long_as_their_processes() {
         gone = broker.reports.iter().filter(|r| matches!(r.what, What::Gone { status: 0, .. })).count();
     }
     println!("{} jobs in {:?}", ids.len(), before.elapsed());
-    let shell = std::fs::read_to_string(format!("/proc/{}/status", broker.shell.id())).expect("it lives");
-    println!("{}", shell.lines().find(|l| l.starts_with("VmRSS")).expect("VmRSS"));
+    let of_shell = |file: &str| {
+        std::fs::read_to_string(format!("/proc/{}/{file}", broker.shell.id())).expect("the shell lives")
+    };
+    println!("{}", of_shell("status").lines().find(|l| l.starts_with("VmRSS")).expect("VmRSS"));
+    let stat = of_shell("stat");
+    let ticks: Vec<&str> = stat.split(' ').skip(13).take(4).collect();
+    println!(
+        "ticks: shell {} user, {} system; its children {} and {}",
+        ticks[0], ticks[1], ticks[2], ticks[3]
+    );
 }
 
-#[test]
 fn pmi_tasks_meet_across_ranks() {
     let client = "import os,socket\ns=socket.socket(fileno=int(os.environ['PMI_FD']))\nf=s.makefile('rw')\n\
         def q(l):\n f.write(l+'\\n'); f.flush(); return f.readline().strip()\n\
@@ -441,7 +498,6 @@ fn pmi_tasks_meet_across_ranks() {
     assert_eq!([high.output("stdout", "2"), high.output("stdout", "3")], [cards, cards]);
 }
 
-#[test]
 fn programs_outside_jobs_stream_back() {
     let mut broker = Broker::start();
     let path = std::env::var("PATH").expect("a PATH");
@@ -468,7 +524,6 @@ fn programs_outside_jobs_stream_back() {
     assert!(matches!(broker.receive().body(), Ok(RunOutput::Failed { errno: libc::ENOENT, .. })));
 }
 
-#[test]
 fn the_initial_program_is_told_of_and_quit_leaves_nothing() {
     let mut broker = Broker::start();
     let path = std::env::var("PATH").expect("a PATH");
@@ -488,7 +543,6 @@ fn the_initial_program_is_told_of_and_quit_leaves_nothing() {
     assert_eq!(processes_with("66123404"), 0);
 }
 
-#[test]
 fn a_shell_without_a_broker_ends_everything_and_clears_up() {
     let mut broker = Broker::start();
     broker.submit(1, &["sleep", "66123405"], 1, json!({}));
