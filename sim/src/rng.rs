@@ -8,7 +8,7 @@ impl Rng {
         Rng(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,11 +18,11 @@ impl Rng {
 
     /// At least `low`, less than `end`.
     pub fn range(&mut self, low: u64, end: u64) -> u64 {
-        low + self.next() % (end - low)
+        low + self.draw() % (end - low)
     }
 
     pub fn percent(&mut self, percent: u64) -> bool {
-        self.next() % 100 < percent
+        self.draw() % 100 < percent
     }
 
     pub fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {

@@ -455,7 +455,10 @@ impl Core {
             End::Quit => {}
             // The initial program has ended with its shell.
             End::Died => self.initial_exited(1 << 8),
-            End::Hopeless if self.config.rank.0 == 0 => self.stop(now, 1),
+            End::Hopeless if self.config.rank.0 == 0 => {
+                self.initial_exited(1 << 8);
+                self.stop(now, 1);
+            }
             End::Hopeless => self.leave(now),
         }
     }

@@ -136,7 +136,8 @@ impl Core {
 
     /// `shell.initial-exited`, or the end of the shell that ran it.
     pub(crate) fn initial_exited(&mut self, status: i32) {
-        if self.life.initial == Initial::Started {
+        // A shell that is older than this broker may tell of a program that we have not asked it for.
+        if matches!(self.life.initial, Initial::Started | Initial::Waiting) {
             self.life.initial = Initial::Ended;
             self.life.exit_code = match status & 0x7f {
                 0 => status >> 8 & 0xff,
@@ -214,7 +215,13 @@ impl Core {
         let (size, secs) = (self.config.size, waited / 1000);
         let text = match self.overlay.parent() {
             Some(parent) => format!("no answer from rank {parent} ({missing}) for {secs} s"),
-            None if missing.is_empty() => format!("this node's resources are not known after {secs} s"),
+            None if missing.is_empty() => {
+                let unknown = self.hosts(&self.resources.unknown(size));
+                format!(
+                    "the resources of {} of {size} brokers are not known after {secs} s: {unknown}",
+                    unknown.len()
+                )
+            }
             None => format!("{} of {size} brokers have not come within {secs} s: {missing}", missing.len()),
         };
         let mut cx = self.cx(now);

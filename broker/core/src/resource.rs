@@ -54,6 +54,11 @@ impl Resources {
         self.defined
     }
 
+    /// Ranks whose inventory has not come.
+    pub fn unknown(&self, size: u32) -> Idset {
+        (0..size).filter(|rank| !self.gathered.contains_key(rank)).collect()
+    }
+
     pub fn drained_count(&self) -> u32 {
         self.drained.len() as u32
     }

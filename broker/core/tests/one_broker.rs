@@ -1,123 +1,13 @@
 //! An instance of one broker, seen through its door: it comes up, answers when facts are committed, and ends.
 
-use flurm_core::{Core, CoreConfig, Guest, Hold, Input, Output, Peer, Role};
-use flurm_types::{Idset, Now, R, RNode, Rank, Timestamp};
-use flurm_wire::fact::{Fact, KvsOp};
+mod rim;
+
+use flurm_core::{CoreConfig, Guest, Hold, Input, Output, Peer};
+use flurm_types::Rank;
+use flurm_wire::fact::KvsOp;
 use flurm_wire::state::BrokerState;
-use flurm_wire::{Address, ClientId, Dest, Kind, Message, Topic, attr, kvs, shell, state};
-use std::collections::BTreeMap;
-
-const SHELL: ClientId = ClientId(1);
-const USER: ClientId = ClientId(2);
-
-fn config() -> CoreConfig {
-    CoreConfig {
-        rank: Rank(0),
-        size: 1,
-        hosts: vec!["node0".into()],
-        fanout: 2,
-        instance_id: "test".into(),
-        instance_level: 0,
-        owner: 1000,
-        uri: "local:///tmp/x/0/local".into(),
-        epoch: 1,
-        starttime: Timestamp(1_000_000),
-        expiration: Timestamp::ZERO,
-        attributes: BTreeMap::new(),
-        initial_program: Some(shell::StartInitial {
-            command: vec!["sh".into()],
-            cwd: "/".into(),
-            environment: BTreeMap::new(),
-        }),
-        heartbeat_ms: 1000,
-        lost_ms: 3000,
-        orphan_ms_max: 5000,
-        resources: None,
-        hold: Hold::UntilCommit,
-    }
-}
-
-/// The broker's rim, as little of it as there can be.
-struct Rim {
-    core: Core,
-    now_ms: u64,
-    log: Vec<Vec<Fact>>,
-    /// Proposals that have not been committed.
-    proposed: Vec<Vec<Fact>>,
-    out: Vec<Output>,
-}
-
-impl Rim {
-    fn new(config: CoreConfig) -> Rim {
-        Rim { core: Core::new(config, 1), now_ms: 10, log: Vec::new(), proposed: Vec::new(), out: Vec::new() }
-    }
-
-    fn step(&mut self, input: Input) {
-        let now = Now { mono_ms: self.now_ms, wall: Timestamp(1_000_000 + self.now_ms as i64 * 1000) };
-        for input in [input, Input::BatchEnd] {
-            let mut out = Vec::new();
-            self.core.step(now, input, &mut out);
-            for output in out {
-                match output {
-                    Output::Propose { facts } => self.proposed.push(facts),
-                    output => self.out.push(output),
-                }
-            }
-        }
-    }
-
-    fn commit(&mut self) {
-        while !self.proposed.is_empty() {
-            let facts = self.proposed.remove(0);
-            self.log.push(facts.clone());
-            self.step(Input::Committed { index: self.log.len() as u64, facts });
-        }
-    }
-
-    fn ask<T: Topic>(&mut self, client: ClientId, tag: u64, body: &T) {
-        let nobody = Address { rank: Rank(9), client: ClientId(9) };
-        let message = Message::request(nobody, Dest::Leader, tag, body);
-        self.step(Input::Message { from: Peer::Client(client), message });
-    }
-
-    /// What has been sent to a client since the last call.
-    fn sent(&mut self, client: ClientId) -> Vec<Message> {
-        let (sent, rest) = std::mem::take(&mut self.out)
-            .into_iter()
-            .partition(|o| matches!(o, Output::Send { to: Peer::Client(c), .. } if *c == client));
-        self.out = rest;
-        let message = |o| match o {
-            Output::Send { message, .. } => message,
-            other => panic!("partitioned: {other:?}"),
-        };
-        Vec::into_iter(sent).map(message).collect()
-    }
-
-    fn up(config: CoreConfig, committed: &[Vec<Fact>]) -> Rim {
-        let mut rim = Rim::new(config);
-        for facts in committed {
-            rim.log.push(facts.clone());
-            rim.step(Input::Committed { index: rim.log.len() as u64, facts: facts.clone() });
-        }
-        rim.step(Input::Role(Role::Leader { term: 1 }));
-        let cores: Idset = (0..4).collect();
-        let node = RNode { rank: 0, host: "node0".into(), cores, gpus: Idset::default() };
-        rim.step(Input::Inventory(R::from_nodes([node])));
-        for client in [SHELL, USER] {
-            rim.step(Input::PeerUp(Peer::Client(client)));
-        }
-        let hello = shell::Hello { rank: Rank(0), pid: 100, jobs: vec![] };
-        rim.ask(SHELL, 1, &hello);
-        rim.commit();
-        rim
-    }
-
-    fn state(&mut self) -> BrokerState {
-        self.ask(USER, 99, &state::Get {});
-        let [answer] = &self.sent(USER)[..] else { panic!("one answer") };
-        answer.body::<state::Info>().expect("info").state
-    }
-}
+use flurm_wire::{Address, ClientId, Dest, Kind, Message, attr, kvs, resource, shell, state};
+use rim::{Rim, SHELL, USER, config};
 
 #[test]
 fn it_comes_up_runs_the_initial_program_and_ends_with_its_code() {
@@ -232,4 +122,46 @@ fn a_signal_hangs_up_the_initial_program_and_a_join_that_takes_too_long_names_wh
     assert!(line(&rim, "1 of 2 brokers have not come within 5 s: node1"));
     rim.step(Input::GuestExited { guest: Guest::Shell, status: 0 });
     assert!(matches!(rim.out.last(), Some(Output::Exit { code: 1 })));
+}
+
+#[test]
+fn drained_hosts_stay_drained_in_the_next_instance_on_the_log() {
+    let mut rim = Rim::up(config(), &[]);
+    let drain =
+        |targets: &str| resource::Drain { targets: targets.into(), reason: "fan".into(), overwrite: false };
+    rim.ask(USER, 1, &drain("node7"));
+    rim.ask(USER, 2, &drain("node0"));
+    rim.ask(USER, 3, &drain("0"));
+    rim.commit();
+    let refused: Vec<bool> = rim.sent(USER).iter().map(|m| m.error.is_some()).collect();
+    assert_eq!(refused, [true, false, true], "an unknown host, a good one, one that is drained already");
+
+    let mut next = Rim::up(CoreConfig { epoch: 2, instance_id: "next".into(), ..config() }, &rim.log);
+    next.ask(USER, 4, &resource::Status {});
+    next.commit();
+    let [answer] = &next.sent(USER)[..] else { panic!("one answer") };
+    let status: resource::StatusInfo = answer.body().expect("status");
+    assert_eq!((status.drained.len(), status.drained[0].reason.as_str()), (1, "fan"));
+    assert_eq!((status.up.len(), status.all.ncores()), (1, 4));
+}
+
+#[test]
+fn watchers_see_each_change_and_the_log_can_be_followed() {
+    let mut rim = Rim::up(config(), &[]);
+    let get = kvs::Get { namespace: kvs::PRIMARY.into(), key: "w".into(), waitcreate: true, watch: true };
+    rim.ask(USER, 1, &get);
+    let other = ClientId(3);
+    rim.step(Input::PeerUp(Peer::Client(other)));
+    rim.ask(other, 1, &state::Dmesg { follow: true, clear: false });
+    assert_eq!(rim.sent(other).len(), 1, "what was logged before");
+    for value in 0..3 {
+        let put = KvsOp::Put { key: "w".into(), value: value.into() };
+        rim.ask(other, 2 + value, &kvs::Commit { namespace: kvs::PRIMARY.into(), ops: vec![put] });
+    }
+    rim.commit();
+    let seen: Vec<_> = rim.sent(USER).iter().map(|m| m.body::<kvs::Got>().expect("got").node).collect();
+    assert_eq!(seen, [0, 1, 2].map(|v| Some(kvs::Node::Value(v.into()))));
+    assert_eq!(rim.sent(other).len(), 3);
+    rim.step(Input::Signal(15));
+    assert!(rim.sent(other).iter().any(|m| m.more && m.topic == "log.dmesg"));
 }
