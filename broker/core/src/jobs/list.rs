@@ -67,8 +67,11 @@ impl Jobs {
     pub(super) fn lookup(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
         let Lookup { id, keys } = m.body()?;
         let job = self.manager.job(id).ok_or_else(|| no_such_job(id))?;
+        // A log that nothing was written to yet is there, and empty.
+        let is_log = |key: &str| matches!(key, "guest.exec.eventlog" | "guest.output" | "guest.input");
         let value = |key: &String| {
             self.text_of(job, key)
+                .or_else(|| is_log(key).then(String::new))
                 .ok_or_else(|| WireError::new(ErrorCode::NotFound, format!("job {id} has no `{key}`")))
         };
         let values = keys.iter().map(value).collect::<Result<_, _>>()?;
