@@ -33,7 +33,7 @@ fn a_nested_instance_has_just_what_its_job_was_given() {
 fn three_levels_deep_works() {
     let instance = Instance::start(2);
     let bin = flurm_bin().display().to_string();
-    let script = format!("{bin} run -N2 -n2 {bin} start {bin} run -N2 -n4 sh -c 'echo $FLUX_TASK_RANK'");
+    let script = format!("{bin} run -N2 -n2 -c2 {bin} start {bin} run -N2 -n4 sh -c 'echo $FLUX_TASK_RANK'");
     let out = instance.ok(&["run", "-N2", "-n2", "-c4", &bin, "start", "sh", "-c", &script]);
     let mut lines: Vec<&str> = out.lines().collect();
     lines.sort_unstable();

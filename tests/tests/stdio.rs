@@ -49,8 +49,9 @@ fn files_take_templates() {
 #[test]
 fn output_is_kept_for_attach_and_follows_while_running() {
     let instance = Instance::start(1);
-    let id = instance.ok(&["submit", "--wait", "sh", "-c", "printf 'a\\nb'; exit 5"]);
-    let ran = instance.run(&["job", "attach", &id]).code_is(5);
+    let submitted = instance.run(&["submit", "--wait", "sh", "-c", "printf 'a\\nb'; exit 5"]).code_is(5);
+    let id = submitted.stdout.trim_end();
+    let ran = instance.run(&["job", "attach", id]).code_is(5);
     assert_eq!(ran.stdout, "a\nb");
     let bad = instance.run(&["job", "attach", "ƒ1"]).code_is(1);
     assert!(bad.stderr.contains("error:"), "{}", bad.stderr);
