@@ -1,7 +1,7 @@
 //! One cell of a listing: a value, and the spec that turns it into text of the right width.
 
 use crate::when;
-use flurm_types::{Fsd, Timestamp};
+use flurm_types::Timestamp;
 use std::cmp::Ordering;
 
 /// What a column knows about a row.
@@ -291,11 +291,7 @@ impl Spec {
             Conversion::None => value.clone(),
             Conversion::Iso => time(ISO).into(),
             Conversion::Date(pattern) => time(pattern).into(),
-            Conversion::Duration => seconds(|secs| {
-                // Sub-second digits of a running time say nothing; the exact number is `{runtime}`.
-                let rounded = if secs < 1.0 { secs } else { (secs * 1e3).round() / 1e3 };
-                Fsd::from_secs(rounded).map_or_else(String::new, short)
-            }),
+            Conversion::Duration => seconds(short),
             Conversion::Clock => seconds(when::hms),
             Conversion::Percent => seconds(|share| format!("{:.3}%", share * 100.0)),
         }
@@ -349,19 +345,19 @@ impl Spec {
     }
 }
 
-/// A duration in the largest unit that it fills, with four digits: exactness is for `{runtime}`.
-fn short(duration: Fsd) -> String {
-    let secs = duration.as_secs();
-    let round = |value: f64| format!("{value:.3e}").parse::<f64>().unwrap_or(value);
-    for (unit, len) in [("d", 86400.0), ("h", 3600.0), ("m", 60.0)] {
-        if secs >= len && secs.is_finite() {
-            return format!("{}{unit}", round(secs / len));
-        }
+/// A duration with about four digits, as listings of Flux have it: exactness is for `{runtime}`.
+fn short(secs: f64) -> String {
+    let digits = |value: f64| format!("{value:.3e}").parse::<f64>().unwrap_or(value);
+    match secs {
+        _ if secs.is_infinite() => "infinity".to_owned(),
+        ..0.001 => "0s".to_owned(),
+        // A whole number of seconds was asked for, not measured.
+        ..10.0 if secs.fract() != 0.0 => format!("{secs:.3}s"),
+        ..60.0 => format!("{}s", digits(secs)),
+        ..3600.0 => format!("{}m", digits(secs / 60.0)),
+        ..86400.0 => format!("{}h", digits(secs / 3600.0)),
+        _ => format!("{}d", digits(secs / 86400.0)),
     }
-    if secs.is_finite() && (secs >= 1.0 || secs == 0.0) {
-        return format!("{}s", round(secs));
-    }
-    duration.to_string()
 }
 
 /// What a cell shows when there is nothing to show.
@@ -417,6 +413,10 @@ mod tests {
             (":>8.1f", Value::Float(2.25), "     2.2"),
             ("!P", Value::Float(0.5), "50.000%"),
             (":h", Value::Bool(false), "False"),
+            ("!F", Value::Float(0.047_011), "0.047s"),
+            ("!F", Value::Float(9.5), "9.500s"),
+            ("!F", Value::Float(90.0), "1.5m"),
+            ("!F", Value::Float(0.0), "0s"),
         ] {
             assert_eq!(Spec::parse(spec).unwrap().show(&value), text, "{spec}");
         }
