@@ -71,6 +71,8 @@ enum RunError {
 /// the peers were told. On rank 0, `initial` is what runs once the instance does.
 pub fn broker(boot: Boot, listener: Option<TcpListener>, initial: Option<StartInitial>) -> i32 {
     start_tracing();
+    // Started as /proc/self/exe, we would be called `exe`. Nothing depends on the name.
+    let _ = rustix::thread::set_name(c"flurm");
     let rank = boot.rank;
     match catch_unwind(AssertUnwindSafe(|| run(boot, listener, initial))) {
         Ok(Ok(code)) => code,

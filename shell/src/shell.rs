@@ -633,11 +633,12 @@ impl Shell {
         if leaving.asked && self.client.is_some() && !reported && !late {
             return None;
         }
-        if leaving.asked {
-            return Some(0);
+        let code = if leaving.asked { 0 } else { 1 };
+        // Whoever asked may have been killed while we ended the tasks.
+        if self.client.is_none() {
+            self.clear_rundir();
         }
-        self.clear_rundir();
-        Some(1)
+        Some(code)
     }
 
     /// The broker that should have done this is gone.
