@@ -299,7 +299,7 @@ impl Settings {
             join_timeout: duration("broker.join-timeout")?.unwrap_or(JOIN_TIMEOUT),
             orphan_ms: duration("broker.orphan-timeout")?.map_or(ORPHAN_MS, millis),
             interface_hint: interface_hint.cloned(),
-            statedir: attributes.get("statedir").map(PathBuf::from),
+            statedir: attributes.get("statedir").map(|dir| std::path::absolute(dir).unwrap_or(dir.into())),
             config,
             attributes,
         };

@@ -177,8 +177,11 @@ fn usable(address: &IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn network(interfaces: &[(&str, &[&str])], default: Option<&str>) -> Network {
-        let interface = |(name, addresses): &(&str, &[&str])| Interface {
+    /// Name and addresses of an interface.
+    type Sketch = (&'static str, &'static [&'static str]);
+
+    fn network(interfaces: &[Sketch], default: Option<&str>) -> Network {
+        let interface = |(name, addresses): &Sketch| Interface {
             name: (*name).to_owned(),
             loopback: *name == "lo",
             addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
@@ -191,10 +194,10 @@ mod tests {
 
     #[test]
     fn the_fast_network_comes_before_the_default_route() {
-        let lo: (&str, &[&str]) = ("lo", &["127.0.0.1"]);
-        let eno: (&str, &[&str]) = ("eno1", &["fd00::1", "10.0.0.1"]);
-        let aux: (&str, &[&str]) = ("aux0", &["10.9.0.1"]);
-        let cases: [(&[(&str, &[&str])], Option<&str>, &str); 6] = [
+        let lo: Sketch = ("lo", &["127.0.0.1"]);
+        let eno: Sketch = ("eno1", &["fd00::1", "10.0.0.1"]);
+        let aux: Sketch = ("aux0", &["10.9.0.1"]);
+        let cases: [(&[Sketch], Option<&str>, &str); 6] = [
             (&[lo, aux, eno], Some("eno1"), "10.0.0.1"),
             (&[lo, eno, ("ib0", &["10.1.0.1"])], Some("eno1"), "10.1.0.1"),
             (&[lo, ("ib0", &["10.1.0.1"]), ("hsn0", &["10.2.0.1"])], None, "10.2.0.1"),
