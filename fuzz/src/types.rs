@@ -4,8 +4,10 @@ use flurm_types::{Constraint, Encoding, Entry, Fsd, Hostlist, Idset, JobId, R, T
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
+type Body = fn(&[u8]);
+
 /// Name, body, and texts to start from.
-pub const TARGETS: &[(&str, fn(&[u8]), &[&str])] = &[
+pub const TARGETS: &[(&str, Body, &[&str])] = &[
     ("idset", idset, &["0", "0-3,7,9-11", "[5-6,42]", "4294967295", ""]),
     ("hostlist", hostlist, &["node[001-003],gpu[2,1]", "r[0-1]n[0-3]-ib0", "a,b,a", "n9,n10"]),
     ("fsd", fsd, &["1.5h", "250ms", "inf", "0", "1e3s", "0x1.8p3", "2d"]),

@@ -2,8 +2,10 @@
 
 use flurm_wire::{fact, frame};
 
+type Body = fn(&[u8]);
+
 /// Name, body, and texts to start from.
-pub const TARGETS: &[(&str, fn(&[u8]), &[&str])] = &[
+pub const TARGETS: &[(&str, Body, &[&str])] = &[
     (
         "frame",
         frame,

@@ -82,8 +82,10 @@ fn edited((seed, edits): (&'static str, Vec<Edit>)) -> Edited {
     Edited(bytes)
 }
 
+type Body = fn(&[u8]);
+
 /// Runs every target on `cases` edited texts.
-pub fn run(targets: &[(&str, fn(&[u8]), &[&'static str])], cases: u32) {
+pub fn run(targets: &[(&str, Body, &[&'static str])], cases: u32) {
     for (name, body, seeds) in targets {
         for seed in *seeds {
             body(seed.as_bytes());
