@@ -29,8 +29,8 @@ use tokio::time::Instant;
 const KVSNAME: &str = "flurm-test";
 /// After rank 0 has ended in order, the others are about to.
 const END_MAX: Duration = Duration::from_secs(10);
-/// After SIGTERM.
-const TERM_MAX: Duration = Duration::from_secs(2);
+/// After SIGTERM: tasks get five seconds of it themselves before they are killed, and then a shell has to look around.
+const TERM_MAX: Duration = Duration::from_secs(15);
 
 /// Is this the launcher of `--test-size`?
 pub fn is_test(kvsname: &str) -> bool {
