@@ -6,7 +6,8 @@
 
 use flurm_types::Environment;
 use std::borrow::Cow;
-use std::ffi::c_char;
+use std::ffi::{CString, c_char};
+use std::sync::Mutex;
 
 /// `NAME=VALUE` strings as `execve` takes them.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +52,7 @@ impl Block {
 }
 
 /// What all jobs with one submitted environment share.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Base {
     pub block: Block,
     /// Where commands are looked for.
@@ -60,6 +61,29 @@ pub struct Base {
     pub templated: Vec<(String, String)>,
     /// What the submitter's process could see of GPUs. A task gets its own list, unless the user does not want one.
     pub gpus: Vec<(String, String)>,
+    /// Where the last command was found: bulk submissions run the same one again and again.
+    found: Mutex<Option<(String, CString)>>,
+}
+
+impl Base {
+    /// Remembers the program that `find` finds for this command, unless it depends on the directory of the job.
+    ///
+    /// # Errors
+    /// Those of `find`.
+    pub fn program<E>(&self, command: &str, find: impl FnOnce() -> Result<CString, E>) -> Result<CString, E> {
+        let mut found = self.found.lock().expect("nothing panics while it holds the last command");
+        if let Some((of, program)) = &*found
+            && of == command
+        {
+            return Ok(program.clone());
+        }
+        let program = find()?;
+        let fixed = self.path.as_ref().is_none_or(|path| path.split(':').all(|dir| dir.starts_with('/')));
+        if fixed && !command.contains('/') {
+            *found = Some((command.to_owned(), program.clone()));
+        }
+        Ok(program)
+    }
 }
 
 /// Lists of visible GPUs, one name for each vendor.

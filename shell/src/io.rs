@@ -8,6 +8,7 @@ use base64::Engine as _;
 use flurm_types::{Entry, Idset, Timestamp};
 use flurm_wire::rexec::Stream;
 use serde_json::json;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -26,48 +27,52 @@ pub const PIECE_BYTES_MAX: usize = 64 << 10;
 /// Input of one task that it has not read. A task that never reads must not fill our memory.
 pub const STDIN_BYTES_MAX: usize = 64 << 20;
 
+thread_local! {
+    /// All readers share it; between a read and its use nobody waits.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE_BYTES_MAX]);
+}
+
 /// Reads one stream of a task until its end, and tells the shell piece by piece.
 pub async fn read_output(pipe: OwnedFd, lines: bool, room: Arc<Semaphore>, mut tell: impl FnMut(Vec<u8>)) {
     let Ok(pipe) = pipe::Receiver::from_owned_fd_unchecked(pipe) else { return };
-    let mut held = Vec::new();
+    // Less than a piece: the beginning of a line.
+    let mut held: Vec<u8> = Vec::new();
     loop {
         if pipe.readable().await.is_err() {
             break;
         }
-        // Never closed, and smaller than what all together may take.
+        // The semaphore is never closed.
         let Ok(mut permit) = room.acquire_many(PIECE_BYTES_MAX as u32).await else { break };
-        let mut piece = std::mem::take(&mut held);
-        let before = piece.len();
-        piece.resize(before.max(PIECE_BYTES_MAX / 2) + PIECE_BYTES_MAX / 2, 0);
-        let n = match pipe.try_read(&mut piece[before..]) {
-            Ok(n) => n,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                piece.truncate(before);
-                held = piece;
-                continue;
-            }
-            Err(_) => 0,
+        let read = BUFFER.with_borrow_mut(|buffer| {
+            let n = pipe.try_read(&mut buffer[held.len()..])?;
+            held.extend_from_slice(&buffer[held.len()..held.len() + n]);
+            Ok::<usize, io::Error>(n)
+        });
+        match read {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        let end = match held.iter().rposition(|b| *b == b'\n') {
+            _ if !lines => held.len(),
+            Some(at) => at + 1,
+            None if held.len() == PIECE_BYTES_MAX => held.len(),
+            None => 0,
         };
-        piece.truncate(before + n);
-        if n == 0 {
-            held = piece;
-            break;
-        }
-        // These bytes give their room back when they are acknowledged.
-        if let Some(used) = permit.split(n.min(PIECE_BYTES_MAX)) {
-            used.forget();
-        }
-        drop(permit);
-        if lines {
-            let end = piece.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-            let end = if end == 0 && piece.len() >= PIECE_BYTES_MAX { piece.len() } else { end };
-            held = piece.split_off(end);
-        }
-        if !piece.is_empty() {
-            tell(piece);
+        if end > 0 {
+            let rest = held.split_off(end);
+            // The room comes back when these bytes are acknowledged.
+            if let Some(used) = permit.split(end) {
+                used.forget();
+            }
+            tell(std::mem::replace(&mut held, rest));
         }
     }
-    if !held.is_empty() {
+    // What is left has no end of line.
+    if !held.is_empty()
+        && let Ok(used) = room.acquire_many(held.len() as u32).await
+    {
+        used.forget();
         tell(held);
     }
 }

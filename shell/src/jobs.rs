@@ -31,6 +31,9 @@ use tokio::task::AbortHandle;
 /// A pipe that somebody outside the job holds open is not waited for any longer than this.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// There is a number for each family of processes, and none is left.
+const TOO_MANY: &str = "too many jobs run here";
+
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) plan: Arc<Plan>,
@@ -108,8 +111,21 @@ impl Shell {
         let place = self.place.clone().ok_or("the shell has not been welcomed yet")?;
         // Its environment comes apart from it, shared by many.
         let spec = Jobspec::parse(job.jobspec.get()).map_err(|e| e.to_string())?;
-        let plan = Arc::new(plan::plan(job.id, &spec, &job.r, &place).map_err(|e| e.to_string())?);
-        let (field, tag) = self.families.found().ok_or("too many jobs run here")?;
+        let tmpdir = self.scratch.take();
+        let ready = match plan::plan(job.id, &spec, &job.r, &place, &tmpdir) {
+            Ok(plan) => {
+                self.families.found().map(|family| (Arc::new(plan), family)).ok_or_else(|| TOO_MANY.into())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let (plan, (field, tag)) = match ready {
+            Ok(ready) => ready,
+            Err(note) => {
+                // Not made, or still as it was: there is nothing to remove.
+                let _ = self.scratch.give_back(tmpdir);
+                return Err(note);
+            }
+        };
         let job = Job {
             field,
             phase: Phase::Launching { end: None, signals: Vec::new(), inputs: Vec::new() },
@@ -412,21 +428,20 @@ impl Shell {
             self.outbox.push(key, What::Output { entries }, 0);
         }
         self.outbox.push(key, What::Gone { time, status }, 0);
-        remove_tmpdir(&job.plan);
+        if let Some(dir) = self.scratch.give_back(job.plan.tmpdir.clone()) {
+            remove(dir);
+        }
         self.timers.retain(|(_, of, _)| *of != key);
     }
 }
 
-fn remove_tmpdir(plan: &Plan) {
-    // Most jobs leave it empty; the others may have filled it with anything.
-    if std::fs::remove_dir(&plan.tmpdir).is_err() {
-        let dir = plan.tmpdir.clone();
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = std::fs::remove_dir_all(&dir) {
-                tracing::debug!(%error, dir, "remove a job's directory");
-            }
-        });
-    }
+/// A job may have filled its directory with anything.
+fn remove(dir: String) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = std::fs::remove_dir_all(&dir) {
+            tracing::debug!(%error, dir, "remove a job's directory");
+        }
+    });
 }
 
 impl Feed {

@@ -7,7 +7,8 @@ use crate::cpu::Cores;
 use crate::env::{Base, Block};
 use crate::options::{Sink, Source};
 use crate::plan::Plan;
-use crate::spawn::{self, Process, Stack, Step};
+use crate::scratch;
+use crate::spawn::{self, Limit, Process, Stack, Step};
 use flurm_jobspec::Content;
 use flurm_wire::rexec::Stream;
 use rustix::fs::{Mode, OFlags};
@@ -17,7 +18,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, mpsc};
@@ -170,7 +171,7 @@ struct Start<'a> {
     base: &'a Base,
     cwd: &'a str,
     tag: Option<u64>,
-    limits: Vec<(u32, libc::rlimit)>,
+    limits: Vec<(Limit, libc::rlimit)>,
     foreground: bool,
     oom_adjust: Option<CString>,
 }
@@ -188,8 +189,8 @@ impl<'a> Start<'a> {
         stack: &mut Stack,
     ) -> Result<i32, Failure> {
         let name = one.command.first().map_or("", String::as_str);
-        let program = find_program(name, self.base.path.as_deref(), self.cwd)
-            .map_err(|errno| Failure::exec(name, errno))?;
+        let program = self.base.program(name, || find_program(name, self.base.path.as_deref(), self.cwd));
+        let program = program.map_err(|errno| Failure::exec(name, errno))?;
         let c_strings = |words: &[String]| -> Result<Vec<CString>, Failure> {
             words
                 .iter()
@@ -243,10 +244,10 @@ impl<'a> Start<'a> {
 }
 
 /// Every descendant inherits this soft limit, which no kernel since 2.4 looks at, and anybody can read it.
-fn tag_limit(tag: u64) -> Option<(u32, libc::rlimit)> {
+fn tag_limit(tag: u64) -> Option<(Limit, libc::rlimit)> {
     let hard = rustix::process::getrlimit(rustix::process::Resource::Locks).maximum;
     let rlim_max = hard.unwrap_or(libc::RLIM_INFINITY);
-    (tag <= rlim_max).then_some((libc::RLIMIT_LOCKS as u32, libc::rlimit { rlim_cur: tag, rlim_max }))
+    (tag <= rlim_max).then_some((libc::RLIMIT_LOCKS, libc::rlimit { rlim_cur: tag, rlim_max }))
 }
 
 /// Where `execvp` would find it, seen from the job's directory. The number is an errno.
@@ -324,7 +325,7 @@ fn tasks(
     stack: &mut Stack,
     children: &mut Vec<Child>,
 ) -> Result<(), Failure> {
-    match std::fs::create_dir(&plan.tmpdir) {
+    match std::fs::DirBuilder::new().mode(scratch::MODE).create(&plan.tmpdir) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(Failure::of(&plan.tmpdir, &e)),
         _ => {}
     }
@@ -381,7 +382,7 @@ fn write_file(path: &Path, file: &flurm_jobspec::File) -> io::Result<()> {
     }
 }
 
-fn limits(plan: &Plan) -> Result<Vec<(u32, libc::rlimit)>, Failure> {
+fn limits(plan: &Plan) -> Result<Vec<(Limit, libc::rlimit)>, Failure> {
     let one = |(name, soft): &(String, Option<u64>)| {
         let Some(resource) = limit_of(name) else {
             let note = format!("shell option `rlimit.{name}` is not a limit");
@@ -389,7 +390,7 @@ fn limits(plan: &Plan) -> Result<Vec<(u32, libc::rlimit)>, Failure> {
         };
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: a known resource and a writable limit.
-        unsafe { libc::getrlimit(resource as _, &raw mut limit) };
+        unsafe { libc::getrlimit(resource, &raw mut limit) };
         // What the user asks for beyond the hard limit of this node cannot be had.
         limit.rlim_cur = soft.unwrap_or(libc::RLIM_INFINITY).min(limit.rlim_max);
         Ok((resource, limit))
@@ -397,7 +398,7 @@ fn limits(plan: &Plan) -> Result<Vec<(u32, libc::rlimit)>, Failure> {
     plan.options.limits.iter().map(one).collect()
 }
 
-fn limit_of(name: &str) -> Option<u32> {
+fn limit_of(name: &str) -> Option<Limit> {
     Some(match name.to_ascii_lowercase().as_str() {
         "as" => libc::RLIMIT_AS,
         "core" => libc::RLIMIT_CORE,

@@ -10,6 +10,7 @@
 //! | [`cpu`] | core numbers to CPUs | reads sysfs |
 //! | [`spawn`], [`launch`] | processes, on launcher threads | yes |
 //! | [`end`] | who belongs to whom; the end of all | yes |
+//! | [`scratch`] | directories of jobs | yes |
 //! | [`io`] | pipes, files, the output log | yes |
 //! | [`pmi`] | the PMI-1 server | no |
 //! | [`outbox`] | reports until they are acknowledged | no |
@@ -27,6 +28,7 @@ pub mod outbox;
 pub mod plan;
 pub mod pmi;
 mod rexec;
+pub mod scratch;
 pub mod shell;
 pub mod spawn;
 mod tasks_pmi;

@@ -56,7 +56,7 @@ impl Outbox {
     }
 
     /// The next message, unless one is out: the one that failed, or a new one.
-    pub fn next(&mut self) -> Option<Arc<Reports>> {
+    pub fn send(&mut self) -> Option<Arc<Reports>> {
         if self.waiting {
             return None;
         }
@@ -103,14 +103,14 @@ mod tests {
         let mut outbox = Outbox::new(Rank(3));
         let key = (JobId(7), 0);
         outbox.push(key, What::Started { time: Timestamp(1), pids: vec![] }, 0);
-        let first = outbox.next().unwrap();
+        let first = outbox.send().unwrap();
         outbox.push(key, What::Output { entries: vec![] }, 10);
         outbox.push(key, What::Gone { time: Timestamp(2), status: 0 }, 0);
-        assert!(outbox.next().is_none());
+        assert!(outbox.send().is_none());
         outbox.failed();
-        assert_eq!(outbox.next().unwrap().reports, first.reports);
+        assert_eq!(outbox.send().unwrap().reports, first.reports);
         assert!(outbox.acknowledged().gone.is_empty());
-        let second = outbox.next().unwrap();
+        let second = outbox.send().unwrap();
         assert_eq!(second.reports.iter().map(|r| r.seq).collect::<Vec<_>>(), [2, 3]);
         let freed = outbox.acknowledged();
         assert_eq!((freed.bytes, freed.gone), (10, vec![key]));

@@ -14,8 +14,6 @@ pub struct Place {
     pub uri: String,
     /// This instance's own id in the instance around it.
     pub enclosing_id: Option<String>,
-    /// Private directories of jobs are made in here.
-    pub rundir: String,
     pub instance_level: u32,
 }
 
@@ -52,9 +50,11 @@ pub enum PlanError {
     Option(#[from] OptionError),
 }
 
+/// `tmpdir` is the job's own directory on this node.
+///
 /// # Errors
 /// The jobspec asks for something this shell cannot do.
-pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place) -> Result<Plan, PlanError> {
+pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Result<Plan, PlanError> {
     let at = r.nodes.iter().position(|node| node.rank == place.rank);
     let at = at.ok_or(PlanError::NotOurs(place.rank))?;
     let slot = Slot::of(spec);
@@ -82,7 +82,7 @@ pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place) -> Result<Plan, Pla
         tasks,
         command: spec.command().to_vec(),
         cwd: cwd.to_owned(),
-        tmpdir: format!("{}/job-{}", place.rundir, id.f58_plain()),
+        tmpdir: tmpdir.to_owned(),
         files: attributes.files.clone(),
         options,
         variables: Block::default(),

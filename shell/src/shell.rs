@@ -12,6 +12,7 @@ use crate::launch::{Launched, Launchers, Order, Work};
 use crate::outbox::Outbox;
 use crate::plan::Place;
 use crate::rexec::Exec;
+use crate::scratch::Scratch;
 use crate::{link, spawn};
 use flurm_client::{Client, Uri};
 use flurm_types::{JobId, Rank, Timestamp};
@@ -102,6 +103,7 @@ pub(crate) struct Shell {
     /// When to stop waiting for a broker.
     orphan_at: Option<Instant>,
     rundir: PathBuf,
+    pub(crate) scratch: Scratch,
     pub(crate) launchers: Launchers,
     pub(crate) families: Families,
     pub(crate) jobs: BTreeMap<Key, Job>,
@@ -243,6 +245,7 @@ impl Shell {
         families: Families,
         launchers: Launchers,
     ) -> Shell {
+        let rundir = uri.path().parent().unwrap_or(Path::new("/"));
         Shell {
             rank,
             events,
@@ -252,7 +255,8 @@ impl Shell {
             held: VecDeque::new(),
             orphan_ms_max: ORPHAN_MS,
             orphan_at: Some(Instant::now() + Duration::from_millis(ORPHAN_MS)),
-            rundir: uri.path().parent().unwrap_or(Path::new("/")).to_owned(),
+            rundir: rundir.to_owned(),
+            scratch: Scratch::new(rundir),
             launchers,
             families,
             jobs: BTreeMap::new(),
@@ -380,7 +384,6 @@ impl Shell {
             rank: welcome.rank.0,
             uri: welcome.uri,
             enclosing_id: std::env::var("FLURM_JOB_ID").ok().filter(|id| !id.is_empty()),
-            rundir: self.rundir.display().to_string(),
             instance_level: welcome.instance_level,
         }));
         for message in std::mem::take(&mut self.held) {
@@ -519,7 +522,7 @@ impl Shell {
                 self.report_output(key);
             }
         }
-        let Some(reports) = self.outbox.next() else { return };
+        let Some(reports) = self.outbox.send() else { return };
         let events = self.events.clone();
         tokio::spawn(async move {
             let answer = tokio::time::timeout(REPEAT, client.call(Dest::Leader, &*reports)).await;
@@ -634,6 +637,7 @@ impl Shell {
             return None;
         }
         let code = if leaving.asked { 0 } else { 1 };
+        self.scratch.clear();
         // Whoever asked may have been killed while we ended the tasks.
         if self.client.is_none() {
             self.clear_rundir();

@@ -10,6 +10,12 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::RawFd;
 
+/// Number of a resource limit; the C libraries disagree on its type.
+#[cfg(target_env = "gnu")]
+pub type Limit = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+pub type Limit = c_int;
+
 /// Everything the child needs, made before it exists.
 #[derive(Debug)]
 pub struct Process<'a> {
@@ -22,7 +28,7 @@ pub struct Process<'a> {
     pub stdio: [RawFd; 3],
     /// Stays open across the exec.
     pub keep: Option<RawFd>,
-    pub limits: &'a [(u32, libc::rlimit)],
+    pub limits: &'a [(Limit, libc::rlimit)],
     pub mask: Option<&'a Mask>,
     /// Make its process group the foreground one of the terminal at descriptor 0.
     pub foreground: bool,
@@ -146,7 +152,7 @@ unsafe fn prepare(process: &Process<'_>, parent: libc::pid_t) -> Result<(), Step
             libc::tcsetpgrp(0, libc::getpid());
         }
         for (resource, limit) in process.limits {
-            done(libc::setrlimit(*resource as _, limit), Step::Limits)?;
+            done(libc::setrlimit(*resource, limit), Step::Limits)?;
         }
         if let Some(mask) = process.mask {
             // A CPU may have been taken from us since R was made; then the task runs where it can.

@@ -14,7 +14,7 @@ fn r(cores: &[(u32, &str)]) -> R {
 }
 
 fn place(rank: u32) -> Place {
-    Place { rank, uri: "local:///r/local".into(), enclosing_id: None, rundir: "/r".into(), instance_level: 0 }
+    Place { rank, uri: "local:///r/local".into(), enclosing_id: None, instance_level: 0 }
 }
 
 fn spec(resources: Value, count: Value, options: Value) -> Jobspec {
@@ -66,7 +66,7 @@ fn tasks_are_spread_as_slots_lie() {
         ),
     ] {
         let spec = spec(resources, count, options);
-        let plan = plan(JobId(1), &spec, &r, &place(rank)).unwrap();
+        let plan = plan(JobId(1), &spec, &r, &place(rank), "/r/job-1").unwrap();
         assert_eq!(plan.tasks, wanted, "{spec:?}");
     }
 }
@@ -74,8 +74,9 @@ fn tasks_are_spread_as_slots_lie() {
 #[test]
 fn a_task_is_told_who_it_is() {
     let spec = spec(nodes(2, slot(2, 2, 1)), json!({"per_slot": 1}), json!({}));
-    let plan = plan(JobId(1), &spec, &r(&[(3, "0-3"), (5, "0-3")]), &place(5)).unwrap();
-    let base = Base { templated: vec![("OUT".into(), "{{name}}.{{task.id}}".into())], ..Base::default() };
+    let plan = plan(JobId(1), &spec, &r(&[(3, "0-3"), (5, "0-3")]), &place(5), "/r/job-1").unwrap();
+    let submitted = [("OUT".to_owned(), Some("{{name}}.{{task.id}}".to_owned()))].into();
+    let base = crate::env::base(&submitted);
     let told: Vec<String> =
         plan.job_variables().iter().chain(plan.task_variables(1, &base).iter()).map(str::to_owned).collect();
     for wanted in [
@@ -83,7 +84,7 @@ fn a_task_is_told_who_it_is() {
         "FLUX_JOB_ID=ƒ2",
         "FLUX_JOB_SIZE=4",
         "FLUX_JOB_NNODES=2",
-        "FLUX_JOB_TMPDIR=/r/job-f2",
+        "FLUX_JOB_TMPDIR=/r/job-1",
         "FLUX_TASK_RANK=3",
         "FLUX_TASK_LOCAL_ID=1",
         "SLURM_JOB_NODELIST=c[3,5]",
@@ -105,7 +106,7 @@ fn a_task_is_told_who_it_is() {
 fn options_work_or_are_refused() {
     let with = |options: Value| {
         let spec = spec(slot(1, 1, 0), json!({"per_slot": 1}), options);
-        plan(JobId(1), &spec, &r(&[(0, "0")]), &place(0)).map(|plan| plan.options)
+        plan(JobId(1), &spec, &r(&[(0, "0")]), &place(0), "/r/job-1").map(|plan| plan.options)
     };
     let plain = with(json!({})).unwrap();
     assert_eq!((&plain.stdin, &plain.stdout, plain.pmi), (&Source::Nothing, &Sink::Log, false));
