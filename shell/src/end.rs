@@ -16,6 +16,7 @@
 
 use rustix::process::{Pid, PidfdFlags, Resource, Signal};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Number of a family; not given to another one while it lives.
@@ -301,6 +302,22 @@ impl Families {
             .filter(|p| p.pid != self.me)
             .for_each(|p| p.signal(libc::SIGKILL, self.me));
         false
+    }
+}
+
+/// Kills what the tasks of a killed shell have started: the kernel has killed the tasks themselves. They are known by
+/// the directory that each job was given below `base`.
+pub fn kill_leftovers(base: &Path) {
+    let mark = format!("\0FLURM_JOB_TMPDIR={}/", base.display());
+    let me = rustix::process::getpid().as_raw_pid();
+    let tree = Tree::read();
+    for process in tree.by_parent.values().flatten().filter(|process| process.pid != me) {
+        // Unreadable ones are not ours.
+        let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+        if environment.windows(mark.len()).any(|part| part == mark.as_bytes()) {
+            tracing::warn!(pid = process.pid, "kill what a shell before us has left");
+            process.signal(libc::SIGKILL, me);
+        }
     }
 }
 

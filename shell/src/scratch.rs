@@ -25,6 +25,15 @@ impl Scratch {
         Scratch { base: base.to_owned(), made: 0, free: Vec::new() }
     }
 
+    /// What a shell before us has left here: true when there was one. Jobs of ours get other numbers.
+    pub fn inherit(&mut self) -> bool {
+        let entries = std::fs::read_dir(&self.base).into_iter().flatten().flatten();
+        let numbers =
+            entries.filter_map(|e| e.file_name().to_str()?.strip_prefix("job-")?.parse::<u64>().ok());
+        self.made = numbers.max().unwrap_or(0);
+        self.made > 0
+    }
+
     /// A directory that no living job has; it may have to be made.
     pub fn take(&mut self) -> String {
         self.free.pop().unwrap_or_else(|| {
@@ -72,6 +81,9 @@ mod tests {
         assert_ne!(one, two);
         make(&one);
         make(&two);
+        let mut next = Scratch::new(base.path());
+        assert!(next.inherit() && !Scratch::new(Path::new("/no/such")).inherit());
+        assert!(next.take().ends_with("job-3"));
         std::fs::write(Path::new(&one).join("file"), "").unwrap();
         assert_eq!(scratch.give_back(one.clone()), Some(one));
         assert_eq!(scratch.give_back(two.clone()), None);

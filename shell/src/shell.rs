@@ -1,8 +1,8 @@
 //! The shell's loop: events in, reports out.
 //!
-//! One thread does everything but starting processes. It takes no signal but SIGCHLD: a Ctrl-C or a SIGTERM to the
-//! whole process group is the broker's to judge, which then says `quit`. A broker that is gone for too long is missed,
-//! and the shell ends everything by itself.
+//! One thread does everything but starting processes. A signal to the whole process group, such as a Ctrl-C, is the
+//! broker's to judge, which then says `quit`; only a SIGTERM is heard when there is no broker. A broker that is gone for
+//! too long is missed, and the shell ends everything by itself.
 
 use crate::end::{Exit, Families, Field, GRACE_MS};
 use crate::env;
@@ -13,7 +13,7 @@ use crate::outbox::Outbox;
 use crate::plan::Place;
 use crate::rexec::Exec;
 use crate::scratch::Scratch;
-use crate::{link, spawn};
+use crate::{end, link, spawn};
 use flurm_client::{Client, Uri};
 use flurm_types::{JobId, Rank, Timestamp};
 use flurm_wire::rexec::{Control, Run, Stream};
@@ -207,28 +207,36 @@ fn begin(args: ShellArgs) -> Result<i32, Box<dyn std::error::Error>> {
     })?;
     let code = runtime.block_on(async {
         // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives.
-        let children = unsafe { AsyncFd::register(child_signals()?)? };
+        let signals = unsafe { AsyncFd::register(signals()?)? };
         tokio::spawn(link::keep(uri.clone(), events.clone()));
         let shell = Shell::new(Rank(args.rank), &uri, events, families, launchers);
-        Ok::<i32, std::io::Error>(shell.serve(queue, children).await)
+        Ok::<i32, std::io::Error>(shell.serve(queue, signals).await)
     })?;
     // A file system that hangs must not hold us.
     runtime.shutdown_background();
     Ok(code)
 }
 
-/// Readable when a child has ended. SIGCHLD is blocked already.
-fn child_signals() -> std::io::Result<OwnedFd> {
+/// Readable when a child has ended or somebody asks us to end. Both signals are blocked already.
+fn signals() -> std::io::Result<OwnedFd> {
     // SAFETY: the set is initialized before use; a descriptor that is not negative is new and ours.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        libc::sigaddset(&raw mut set, libc::SIGTERM);
         match libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
             fd if fd < 0 => Err(std::io::Error::last_os_error()),
             fd => Ok(OwnedFd::from_raw_fd(fd)),
         }
     }
+}
+
+/// The number of a signal is the first word of what is read.
+fn next_signal(signals: &OwnedFd) -> Option<i32> {
+    let mut info = [0; size_of::<libc::signalfd_siginfo>()];
+    rustix::io::read(signals, &mut info).ok()?;
+    Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))
 }
 
 /// What readers of logs see.
@@ -246,6 +254,10 @@ impl Shell {
         launchers: Launchers,
     ) -> Shell {
         let rundir = uri.path().parent().unwrap_or(Path::new("/"));
+        let mut scratch = Scratch::new(rundir);
+        if scratch.inherit() {
+            end::kill_leftovers(rundir);
+        }
         Shell {
             rank,
             events,
@@ -256,7 +268,7 @@ impl Shell {
             orphan_ms_max: ORPHAN_MS,
             orphan_at: Some(Instant::now() + Duration::from_millis(ORPHAN_MS)),
             rundir: rundir.to_owned(),
-            scratch: Scratch::new(rundir),
+            scratch,
             launchers,
             families,
             jobs: BTreeMap::new(),
@@ -278,7 +290,7 @@ impl Shell {
         }
     }
 
-    async fn serve(mut self, mut queue: mpsc::UnboundedReceiver<Event>, children: AsyncFd<OwnedFd>) -> i32 {
+    async fn serve(mut self, mut queue: mpsc::UnboundedReceiver<Event>, signals: AsyncFd<OwnedFd>) -> i32 {
         loop {
             let due = self.next_due();
             let nap = tokio::time::sleep_until(due.unwrap_or_else(|| Instant::now() + REPEAT).into());
@@ -288,11 +300,14 @@ impl Shell {
                         self.take(event);
                     }
                 }
-                ready = children.readable() => {
+                ready = signals.readable() => {
                     if let Ok(mut ready) = ready {
-                        // The signal only says that there is something to reap.
-                        let mut info = [0; 128];
-                        while rustix::io::read(children.get_ref(), &mut info).is_ok() {}
+                        while let Some(signum) = next_signal(signals.get_ref()) {
+                            // SIGCHLD only says that there is something to reap.
+                            if signum == libc::SIGTERM && self.client.is_none() {
+                                self.orphan_at = Some(Instant::now());
+                            }
+                        }
                         ready.clear_ready();
                     }
                 }
@@ -487,7 +502,7 @@ impl Shell {
             None => return false,
             Some(Owner::Task(key, local)) => self.task_exited(key, local, exit.status),
             Some(Owner::Exec(exec)) => self.exec_exited(exec, exit.status),
-            Some(Owner::Initial) => self.initial_exited(exit.status),
+            Some(Owner::Initial) => self.initial_exited(exit),
         }
         true
     }
@@ -584,10 +599,14 @@ impl Shell {
         }
     }
 
-    fn initial_exited(&mut self, status: i32) {
-        // The terminal is the broker's again; without a terminal there is nothing to give back.
-        let _ = rustix::termios::tcsetpgrp(std::io::stdin(), rustix::process::getpgrp());
-        self.initial = Initial::Exited { status, sending: false };
+    fn initial_exited(&mut self, exit: Exit) {
+        let terminal = std::io::stdin();
+        // The terminal is the broker's again, if it was lent to the program at all.
+        if rustix::termios::tcgetpgrp(&terminal).is_ok_and(|group| group.as_raw_pid() == exit.pid) {
+            // It may have been hung up just now.
+            let _ = rustix::termios::tcsetpgrp(&terminal, rustix::process::getpgrp());
+        }
+        self.initial = Initial::Exited { status: exit.status, sending: false };
     }
 
     fn tell_initial(&mut self, client: &Client) {

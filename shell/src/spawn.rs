@@ -9,6 +9,7 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::OnceLock;
 
 /// Number of a resource limit; the C libraries disagree on its type.
 #[cfg(target_env = "gnu")]
@@ -68,25 +69,26 @@ impl Default for Stack {
 struct Borrowed<'a> {
     process: &'a Process<'a>,
     parent: libc::pid_t,
+    ignored: &'static [c_int],
     failed: UnsafeCell<Option<(Step, c_int)>>,
 }
 
-/// Signals whose disposition would otherwise pass from us to the task: a Rust program ignores SIGPIPE, and whoever
-/// started the instance may ignore others.
-const DEFAULTED: [c_int; 12] = [
-    libc::SIGHUP,
-    libc::SIGINT,
-    libc::SIGQUIT,
-    libc::SIGPIPE,
-    libc::SIGALRM,
-    libc::SIGTERM,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-    libc::SIGCHLD,
-    libc::SIGTSTP,
-    libc::SIGTTIN,
-    libc::SIGTTOU,
-];
+/// Signals that we ignore, which would pass to the task: a Rust program ignores SIGPIPE, and whoever started the
+/// instance may ignore others. Handlers, in contrast, end with the exec.
+fn ignored() -> &'static [c_int] {
+    static IGNORED: OnceLock<Vec<c_int>> = OnceLock::new();
+    IGNORED.get_or_init(|| {
+        let is_ignored = |signal: &c_int| {
+            // SAFETY: asks only, into a value of ours; for a number that is no signal nothing is written.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                libc::sigaction(*signal, std::ptr::null(), &raw mut action) == 0
+                    && action.sa_sigaction == libc::SIG_IGN
+            }
+        };
+        (1..=libc::SIGRTMAX()).filter(is_ignored).collect()
+    })
+}
 
 /// Starts a process in a process group of its own. The caller has blocked all signals of its thread and stays alive
 /// as long as the process should: when the thread ends, the kernel kills the process.
@@ -122,7 +124,7 @@ extern "C" fn child(argument: *mut c_void) -> c_int {
     // pointer in `process` is valid and terminated for as long as that. Only system calls follow.
     unsafe {
         let process = (*borrowed).process;
-        let step = prepare(process, (*borrowed).parent);
+        let step = prepare(process, (*borrowed).parent, (*borrowed).ignored);
         let step = match step {
             Ok(()) => {
                 let (arguments, environment) = (process.arguments.as_ptr(), process.environment.as_ptr());
@@ -138,7 +140,7 @@ extern "C" fn child(argument: *mut c_void) -> c_int {
 
 /// # Safety
 /// Runs in a child that shares our memory: system calls only.
-unsafe fn prepare(process: &Process<'_>, parent: libc::pid_t) -> Result<(), Step> {
+unsafe fn prepare(process: &Process<'_>, parent: libc::pid_t, ignored: &[c_int]) -> Result<(), Step> {
     let done = |result: c_int, step| if result < 0 { Err(step) } else { Ok(()) };
     // SAFETY: plain system calls on values that live in the parent, which waits.
     unsafe {
@@ -173,8 +175,8 @@ unsafe fn prepare(process: &Process<'_>, parent: libc::pid_t) -> Result<(), Step
         }
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = libc::SIG_DFL;
-        for signal in DEFAULTED {
-            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        for signal in ignored {
+            libc::sigaction(*signal, &raw const action, std::ptr::null_mut());
         }
         let none: libc::sigset_t = std::mem::zeroed();
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());

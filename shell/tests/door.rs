@@ -44,18 +44,22 @@ impl Broker {
         let dir = tempfile::tempdir().expect("a directory");
         let socket = dir.path().join("local");
         let listener = UnixListener::bind(&socket).expect("a socket");
-        let shell = Command::new(std::env::current_exe().expect("a test has a path"))
-            .arg("shell")
-            .arg(format!("local://{}", socket.display()))
-            .arg(rank.to_string())
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the shell starts");
+        let shell = Broker::spawn(dir.path(), rank);
         let (stream, _) = listener.accept().expect("the shell connects");
         let mut broker =
             Broker { dir, listener, stream, shell, rank, tag: 0, reports: Vec::new(), acknowledge: true };
         broker.welcome();
         broker
+    }
+
+    fn spawn(dir: &Path, rank: u32) -> Child {
+        Command::new(std::env::current_exe().expect("a test has a path"))
+            .arg("shell")
+            .arg(format!("local://{}/local", dir.display()))
+            .arg(rank.to_string())
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the shell starts")
     }
 
     /// Takes the shell's hello; returns the jobs it knows.
@@ -249,6 +253,47 @@ fn processes_with(word: &str) -> usize {
         .count()
 }
 
+fn options_change_what_tasks_see_and_when_they_end() {
+    let mut broker = Broker::start();
+    let dir = broker.dir.path().to_owned();
+    std::fs::write(dir.join("in"), "from a file\n").expect("a file");
+    let options = json!({"input": {"stdin": {"type": "file", "path": "in"}}, "rlimit": {"core": 0}});
+    let told = broker.run(1, &["sh", "-c", "cat; ulimit -c; echo {{task.id}} {{unknown}}"], 1, options);
+    assert_eq!(told.stdout(), "from a file\n0\n0 {{unknown}}\n");
+    let told = broker.run(2, &["sh", "-c", "exit $FLUX_TASK_RANK"], 2, json!({"exit-on-error": 1}));
+    assert!(told.failure().is_some_and(|(note, _)| note.contains("task 1")), "{:?}", told.failure());
+    let script = "test $FLUX_TASK_RANK = 0 || sleep 1000";
+    let told = broker.run(3, &["sh", "-c", script], 2, json!({"exit-timeout": "100ms"}));
+    assert!(told.failure().is_some_and(|(note, _)| note.contains("exit-timeout")), "{:?}", told.failure());
+    // What a job leaves in its directory is not there for the next one.
+    let script = "ls -A $FLUX_JOB_TMPDIR; touch $FLUX_JOB_TMPDIR/x; umask; env | grep -c ^OMPI";
+    for id in [4, 5] {
+        assert_eq!(broker.run(id, &["sh", "-c", script], 1, json!({})).stdout(), "0022\n0\n");
+    }
+    let told = broker.run(6, &["cat", "/proc/self/status"], 1, json!({}));
+    assert!(told.stdout().contains("SigBlk:\t0000000000000000\n"), "no signal is blocked");
+    assert!(told.stdout().contains("SigIgn:\t0000000000000000\n"), "and none ignored");
+}
+
+fn a_new_shell_ends_what_a_killed_one_has_left() {
+    let mut broker = Broker::start();
+    broker.submit(1, &["sh", "-c", "setsid sleep 66123406 & wait"], 1, json!({}));
+    broker.started(1);
+    let end = Instant::now() + DEADLINE;
+    while processes_with("66123406") < 2 {
+        assert!(Instant::now() < end, "both run in time");
+    }
+    broker.shell.kill().expect("our child");
+    broker.shell.wait().expect("our child");
+    broker.shell = Broker::spawn(broker.dir.path(), 0);
+    broker.stream = broker.listener.accept().expect("the next shell connects").0;
+    assert_eq!(broker.welcome(), []);
+    assert_eq!(broker.run(2, &["echo", "again"], 1, json!({})).stdout(), "again\n");
+    while processes_with("66123406") > 0 {
+        assert!(Instant::now() < end, "they are gone in time");
+    }
+}
+
 /// Every test, by the sentence that it proves.
 const TESTS: &[(&str, fn())] = &[
     ("exit_codes_signals_and_missing_programs_are_told", exit_codes_signals_and_missing_programs_are_told),
@@ -287,6 +332,8 @@ const TESTS: &[(&str, fn())] = &[
         "a_shell_without_a_broker_ends_everything_and_clears_up",
         a_shell_without_a_broker_ends_everything_and_clears_up,
     ),
+    ("options_change_what_tasks_see_and_when_they_end", options_change_what_tasks_see_and_when_they_end),
+    ("a_new_shell_ends_what_a_killed_one_has_left", a_new_shell_ends_what_a_killed_one_has_left),
 ];
 
 fn main() -> ExitCode {
