@@ -98,8 +98,12 @@ fn ignored() -> &'static [c_int] {
 pub fn spawn(process: &Process<'_>, stack: &mut Stack) -> Result<libc::pid_t, SpawnError> {
     debug_assert!(process.arguments.last() == Some(&std::ptr::null()));
     debug_assert!(process.environment.last() == Some(&std::ptr::null()));
-    let mut borrowed =
-        Borrowed { process, parent: std::process::id().cast_signed(), failed: UnsafeCell::new(None) };
+    let mut borrowed = Borrowed {
+        process,
+        parent: std::process::id().cast_signed(),
+        ignored: ignored(),
+        failed: UnsafeCell::new(None),
+    };
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: the stack is ours alone and aligned to 16, its end is passed since stacks grow down. CLONE_VFORK keeps
     // this thread from running, and so `borrowed` and the stack alive, until the child has left this memory by exec
