@@ -272,7 +272,11 @@ fn options_change_what_tasks_see_and_when_they_end() {
     }
     let told = broker.run(6, &["cat", "/proc/self/status"], 1, json!({}));
     assert!(told.stdout().contains("SigBlk:\t0000000000000000\n"), "no signal is blocked");
-    assert!(told.stdout().contains("SigIgn:\t0000000000000000\n"), "and none ignored");
+    let ignored =
+        told.stdout().lines().find_map(|l| l.strip_prefix("SigIgn:\t").map(str::to_owned)).expect("a line");
+    let ignored = u64::from_str_radix(&ignored, 16).expect("a set of signals");
+    // The C library keeps 32 and 33 for itself, and its own posix_spawn ignores them.
+    assert_eq!(ignored & !(0b11 << 31), 0, "and none ignored");
 }
 
 fn a_new_shell_ends_what_a_killed_one_has_left() {
