@@ -4,7 +4,7 @@ use crate::Topic;
 use flurm_types::{Entry, Idset, R, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Broker → leader at start: what this subtree has. Merged on the way up.
+/// Broker → leader: what that rank has. Said again whenever there is a new way to the leader.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Inventory {
     pub r: R,
