@@ -39,6 +39,8 @@ pub struct Options {
     pub limits: Vec<(String, Option<u64>)>,
     pub oom_adjust: Option<i32>,
     pub taskmap: Order,
+    /// Which one of many copies the job is: `{{cc}}` in its environment, so that all copies share theirs.
+    pub copy: Option<u32>,
 }
 
 /// In which order nodes get tasks.
@@ -85,7 +87,7 @@ pub const OUTPUT_BYTES_MAX: u64 = 10 << 20;
 /// The signal of `--signal` when none is named, and the seconds before the end, as Flux has them.
 const WARNING: (i32, f64) = (libc::SIGUSR1, 60.0);
 
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 17] = [
     "verbose",
     "cpu-affinity",
     "gpu-affinity",
@@ -104,6 +106,7 @@ const KNOWN: [&str; 16] = [
     "per-resource",
     // The command line's own.
     "flux-env",
+    "cc",
 ];
 
 /// What a job's options are read against.
@@ -143,6 +146,7 @@ impl Options {
                 .and_then(Value::as_i64)
                 .map(|n| n.clamp(-1000, 1000) as i32),
             taskmap: taskmap(given)?,
+            copy: given.get("cc").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()),
             stdout,
             stderr,
         })

@@ -339,6 +339,7 @@ impl Plan {
                 ncores: self.node.cores.len(),
             },
             tmpdir: &self.tmpdir,
+            copy: self.options.copy,
             task: local.map(|local| (self.tasks[local], local as u32)),
         })
     }

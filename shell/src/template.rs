@@ -11,6 +11,8 @@ pub struct Tags<'a> {
     pub ntasks: u32,
     pub node: Node<'a>,
     pub tmpdir: &'a str,
+    /// Which one of many copies the job is, if it is one of them.
+    pub copy: Option<u32>,
     /// Global and local rank.
     pub task: Option<(u32, u32)>,
 }
@@ -58,6 +60,7 @@ impl Tags<'_> {
             "node.gpus" => self.node.gpus.to_owned(),
             "node.ncores" => self.node.ncores.to_string(),
             "tmpdir" => self.tmpdir.to_owned(),
+            "cc" => self.copy?.to_string(),
             "task.id" | "task.rank" | "taskid" => self.task?.0.to_string(),
             "task.index" | "task.localid" => self.task?.1.to_string(),
             _ => return None,
@@ -118,14 +121,23 @@ mod tests {
     #[test]
     fn tags_are_replaced_and_unknown_ones_are_refused_or_left() {
         let node = Node { id: 1, name: "c7", rank: 5, cores: "0-3", gpus: "", ncores: 4 };
-        let tags =
-            Tags { id: JobId(1), name: "sim", nnodes: 2, ntasks: 8, node, tmpdir: "/t", task: Some((3, 1)) };
+        let tags = Tags {
+            id: JobId(1),
+            name: "sim",
+            nnodes: 2,
+            ntasks: 8,
+            node,
+            tmpdir: "/t",
+            copy: Some(7),
+            task: Some((3, 1)),
+        };
         for (text, wanted) in [
             ("out.{{id.dec}}.{{task.id}}", "out.1.3"),
             ("{{ name }}-{{node.name}}-{{node.id}}", "sim-c7-1"),
             ("{{taskid}}{{task.localid}}/{{size}}", "31/8"),
             ("{{id}}", "ƒ2"),
             ("{{tmpdir}}/a{{", "/t/a{{"),
+            ("c{{cc}}", "c7"),
             ("plain", "plain"),
         ] {
             assert_eq!(tags.render(text).as_deref(), Ok(wanted), "{text}");
@@ -133,5 +145,6 @@ mod tests {
         assert_eq!(tags.render("{{nobody}}"), Err(Unknown("nobody".into())));
         assert_eq!(tags.render_known("{{nobody}} {{name}}"), "{{nobody}} sim");
         assert!(Tags { task: None, ..tags }.render("{{task.id}}").is_err());
+        assert!(Tags { copy: None, ..tags }.render("{{cc}}").is_err());
     }
 }
