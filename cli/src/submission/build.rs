@@ -4,7 +4,7 @@ use super::{Options, env, limits, slurm};
 use crate::failure::Failure;
 use crate::{signals, when};
 use flurm_jobspec::build::Builder;
-use flurm_jobspec::{Dependency, Jobspec, JobspecError};
+use flurm_jobspec::{Dependency, File, Jobspec, JobspecError};
 use flurm_types::{Constraint, Fsd};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -17,7 +17,10 @@ pub enum Stdin {
     Ours,
 }
 
-/// The signal that warns when none is named, and how long before the end.
+/// The owner's alone.
+const FILE_MODE: u32 = 0o600;
+
+/// How long before the end a job is warned when nobody says.
 const WARNING_SECS: f64 = 60.0;
 
 /// Shell options that people join with commas, as Maestro does: such a list is taken apart where every piece is one.
@@ -94,6 +97,10 @@ impl Options {
         }
         for query in &what.requires {
             builder = builder.constraint(Constraint::parse_query(query)?);
+        }
+        for text in &what.add_file {
+            let (name, file) = file(text)?;
+            builder = builder.file(name, &file);
         }
         for text in &what.dependency {
             builder = builder.dependency(dependency(text, what.job_name.is_some())?);
@@ -222,6 +229,44 @@ fn apart(option: &str) -> Vec<&str> {
     if pieces.len() > 1 && pieces.iter().all(|piece| known(&piece)) { pieces } else { vec![option] }
 }
 
+/// `[NAME[:MODE]=]ARG`: a file to send along under its name.
+fn file(text: &str) -> Result<(String, File), Failure> {
+    let (named, source) = match text.split_once('=') {
+        // A newline before the first `=` is in the text itself.
+        Some((named, source)) if !named.contains('\n') => (Some(named), source),
+        _ => (None, text),
+    };
+    let (name, mode) = match named {
+        None => (None, FILE_MODE),
+        Some(named) => match named.rsplit_once(':') {
+            None => (Some(named), FILE_MODE),
+            Some((name, mode)) => match u32::from_str_radix(mode, 8) {
+                Ok(mode) if mode <= 0o7777 => (Some(name), mode),
+                _ => {
+                    return Err(
+                        Failure::usage(format!("`{mode}` is no mode")).hint("four octal digits, as 0700")
+                    );
+                }
+            },
+        },
+    };
+    if source.contains('\n') {
+        let name = name.ok_or_else(|| {
+            Failure::usage("a text to send along needs a name").hint("--add-file=NAME=TEXT")
+        })?;
+        return Ok((name.to_owned(), File::new(source.as_bytes().to_vec(), mode)));
+    }
+    let bytes = std::fs::read(source).map_err(|e| Failure::new(format!("cannot read {source}: {e}")))?;
+    let base = std::path::Path::new(source).file_name().and_then(|base| base.to_str());
+    let name = name.or(base).ok_or_else(|| Failure::usage(format!("`{source}` is no file")))?;
+    if matches!(name, "script" | "conf.json") {
+        return Err(
+            Failure::usage(format!("the name `{name}` is taken by batch jobs")).hint("choose another one")
+        );
+    }
+    Ok((name.to_owned(), File::new(bytes, mode)))
+}
+
 /// `[SIGNAL][@TIME]` as a signal and seconds before the end.
 fn warning(text: &str) -> Result<(i32, f64), Failure> {
     let (name, time) = text.split_once('@').map_or((text, None), |(name, time)| (name, Some(time)));
@@ -312,6 +357,11 @@ mod tests {
             ),
             (&["--rlimit=core=0", "a"], "/attributes/system/shell/options/rlimit/core", json!(0)),
             (&["--taskmap=cyclic:2", "a"], "/attributes/system/shell/options/taskmap/value", json!("2")),
+            (
+                &["--add-file=a.sh:0700=#!/bin/sh\nls", "a"],
+                "/attributes/system/files/a.sh/data",
+                json!("#!/bin/sh\nls"),
+            ),
             (&["sh", "-c", "x", "-n9"], "/tasks/0/command", json!(["sh", "-c", "x", "-n9"])),
             (&["--", "-odd"], "/tasks/0/command/0", json!("-odd")),
         ] {
@@ -336,6 +386,8 @@ mod tests {
             (&["-o", "out.%j.txt", "a"], "no option of the job's shell"),
             (&["--mem=1G", "a"], "--mem is not taken here"),
             (&["--begin-time=whenever", "a"], "cannot read time"),
+            (&["--add-file=/no/such", "a"], "cannot read /no/such"),
+            (&["--add-file=x:9=/dev/null", "a"], "no mode"),
         ] {
             let failure = jobspec(words).expect_err(text);
             assert!(failure.lines().0.contains(text), "{words:?}: {failure:?}");

@@ -1,19 +1,23 @@
 //! Many jobs of one command line: `--cc` and `--bcc`.
 //!
 //! Copies differ in what `{cc}` stands for and in `FLUX_JOB_CC`. Where they differ in nothing else, their jobspec is
-//! made once and only the number changes.
+//! made once and only the number in it changes: ten thousand copies share one environment, in which the job's shell
+//! fills in the number.
 
 use super::{Options, Stdin};
 use crate::failure::Failure;
 use flurm_client::job::NewJob;
 use flurm_jobspec::Jobspec;
 use flurm_types::{Environment, Idset};
-use serde_json::value::RawValue;
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use std::sync::Arc;
 
 /// The variable that tells a job which copy it is.
 const VARIABLE: &str = "FLUX_JOB_CC";
 const PLACEHOLDER: &str = "{cc}";
+/// What the shell puts the number in for.
+const TAG: &str = "{{cc}}";
 
 /// The jobs of one command line.
 #[derive(Debug)]
@@ -68,15 +72,18 @@ impl<'a> Copies<'a> {
     pub fn jobs(&self) -> Result<impl Iterator<Item = Result<NewJob, Failure>>, Failure> {
         let mut texts = self.options.clone();
         let differ = self.ids.is_some() && texts.texts().any(|text| text.contains(PLACEHOLDER));
-        let first = self.numbers().next().flatten();
-        let template = self.ready(&self.jobspec(first)?)?;
-        let ids: Vec<Option<u32>> = self.numbers().collect();
-        Ok(ids.into_iter().map(move |number| {
-            let mut job = if differ { self.ready(&self.jobspec(number)?)? } else { template.clone() };
-            if let Some(number) = number.filter(|_| self.variable) {
-                job.environment = Arc::new(told(&job.environment, number));
+        let mut numbers = self.numbers().collect::<Vec<_>>().into_iter().peekable();
+        let mut template = Template::new(self, numbers.peek().copied().flatten())?;
+        Ok(std::iter::from_fn(move || {
+            let number = numbers.next()?;
+            if differ {
+                // The environment stays the first one's where it is equal, so that it is sent once a message.
+                match Template::new(self, number) {
+                    Ok(next) => template = next.sharing(&template),
+                    Err(failure) => return Some(Err(failure)),
+                }
             }
-            Ok(job)
+            Some(Ok(template.job(number.filter(|_| self.variable))))
         }))
     }
 
@@ -100,17 +107,49 @@ impl<'a> Copies<'a> {
             }
         }
     }
+}
 
-    fn ready(&self, jobspec: &Jobspec) -> Result<NewJob, Failure> {
+/// A jobspec in which only the number of the copy changes.
+struct Template {
+    jobspec: Value,
+    job: NewJob,
+}
+
+impl Template {
+    fn new(copies: &Copies<'_>, number: Option<u32>) -> Result<Template, Failure> {
+        let jobspec = copies.jobspec(number)?;
+        let mut environment = jobspec.attributes().environment.clone();
+        if copies.variable {
+            // The shell fills in the number, so that all copies share their environment.
+            Arc::make_mut(&mut environment).insert(VARIABLE.to_owned(), Some(TAG.to_owned()));
+        }
         let text = jobspec.to_json_without_environment();
-        let jobspec_text =
-            RawValue::from_string(text).map_err(|e| Failure::new(format!("cannot write a jobspec: {e}")))?;
-        Ok(NewJob {
-            jobspec: jobspec_text,
-            environment: jobspec.attributes().environment.clone(),
-            urgency: self.options.what.urgency.get(),
-            flags: self.options.flags(),
-        })
+        let unreadable = |e| Failure::new(format!("cannot read our own jobspec: {e}"));
+        let job = NewJob {
+            jobspec: RawValue::from_string(text.clone()).map_err(unreadable)?,
+            environment,
+            urgency: copies.options.what.urgency.get(),
+            flags: copies.options.flags(),
+        };
+        Ok(Template { jobspec: serde_json::from_str(&text).map_err(unreadable)?, job })
+    }
+
+    /// With the environment of the other one, where both are equal.
+    fn sharing(mut self, other: &Template) -> Template {
+        if self.job.environment == other.job.environment {
+            self.job.environment = other.job.environment.clone();
+        }
+        self
+    }
+
+    fn job(&mut self, number: Option<u32>) -> NewJob {
+        let mut job = self.job.clone();
+        if let Some(number) = number {
+            // Indexing makes the objects on the way where there are none.
+            self.jobspec["attributes"]["system"]["shell"]["options"]["cc"] = number.into();
+            job.jobspec = to_raw_value(&self.jobspec).expect("a JSON value has string keys");
+        }
+        job
     }
 }
 
@@ -131,38 +170,43 @@ mod tests {
         options: Options,
     }
 
-    fn jobs(words: &[&str], ids: &str, variable: bool) -> Vec<(String, Option<String>)> {
-        let line = Line::parse_from([&["x"], words].concat());
-        let stdin = Stdin::Nothing;
-        let copies = Copies::many(&line.options, &stdin, ids, variable).unwrap();
-        let jobs = copies.jobs().unwrap();
-        jobs.map(|job| {
-            let job = job.unwrap();
-            let cc = job.environment.get(VARIABLE).cloned().flatten();
-            (job.jobspec.get().to_owned(), cc)
-        })
-        .collect()
-    }
-
     #[test]
-    fn each_copy_is_told_its_number() {
-        let all = jobs(&["true"], "1-2,5", true);
-        let ccs: Vec<&str> = all.iter().map(|(_, cc)| cc.as_deref().unwrap()).collect();
-        assert_eq!(ccs, ["1", "2", "5"]);
-        assert!(all.iter().all(|(text, _)| *text == all[0].0), "they share their jobspec");
-        assert_eq!(jobs(&["true"], "1", false)[0].1, None);
+    fn each_copy_is_told_its_number_and_shares_its_environment() {
+        let line = Line::parse_from(["x", "true"]);
+        let stdin = Stdin::Nothing;
+        let copies = Copies::many(&line.options, &stdin, "1-2,5", true).unwrap();
+        let jobs: Vec<NewJob> = copies.jobs().unwrap().map(Result::unwrap).collect();
+        assert!(jobs.iter().all(|job| Arc::ptr_eq(&job.environment, &jobs[0].environment)));
+        assert_eq!(jobs[0].environment[VARIABLE].as_deref(), Some("{{cc}}"));
+        let number = |job: &NewJob| {
+            let jobspec = Jobspec::parse(job.jobspec.get()).unwrap();
+            jobspec.attributes().shell_options["cc"].as_u64().unwrap()
+        };
+        assert_eq!(jobs.iter().map(number).collect::<Vec<_>>(), [1, 2, 5]);
+        // What is printed is what another instance would understand.
+        let shown = copies.jobspecs().nth(2).unwrap().unwrap();
+        assert_eq!(shown.attributes().environment[VARIABLE].as_deref(), Some("5"));
+        let copies = Copies::many(&line.options, &stdin, "1-2", false).unwrap();
+        assert!(copies.jobs().unwrap().all(|job| !job.unwrap().environment.contains_key(VARIABLE)));
     }
 
     #[test]
     fn the_number_is_put_in_everywhere() {
-        let all = jobs(
-            &["--job-name=n{cc}", "--output=o.{cc}.{{id}}", "--env=A=x{cc}", "p{cc}", "{cc}"],
-            "7",
-            false,
-        );
-        let text = &all[0].0;
-        for part in ["\"n7\"", "\"o.7.{{id}}\"", "\"p7\",\"7\""] {
+        let line = Line::parse_from([
+            "x",
+            "--job-name=n{cc}",
+            "--output=o.{cc}.{{id}}",
+            "--env=A=x{cc}",
+            "p{cc}",
+            "{cc}",
+        ]);
+        let stdin = Stdin::Nothing;
+        let copies = Copies::many(&line.options, &stdin, "7-8", true).unwrap();
+        let jobs: Vec<NewJob> = copies.jobs().unwrap().map(Result::unwrap).collect();
+        for part in ["\"n8\"", "\"o.8.{{id}}\"", "\"p8\",\"8\""] {
+            let text = jobs[1].jobspec.get();
             assert!(text.contains(part), "{part}: {text}");
         }
+        assert_eq!(jobs[1].environment["A"].as_deref(), Some("x8"));
     }
 }

@@ -127,6 +127,9 @@ pub struct What {
     /// Warn the tasks before the time limit: a signal, a time, or both
     #[arg(long, value_name = "[SIGNAL][@TIME]")]
     pub signal: Option<String>,
+    /// Send a small file along: a path, or text with a newline; tasks find it as {{tmpdir}}/NAME
+    #[arg(long, value_name = "[NAME[:MODE]=]FILE|TEXT")]
+    pub add_file: Vec<String>,
     /// Write debugging events to the job's eventlog
     #[arg(long)]
     pub debug: bool,
@@ -187,6 +190,7 @@ impl Options {
             setattr,
             taskmap,
             signal,
+            add_file,
             urgency: _,
             flags: _,
             debug: _,
@@ -194,7 +198,7 @@ impl Options {
         let Io { input, output, error, label_io: _, unbuffered: _ } = &mut self.io;
         let single =
             [job_name, time_limit, queue, bank, begin_time, cwd, taskmap, signal, input, output, error];
-        let lists = [requires, dependency, rlimit, setopt, setattr, &mut self.command];
+        let lists = [requires, dependency, rlimit, setopt, setattr, add_file, &mut self.command];
         single.into_iter().flatten().chain(lists.into_iter().flatten()).chain(self.environment.texts())
     }
 }

@@ -33,8 +33,6 @@ pub struct Habits {
     multi_prog: Option<String>,
     #[arg(long, hide = true)]
     ntasks_per_socket: Option<String>,
-    #[arg(long, hide = true)]
-    add_file: Option<String>,
 }
 
 impl Habits {
@@ -77,8 +75,7 @@ impl Habits {
                 set("pty", self.pty, "tasks get no terminal here; start a shell in the instance instead")
             })
             .or_else(|| said("multi-prog", &self.multi_prog, "run `sh -c` with a case on $FLUX_TASK_RANK"))
-            .or_else(|| said("ntasks-per-socket", &self.ntasks_per_socket, "use --tasks-per-node"))
-            .or_else(|| said("add-file", &self.add_file, "put the file where all nodes see it"));
+            .or_else(|| said("ntasks-per-socket", &self.ntasks_per_socket, "use --tasks-per-node"));
         match refused {
             None => Ok(()),
             Some((option, hint)) => Err(Failure::usage(format!("{option} is not taken here")).hint(hint)),
