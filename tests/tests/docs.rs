@@ -113,6 +113,11 @@ fn the_first_session_runs_as_written() {
 }
 
 #[test]
+fn the_commands_page_runs_as_written() {
+    page("docs/cli.md");
+}
+
+#[test]
 fn patterns_match_what_they_should() {
     assert!(line_matches("a[..]c", "abc") && line_matches("[..]", "") && line_matches("x", "x"));
     assert!(!line_matches("a[..]c", "abd") && !line_matches("x", "xy"));

@@ -266,11 +266,16 @@ impl Store {
         let mut todo: Vec<(String, NodeKind)> = below(key, entries);
         while let Some((key, kind)) = todo.pop() {
             match kind {
-                NodeKind::Dir if recursive => {
-                    if let Node::Dir(entries) = self.node(&key).await? {
-                        todo.extend(below(&key, entries));
-                    }
-                }
+                NodeKind::Dir if recursive => match kvs::get(&self.client, &self.namespace, &key).await {
+                    Ok(got) => match got.node {
+                        Some(Node::Dir(entries)) => todo.extend(below(&key, entries)),
+                        // It has become something else between the two questions.
+                        Some(Node::Value(_) | Node::Symlink(_)) | None => {}
+                    },
+                    // Views of the log (`job`) can be asked for one job, and not listed.
+                    Err(e) if e.code() == Some(flurm_wire::ErrorCode::NotFound) => writeln!(out, "{key}.")?,
+                    Err(e) => return Err(e.into()),
+                },
                 NodeKind::Dir => writeln!(out, "{key}.")?,
                 NodeKind::Symlink => {
                     let target = kvs::readlink(&self.client, &self.namespace, &key).await?;

@@ -174,6 +174,9 @@ impl Cli {
 }
 
 #[cfg(test)]
+mod page;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;

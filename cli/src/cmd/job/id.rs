@@ -28,6 +28,8 @@ enum To {
     Hex,
     Dothex,
     Kvs,
+    Words,
+    Emoji,
 }
 
 impl To {
@@ -39,6 +41,8 @@ impl To {
             To::Hex => id.encode(Encoding::Hex),
             To::Dothex => id.encode(Encoding::Dothex),
             To::Kvs => id.encode(Encoding::Kvs),
+            To::Words => id.encode(Encoding::Words),
+            To::Emoji => id.encode(Encoding::Emoji),
         }
     }
 }

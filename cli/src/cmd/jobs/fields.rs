@@ -40,6 +40,8 @@ pub static COLUMNS: &[Column<Row>] = &[
     Column { name: "id.hex", header: "JOBID", value: |r, _| r.job.id.encode(Encoding::Hex).into() },
     Column { name: "id.dothex", header: "JOBID", value: |r, _| r.job.id.encode(Encoding::Dothex).into() },
     Column { name: "id.kvs", header: "JOBID", value: |r, _| r.job.id.encode(Encoding::Kvs).into() },
+    Column { name: "id.words", header: "JOBID", value: |r, _| r.job.id.encode(Encoding::Words).into() },
+    Column { name: "id.emoji", header: "JOBID", value: |r, _| r.job.id.encode(Encoding::Emoji).into() },
     Column { name: "userid", header: "UID", value: |r, _| r.job.userid.into() },
     Column { name: "username", header: "USER", value: |r, _| r.username().into() },
     Column { name: "name", header: "NAME", value: |r, _| r.job.name.as_str().into() },
