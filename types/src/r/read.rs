@@ -227,7 +227,7 @@ fn nodes(groups: &[Group<'_>], hosts: Hostlist) -> Result<Vec<RNode>, RError> {
         if pairs > MAX_PAIRS {
             return rule(path("rank"), format!("more than {MAX_PAIRS} ranks over all entries"));
         }
-        all = all.union(&ranks);
+        all.union_with(&ranks);
         parsed.push((ranks, cores, gpus));
     }
     if all.len() != hosts.len() {
