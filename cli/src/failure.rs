@@ -36,6 +36,11 @@ impl Failure {
         Failure { text: None, hint: None, code }
     }
 
+    /// Did we fail only because nobody reads our output any more?
+    pub fn is_unread(&self) -> bool {
+        *self == Failure::silent(PIPE_CLOSED)
+    }
+
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Failure {
         Failure { hint: Some(hint.into()), ..self }

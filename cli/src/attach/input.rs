@@ -2,10 +2,10 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use flurm_client::Client;
-use flurm_types::JobId;
+use flurm_client::{Client, job};
+use flurm_types::{Idset, JobId};
 use flurm_wire::Dest;
-use flurm_wire::job::Stdin;
+use flurm_wire::job::{List, Stdin};
 use std::io::{self, IsTerminal, Read};
 use tokio::sync::mpsc;
 
@@ -40,8 +40,21 @@ pub fn wish() -> Wish {
     Wish::Feed
 }
 
-/// Sends all of our standard input to the tasks `ranks`, then its end.
+/// Sends all of our standard input to the tasks `ranks`, then its end; to the other tasks just an end.
 pub async fn feed(client: Client, id: JobId, ranks: String) {
+    if let Ok(fed) = ranks.parse::<Idset>() {
+        let list = List { ids: vec![id], ..List::default() };
+        // Refused: the job is over and wants nothing.
+        let Ok(listed) = job::list(&client, &list).await else { return };
+        let ntasks = listed.jobs.first().map_or(0, |job| job.ntasks);
+        let others = Idset::from_range(0..=ntasks.saturating_sub(1)).difference(&fed);
+        if !others.is_empty() {
+            let message = stdin(id, &others.to_string(), Vec::new(), true);
+            if client.call(Dest::Leader, &message).await.is_err() {
+                return;
+            }
+        }
+    }
     let mut chunks = read_stdin();
     loop {
         let chunk = chunks.recv().await;

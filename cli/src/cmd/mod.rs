@@ -47,7 +47,7 @@ pub struct Cli {
     command: Option<Command>,
 }
 
-const TEMPLATE: &str = "{about}\n\n{usage-heading} {usage}\n{after-help}\nOptions:\n{options}";
+const TEMPLATE: &str = "{about}\n\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -99,13 +99,14 @@ pub fn definition() -> clap::Command {
     command.build();
     let mut help = String::new();
     for (title, names) in GROUPS {
-        help.push_str(&format!("\n{title}:\n"));
+        help.push_str(&format!("{title}:\n"));
         for name in *names {
             let about = command.find_subcommand(name).and_then(clap::Command::get_about);
             help.push_str(&format!("  {name:<11} {}\n", about.cloned().unwrap_or_default()));
         }
+        help.push('\n');
     }
-    Cli::command().after_help(help)
+    Cli::command().after_help(help.trim_end().to_owned())
 }
 
 /// Does what the words say and gives the exit code.

@@ -4,8 +4,8 @@ use crate::attach::{self, Wish};
 use crate::face::Face;
 use crate::failure::Failure;
 use crate::out::{self, Script};
-use crate::submission::{Copies, Options, Stdin};
-use flurm_client::job;
+use crate::submission::{Copies, Options, Stdin, refused};
+use flurm_client::{ClientError, job};
 use std::io::Write;
 
 /// Run a program and wait for it
@@ -35,9 +35,10 @@ impl Args {
         let mut jobs = copies.jobs()?;
         let job = jobs.next().expect("one job, not none")?;
         face.connected(async |client| {
-            let id = job::submit(&client, job)
-                .await
-                .map_err(|e| Failure::from(e).or_hint("`flurm resource list` shows what there is"))?;
+            let id = job::submit(&client, job).await.map_err(|e| match e {
+                ClientError::Refused(error) => refused(error),
+                other => other.into(),
+            })?;
             if self.verbose > 0 {
                 crate::say!("jobid: {}", Script::of_locale().id(id));
             }
@@ -50,7 +51,12 @@ impl Args {
                 show_status: out::on_terminal() && !self.options.quiet,
                 ..attach::Options::default()
             };
-            attach::attach(face, &client, id, &options).await
+            let ended = attach::attach(face, &client, id, &options).await;
+            if ended.as_ref().is_err_and(Failure::is_unread) {
+                // `flurm run yes | head` is over when `head` is, as `yes | head` would be. Too late is no failure.
+                drop(job::raise(&client, &[id], "cancel", 0, "nobody reads its output").await?);
+            }
+            ended
         })
     }
 }

@@ -19,9 +19,12 @@ struct Settings {
     broker_opts: Vec<String>,
 }
 
+/// Names and values; the last one of a name wins.
+type Attributes = Vec<(String, String)>;
+
 impl Settings {
-    /// Attributes of both spellings; the ones by their own name win.
-    fn attributes(self) -> Result<(Option<PathBuf>, Vec<(String, String)>), Failure> {
+    /// The configuration, and attributes of both spellings; the ones by their own name win.
+    fn attributes(self) -> Result<(Option<PathBuf>, Attributes), Failure> {
         let mut attributes = Vec::new();
         for option in self.broker_opts.iter().flat_map(|list| list.split(',')).filter(|o| !o.is_empty()) {
             let set = option.strip_prefix("-S").or_else(|| option.strip_prefix("--setattr="));

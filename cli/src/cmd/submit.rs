@@ -6,7 +6,7 @@ use crate::face::Face;
 use crate::failure::{FAILED, Failure};
 use crate::out::{self, Script};
 use crate::progress::Progress;
-use crate::submission::{Copies, Options, Stdin};
+use crate::submission::{self, Copies, Options, Stdin};
 use crate::watch;
 use flurm_client::job::{self, Batch};
 use flurm_client::{Client, ClientError};
@@ -200,6 +200,6 @@ impl Refused {
         if self.more > 0 {
             first.text.push_str(&format!(" (and {} more jobs were refused)", self.more));
         }
-        Failure::from(first).or_hint("`flurm resource list` shows what there is").say()
+        submission::refused(first).say()
     }
 }

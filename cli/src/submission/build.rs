@@ -226,7 +226,7 @@ fn attribute_value(text: &str) -> Result<(String, Value), Failure> {
 fn apart(option: &str) -> Vec<&str> {
     let pieces: Vec<&str> = option.split(',').collect();
     let known = |piece: &&str| JOINABLE.contains(&piece.split('=').next().unwrap_or(piece));
-    if pieces.len() > 1 && pieces.iter().all(|piece| known(&piece)) { pieces } else { vec![option] }
+    if pieces.len() > 1 && pieces.iter().all(known) { pieces } else { vec![option] }
 }
 
 /// `[NAME[:MODE]=]ARG`: a file to send along under its name.

@@ -12,9 +12,31 @@ mod slurm;
 pub use build::Stdin;
 pub use copies::Copies;
 
+use crate::failure::Failure;
 use env::EnvRules;
 use flurm_types::Urgency;
 use flurm_wire::job::SubmitFlags;
+use flurm_wire::{ErrorCode, WireError};
+
+/// A job that was refused, with a way out where the leader gave none.
+pub fn refused(error: WireError) -> Failure {
+    let hint = match error.code {
+        ErrorCode::Invalid | ErrorCode::TooBig => Some("`flurm resource list` shows what there is"),
+        ErrorCode::Unavailable => Some("`flurm queue status` says whether jobs are taken"),
+        ErrorCode::NotFound
+        | ErrorCode::Exists
+        | ErrorCode::Denied
+        | ErrorCode::NoService
+        | ErrorCode::Unreachable
+        | ErrorCode::TimedOut
+        | ErrorCode::Internal => None,
+    };
+    let failure = Failure::from(error);
+    match hint {
+        Some(hint) => failure.or_hint(hint),
+        None => failure,
+    }
+}
 
 /// What a job is: options that all commands which submit share.
 #[derive(Clone, Debug, clap::Args)]
