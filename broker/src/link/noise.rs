@@ -176,9 +176,9 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 /// Why a tunnel has ended.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub(crate) enum End {
-    /// Our side has closed, and all it wrote was passed on.
+    /// Our side has closed first, and the peer has taken all that was written before.
     Ours,
-    /// The peer has closed or cannot be reached.
+    /// The peer has closed first, or cannot be reached.
     Theirs,
     /// The peer, or somebody on the way, sent what was not sealed with our key.
     Forged,
@@ -219,52 +219,54 @@ impl Tunnel {
         }
     }
 
-    /// Carries bytes between the peer and `local` until one of them closes. `passed` counts the bytes of `local`
-    /// that our kernel has taken for the peer.
+    /// Carries bytes between the peer and `local` until both have closed. `passed` counts the bytes of `local` that
+    /// wait here no longer.
+    ///
+    /// The two directions end one by one. Who closes waits for the other to close as well, so that what was said last
+    /// is not lost to a reset; and words for a peer that has gone are dropped here, so that our side can go on
+    /// reading what it said before it went.
     pub(crate) async fn pump(self, local: UnixStream, passed: &AtomicU64) -> End {
         let Tunnel { mut stream, seal, open, .. } = self;
         let (from_peer, to_peer) = stream.split();
         let (from_local, to_local) = local.into_split();
         let mut out = std::pin::pin!(send_all(from_local, to_peer, seal, passed));
-        let inward = receive_all(from_peer, to_local, open);
+        let mut inward = std::pin::pin!(receive_all(from_peer, to_local, open));
         tokio::select! {
-            end = &mut out => end,
-            end = inward => match end {
-                // Nobody listens here any more, but what was said before still has to leave.
-                End::Ours => out.await,
-                End::Theirs | End::Forged => end,
+            () = &mut out => match inward.await {
+                End::Ours | End::Theirs => End::Ours,
+                End::Forged => End::Forged,
             },
+            end = &mut inward => {
+                out.await;
+                end
+            }
         }
     }
 }
 
+/// Until `local` closes.
 async fn send_all(
     mut local: impl AsyncRead + Unpin,
     mut peer: impl AsyncWrite + Unpin,
     mut seal: Sealer,
     passed: &AtomicU64,
-) -> End {
+) {
     let mut plain = vec![0; PLAIN_MAX];
     let mut frame = Vec::new();
-    loop {
-        match local.read(&mut plain).await {
-            // An error on a Unix socket: the other half of our own process has gone.
-            Ok(0) | Err(_) => {
-                // The peer sees the end of the stream; if it has gone already, it needs none.
-                let _ = peer.shutdown().await;
-                return End::Ours;
-            }
-            Ok(len) => {
-                frame.clear();
-                if seal.frame(&plain[..len], &mut frame).is_err() || peer.write_all(&frame).await.is_err() {
-                    return End::Theirs;
-                }
-                passed.fetch_add(len as u64, Ordering::Relaxed);
-            }
+    let mut heard = true;
+    // An error on a Unix socket: the other half of our own process has gone.
+    while let Ok(len @ 1..) = local.read(&mut plain).await {
+        if heard {
+            frame.clear();
+            heard = seal.frame(&plain[..len], &mut frame).is_ok() && peer.write_all(&frame).await.is_ok();
         }
+        passed.fetch_add(len as u64, Ordering::Relaxed);
     }
+    // The peer sees the end of the stream; if it has gone already, it needs none.
+    let _ = peer.shutdown().await;
 }
 
+/// Until the peer closes, or sends what is not its own; then `local` sees the end.
 async fn receive_all(
     peer: impl AsyncRead + Unpin,
     mut local: impl AsyncWrite + Unpin,
@@ -272,14 +274,12 @@ async fn receive_all(
 ) -> End {
     let mut peer = BufReader::with_capacity(SEALED_MAX + 2, peer);
     let mut plain = Vec::new();
+    let mut heard = true;
     loop {
         match open.read(&mut peer, &mut plain).await {
-            Ok(()) => {}
+            Ok(()) => heard = heard && local.write_all(&plain).await.is_ok(),
             Err(NoiseError::Io(_)) => return End::Theirs,
             Err(_) => return End::Forged,
-        }
-        if local.write_all(&plain).await.is_err() {
-            return End::Ours;
         }
     }
 }

@@ -43,13 +43,36 @@ async fn two_brokers_of_an_instance_agree_and_know_each_others_rank() {
         a.write_all(&long).await.unwrap();
         a.shutdown().await.unwrap();
     };
-    let mut read = vec![0; long.len()];
-    let (_, got) = tokio::join!(there, b.read_exact(&mut read));
+    let mut read = Vec::new();
+    let (_, got) = tokio::join!(there, b.read_to_end(&mut read));
     got.unwrap();
     assert_eq!(read, long);
+    // The child's side waits for ours to close, and then both are over.
+    drop(b);
     assert_eq!(child.await.unwrap(), End::Ours, "it said all it had to say");
     assert_eq!(parent.await.unwrap(), End::Theirs);
     assert_eq!(counted.load(Ordering::Relaxed), long.len() as u64);
+}
+
+#[tokio::test]
+async fn last_words_are_heard_by_who_talks_to_a_peer_that_has_gone() {
+    let (child, parent) = tunnels().await;
+    let ((mut a, a_inner), (mut b, b_inner)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+    a.write_all(b"goodbye").await.unwrap();
+    drop(a);
+    // It does not even wait for us to close.
+    let _ = tokio::time::timeout(Duration::from_millis(50), child.pump(a_inner, &AtomicU64::new(0))).await;
+    let parent = tokio::spawn(async move { parent.pump(b_inner, &AtomicU64::new(0)).await });
+    for _ in 0..100 {
+        b.write_all(b"are you there?").await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut heard = Vec::new();
+    b.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard, b"goodbye");
+    b.write_all(b"nobody hears that").await.unwrap();
+    drop(b);
+    assert_eq!(parent.await.unwrap(), End::Theirs);
 }
 
 #[tokio::test]

@@ -144,6 +144,26 @@ async fn a_closed_link_stays_closed_and_is_told_to_the_peer_only() {
 }
 
 #[tokio::test]
+async fn a_goodbye_arrives_however_much_is_said_at_that_moment() {
+    for _ in 0..20 {
+        let (mut parent, mut child) = pair().await;
+        child.links.send(Rank(0), &ping(1, "goodbye"));
+        let leaving = tokio::spawn(child.links.finish());
+        let mut heard = Vec::new();
+        loop {
+            parent.links.send(Rank(1), &ping(2, "stay"));
+            match parent.next().await {
+                (_, Change::Message(message)) => heard.push(message.body::<Ping>().unwrap().pad),
+                (_, Change::Gone) => break,
+                (_, Change::Up { .. }) => panic!("it does not come back"),
+            }
+        }
+        assert_eq!(heard, ["goodbye"]);
+        leaving.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_does_not_read_loses_its_link_and_not_our_memory() {
     let (mut parent, child) = pair().await;
     // Its loop takes no event, so its reader waits, then the sockets fill, then our queue.

@@ -30,7 +30,7 @@ pub(crate) const LINK_QUEUE_BYTES_MAX: u64 = 64 << 20;
 /// From this size on compressing costs less than sending. Most messages are smaller.
 const COMPRESS_LEN_MIN: usize = 4 << 10;
 
-/// How long a link may take after its end to send or deliver what was queued before.
+/// How long a link may take after its end to send or deliver what was queued before, and to see the peer close.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 /// Our end of the link in the tree.
@@ -159,13 +159,13 @@ pub(crate) async fn carry(
     });
     tokio::select! {
         end = &mut pump => {
-            // What the peer said before it went is still in the Unix socket.
+            // What the peer said before it went may still be in the Unix socket.
             let _ = tokio::time::timeout(FLUSH_MAX, talk).await;
             end
         }
         end = &mut talk => {
             end?;
-            // The socket has been dropped; what it still held goes out.
+            // The socket has been dropped; what it still held goes out, and the peer closes when it has it.
             tokio::time::timeout(FLUSH_MAX, pump).await.unwrap_or(Ok(()))
         }
     }
