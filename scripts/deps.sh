@@ -6,7 +6,8 @@
 set -euo pipefail
 
 BUILD=(gcc libc6-dev libhwloc-dev)
-LAB=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge iproute2 util-linux)
+# libpmix-dev: `srun --mpi=pmix` loads libpmix.so by the name that only it has.
+LAB=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins libpmix-dev munge iproute2 util-linux)
 
 say() { echo "deps: $*" >&2; }
 

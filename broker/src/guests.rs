@@ -122,17 +122,21 @@ fn birth(pid: Pid) -> io::Result<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use tokio::sync::mpsc;
 
     /// A process that stays until it is killed, as an earlier broker would have left it.
     fn earlier_shell(rundir: &Path) -> Child {
         let child = Command::new("sleep").arg("1000").spawn().unwrap();
-        let pid = Pid::from_child(&child);
+        record_shell(rundir, &child);
+        child
+    }
+
+    pub(crate) fn record_shell(rundir: &Path, child: &Child) {
+        let pid = Pid::from_child(child);
         std::fs::write(record(rundir), format!("{} {}\n", pid.as_raw_nonzero(), birth(pid).unwrap()))
             .unwrap();
-        child
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod start;
 
 mod clock;
 mod event;
+mod guard;
 mod guests;
 mod link;
 mod local;

@@ -10,6 +10,7 @@
 //! behind, events wait, and so do their senders; the log's own events never do.
 
 use crate::boot::Boot;
+use crate::bootstrap::rundir;
 use crate::clock::{self, Clock};
 use crate::event::{EVENTS_MAX, Event, Events};
 use crate::guests::{self, Shell};
@@ -23,12 +24,9 @@ use flurm_wire::ClientId;
 use flurm_wire::shell::StartInitial;
 use flurm_wire::state::LogLine;
 use std::collections::BTreeMap;
-use std::fs::TryLockError;
 use std::io::{self, Read};
 use std::net::TcpListener;
-use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -109,7 +107,8 @@ fn start_tracing() {
 fn run(boot: Boot, listener: Option<TcpListener>, initial: Option<StartInitial>) -> Result<i32, RunError> {
     let rundir = boot.rundir.clone();
     let path = || rundir.display().to_string();
-    let _locked = lock(&rundir)?;
+    let locked = rundir::lock(&rundir).map_err(|source| RunError::Lock { path: path(), source })?;
+    let _locked = locked.ok_or_else(|| RunError::Taken { path: path() })?;
     boot.save().map_err(|source| RunError::Save { path: path(), source })?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
@@ -125,26 +124,9 @@ fn run(boot: Boot, listener: Option<TcpListener>, initial: Option<StartInitial>)
     );
     // After an error, a shell that is there waits for the next broker, and removes the directory if none comes.
     if ended.is_ok() || guests::running(&rundir).is_none() {
-        remove(&rundir);
+        rundir::remove(&rundir);
     }
     ended
-}
-
-/// One broker at a time: held as long as the file is open.
-fn lock(rundir: &Path) -> Result<std::fs::File, RunError> {
-    let path = || rundir.display().to_string();
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(rundir.join("lock"))
-        .map_err(|source| RunError::Lock { path: path(), source })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(RunError::Taken { path: path() }),
-        Err(TryLockError::Error(source)) => Err(RunError::Lock { path: path(), source }),
-    }
 }
 
 struct Broker {
@@ -465,17 +447,6 @@ fn trace(line: &LogLine) {
         4 => tracing::warn!(component, "{text}"),
         5..=6 => tracing::info!(component, "{text}"),
         _ => tracing::debug!(component, "{text}"),
-    }
-}
-
-/// Removes the run directory, and the instance's directory with the last one on this host.
-fn remove(rundir: &Path) {
-    if let Err(error) = std::fs::remove_dir_all(rundir) {
-        tracing::warn!(%error, path = %rundir.display(), "cannot remove the run directory");
-    }
-    if let Some(parent) = rundir.parent() {
-        // It is not empty as long as others are there.
-        let _ = std::fs::remove_dir(parent);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::boot::Boot;
 use crate::bootstrap::{Mistake, NoBoot, Ready, Vars, bootstrap, rundir, slurm, surroundings, testsize};
+use crate::guard::{self, Line};
 use flurm_types::{Environment, Rank};
 use flurm_wire::shell::StartInitial;
 use std::net::TcpListener;
@@ -40,7 +41,7 @@ pub struct DoctorArgs {
 pub fn start(args: &StartArgs) -> i32 {
     match args.test_size {
         Some(size) => testsize::start(size, &args.broker, &vars()),
-        None => broker(&args.broker),
+        None => guard::guarded(|line| exit_code(join(&vars(), &args.broker, Some(line)))),
     }
 }
 
@@ -48,8 +49,12 @@ pub fn start(args: &StartArgs) -> i32 {
 pub fn broker(args: &BrokerArgs) -> i32 {
     let done = match &args.rejoin {
         Some(rundir) => rejoin(rundir).map_err(NoBoot::Mistake),
-        None => join(&vars(), args),
+        None => join(&vars(), args, None),
     };
+    exit_code(done)
+}
+
+fn exit_code(done: Result<i32, NoBoot>) -> i32 {
     match done {
         Ok(code) | Err(NoBoot::Quiet { code }) => code,
         Err(NoBoot::Mistake(mistake)) => {
@@ -59,8 +64,11 @@ pub fn broker(args: &BrokerArgs) -> i32 {
     }
 }
 
-fn join(vars: &Vars, args: &BrokerArgs) -> Result<i32, NoBoot> {
+fn join(vars: &Vars, args: &BrokerArgs, guard: Option<Line>) -> Result<i32, NoBoot> {
     let ready = bootstrap(vars, args)?;
+    if let Some(guard) = guard {
+        guard.tell(&ready.boot);
+    }
     let initial = (ready.boot.rank == Rank(0)).then(|| StartInitial {
         command: initial_command(vars, &args.command),
         cwd: current_dir(),

@@ -186,7 +186,8 @@ fn scancel_and_a_killed_root_leave_nothing_on_the_nodes() {
     lab.nothing_remains();
 
     let _id = start("killed");
-    // The broker of rank 0, on the batch host: the one whose parent is slurmstepd.
-    lab.script(&["exec", "node1", "sh", "-c", "kill -9 $(pgrep -f 'flurm start flurm run' | while read p; do grep -q slurmstepd /proc/$(awk '{print $4}' /proc/$p/stat)/comm && readlink /proc/$p/exe | grep -q flurm && echo $p; done)"]).ok();
+    // The broker of rank 0, on the batch host; its guard is the task that slurmstepd watches.
+    let kill = "kill -9 $(for guard in $(pgrep -x flurm-guard); do pgrep -P $guard -x flurm; done)";
+    lab.script(&["exec", "node1", "sh", "-c", kill]).ok();
     lab.nothing_remains();
 }

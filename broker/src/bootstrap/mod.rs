@@ -283,6 +283,7 @@ impl Start<'_> {
             lost_ms: LOST_MS,
             orphan_ms_max: settings.orphan_ms,
         };
+        rundir::sweep(self.vars);
         let outer_step = slurm::key(self.vars);
         Ok(Ready { boot, listener, outer_step })
     }

@@ -10,6 +10,7 @@ use flurm_wire::fact::KvsOp;
 use flurm_wire::kvs;
 use flurm_wire::overlay::Ping;
 use flurm_wire::state::{BrokerState, Shutdown, Wait};
+use std::path::Path;
 use std::time::Instant;
 
 const DEADLINE: Duration = Duration::from_secs(60);
