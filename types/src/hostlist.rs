@@ -5,7 +5,7 @@
 
 use crate::SyntaxError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 /// Most hosts a text may stand for.
 pub const MAX_HOSTS: usize = 1 << 18;
@@ -65,6 +65,13 @@ impl Hostlist {
     #[must_use]
     pub fn find(&self, host: &str) -> Option<usize> {
         self.0.iter().position(|h| h == host)
+    }
+
+    /// Each host once, where it came first.
+    #[must_use]
+    pub fn unique(&self) -> Hostlist {
+        let mut seen = BTreeSet::new();
+        self.0.iter().filter(|host| seen.insert(host.as_str())).cloned().collect()
     }
 
     /// Is this host in the list?

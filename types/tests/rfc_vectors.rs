@@ -82,6 +82,8 @@ fn hostlists_expand_in_order() {
 
 #[test]
 fn slurm_brackets_multiply_with_the_last_fastest() {
+    let list: Hostlist = "b,a[1-2],b,a1".parse().expect("duplicates");
+    assert_eq!(list.unique().to_string(), "b,a[1-2]");
     let list: Hostlist = "r[0-1]n[0-2]".parse().expect("two brackets");
     assert_eq!(list.into_iter().collect::<Vec<_>>().join(","), "r0n0,r0n1,r0n2,r1n0,r1n1,r1n2");
 }

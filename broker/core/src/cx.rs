@@ -7,7 +7,7 @@ use crate::door::{CoreConfig, Output};
 use flurm_types::{Now, Rank};
 use flurm_wire::fact::Fact;
 use flurm_wire::state::LogLine;
-use flurm_wire::{Address, ClientId, Dest, Message, Topic, WireError};
+use flurm_wire::{Address, ClientId, Dest, Kind, Message, Topic, WireError};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -79,6 +79,10 @@ impl<'a> Cx<'a> {
     }
 
     pub fn send(&mut self, message: Message) {
+        // Tag 0 asked for no answer.
+        if message.kind == Kind::Response && message.tag == 0 {
+            return;
+        }
         if self.hold {
             self.out.held.push(message);
         } else {

@@ -24,7 +24,7 @@ mod services;
 pub use door::{CoreConfig, Guest, Hold, Input, Output, Peer, Role};
 
 use cx::{Cx, Outbox};
-use flurm_types::{Now, R, Rank};
+use flurm_types::{Hostlist, Idset, Now, R, Rank};
 use flurm_wire::fact::Fact;
 use flurm_wire::resource::Inventory;
 use flurm_wire::shell::InitialExited;
@@ -411,8 +411,11 @@ impl Core {
         }
     }
 
-    fn hosts(&self, ranks: &flurm_types::Idset) -> flurm_types::Hostlist {
-        ranks.iter().filter_map(|rank| self.config.hosts.get(rank as usize).cloned()).collect()
+    /// The hosts of these ranks, each of them once.
+    fn hosts(&self, ranks: &Idset) -> Hostlist {
+        let all: Hostlist =
+            ranks.iter().filter_map(|rank| self.config.hosts.get(rank as usize).cloned()).collect();
+        all.unique()
     }
 
     /// Messages on that link may be gone: who waits across it is told, who works for the other side stops.

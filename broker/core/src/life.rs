@@ -200,8 +200,12 @@ impl Core {
             self.life.missing_named = true;
             let missing = self.missing();
             if !missing.is_empty() {
-                let text =
-                    format!("waiting for {} of {} brokers: {missing}", missing.len(), self.config.size);
+                let text = format!(
+                    "waiting for {} of {} brokers: {}",
+                    missing.len(),
+                    self.config.size,
+                    missing.unique()
+                );
                 self.cx(now).log(4, "state", text);
             }
         }
@@ -216,13 +220,17 @@ impl Core {
         let text = match self.overlay.parent() {
             Some(parent) => format!("no answer from rank {parent} ({missing}) for {secs} s"),
             None if missing.is_empty() => {
-                let unknown = self.hosts(&self.resources.unknown(size));
+                let unknown = self.resources.unknown(size);
                 format!(
-                    "the resources of {} of {size} brokers are not known after {secs} s: {unknown}",
-                    unknown.len()
+                    "the resources of {} of {size} brokers are not known after {secs} s: {}",
+                    unknown.len(),
+                    self.hosts(&unknown)
                 )
             }
-            None => format!("{} of {size} brokers have not come within {secs} s: {missing}", missing.len()),
+            None => {
+                let (count, hosts) = (missing.len(), missing.unique());
+                format!("{count} of {size} brokers have not come within {secs} s: {hosts}")
+            }
         };
         let mut cx = self.cx(now);
         cx.log(3, "state", text);
@@ -300,6 +308,7 @@ impl Core {
         let mut cx = Cx::new(now, config, out);
         overlay.farewell_down(&mut cx);
         shell.quit(&mut cx);
+        cx.wake_at(now.mono_ms + config.lost_ms);
         cx.wake_at(now.mono_ms + SHUTDOWN_MS_MAX);
     }
 
@@ -315,8 +324,11 @@ impl Core {
     }
 
     fn shut_down(&mut self, now: Now) {
-        let late = now.mono_ms.saturating_sub(self.life.since_ms) >= SHUTDOWN_MS_MAX;
-        let alone = self.overlay.alone() || late;
+        let waited = now.mono_ms.saturating_sub(self.life.since_ms);
+        let late = waited >= SHUTDOWN_MS_MAX;
+        // A child that is just starting would call in vain for long; it gets the time that a silent one has.
+        let awaited = self.overlay.awaited() && waited < self.config.lost_ms;
+        let alone = (self.overlay.alone() && !awaited) || late;
         // What was promised is written first.
         let written = self.in_flight.is_empty() || late;
         if !(alone && written && self.shell.gone()) {

@@ -6,6 +6,7 @@
 //!   Online ── silence > lost_ms ──► Lost    joined ── silence > lost_ms ──► dialled again
 //!   Online ── goodbye ──► Left              silence > orphan_ms ──► Orphaned
 //!   Lost, Left ── hello ──► Online
+//!   any ── hello while we leave ──► told goodbye
 //! ```
 //!
 //! A parent welcomes only while it has a way to the leader itself, and welcomes again when it got a new one. So a
@@ -54,6 +55,8 @@ pub(crate) struct Overlay {
     changes: Vec<Change>,
     /// The parent has not heard of our present `online`.
     unsaid: bool,
+    /// Whoever comes now is told to leave.
+    leaving: bool,
     ticked_ms: u64,
 }
 
@@ -72,6 +75,8 @@ struct Child {
     up: bool,
     /// The hello of the present link, to be answered (again).
     hello: Option<Message>,
+    /// Has said hello once.
+    known: bool,
     epoch: u64,
     heard_ms: u64,
     online: Idset,
@@ -103,6 +108,7 @@ impl Overlay {
             online: Idset::from(me.0),
             changes: Vec::new(),
             unsaid: false,
+            leaving: false,
             ticked_ms: 0,
         }
     }
@@ -226,9 +232,12 @@ impl Overlay {
         }
         let first = child.hello.is_none();
         child.epoch = hello.epoch;
+        child.known = true;
         if first {
             child.hello = Some(asker(m));
-            if joined {
+            if self.leaving {
+                cx.at_once().tell(Dest::Rank(hello.rank), &Goodbye {});
+            } else if joined {
                 let welcome = Welcome { rank: self.me, epoch: cx.config.epoch, leader: Rank(0) };
                 cx.at_once().respond(m, &welcome);
             }
@@ -268,8 +277,9 @@ impl Overlay {
         }
     }
 
-    /// Tell all children to leave.
+    /// Tell all children to leave, those that are still to come as well.
     pub fn farewell_down(&mut self, cx: &mut Cx) {
+        self.leaving = true;
         let children: Vec<Rank> = self.children.keys().copied().filter(|c| self.open(*c)).collect();
         for child in children {
             cx.at_once().tell(Dest::Rank(child), &Goodbye {});
@@ -287,6 +297,11 @@ impl Overlay {
     /// Have all below us left, or been lost?
     pub fn alone(&self) -> bool {
         self.online.len() == 1
+    }
+
+    /// Is there a child that has never come?
+    pub fn awaited(&self) -> bool {
+        self.children.values().any(|child| !child.known)
     }
 
     /// Heartbeats out, silence noticed.

@@ -1,0 +1,127 @@
+//! The end of an instance of two brokers, seen through the door of one of them: leaves first, in order, without delay.
+
+mod rim;
+
+use flurm_core::{CoreConfig, Guest, Input, Output, Peer, Role};
+use flurm_types::{Idset, R, RNode, Rank};
+use flurm_wire::overlay::{Goodbye, Hello};
+use flurm_wire::resource::Inventory;
+use flurm_wire::state::BrokerState;
+use flurm_wire::{Address, ClientId, Dest, Message, Topic, shell};
+use rim::{Rim, SHELL, config};
+
+const CHILD: Peer = Peer::Broker(Rank(1));
+const PARENT: Peer = Peer::Broker(Rank(0));
+const TERM: i32 = 15;
+
+fn two() -> CoreConfig {
+    CoreConfig { size: 2, hosts: vec!["vm".into(), "vm".into()], ..config() }
+}
+
+fn say<T: Topic>(rim: &mut Rim, from: Peer, tag: u64, body: &T) {
+    let Peer::Broker(rank) = from else { panic!("brokers only") };
+    let message = Message::request(Address { rank, client: ClientId(0) }, Dest::Leader, tag, body);
+    rim.step(Input::Message { from, message });
+}
+
+fn hello(rim: &mut Rim) {
+    rim.step(Input::PeerUp(CHILD));
+    say(rim, CHILD, 1, &Hello { rank: Rank(1), epoch: 5, subtree: Idset::from(1) });
+}
+
+/// What was sent to a broker, by topic.
+fn told(rim: &Rim, peer: Peer) -> Vec<String> {
+    let topics = rim.out.iter().filter_map(|output| match output {
+        Output::Send { to, message } if *to == peer => Some(message.topic.to_string()),
+        _ => None,
+    });
+    topics.collect()
+}
+
+fn exit(rim: &Rim) -> Option<i32> {
+    rim.out.iter().find_map(|output| match output {
+        Output::Exit { code } => Some(*code),
+        _ => None,
+    })
+}
+
+fn warnings(rim: &Rim) -> Vec<&str> {
+    let lines = rim.out.iter().filter_map(|output| match output {
+        Output::Log(line) if line.level <= 4 => Some(line.text.as_str()),
+        _ => None,
+    });
+    lines.collect()
+}
+
+/// Rank 0 runs with its child, and then its program and its shell end.
+fn shutting_down() -> Rim {
+    let mut rim = Rim::up(two(), &[]);
+    hello(&mut rim);
+    let node = RNode { rank: 1, host: "vm".into(), cores: (0..4).collect(), gpus: Idset::default() };
+    say(&mut rim, CHILD, 0, &Inventory { r: R::from_nodes([node]) });
+    rim.commit();
+    rim.ask(SHELL, 2, &shell::InitialExited { status: 0 });
+    rim.commit();
+    rim.step(Input::GuestExited { guest: Guest::Shell, status: 0 });
+    assert_eq!(rim.state(), BrokerState::Shutdown);
+    assert_eq!(exit(&rim), None, "the child has not left");
+    rim
+}
+
+#[test]
+fn the_leader_ends_at_the_goodbye_of_its_last_child() {
+    let mut rim = shutting_down();
+    // The tell of what the child has was answered with nothing, which nobody would have read.
+    assert_eq!(told(&rim, CHILD), ["overlay.hello", "overlay.goodbye"]);
+    say(&mut rim, CHILD, 0, &Goodbye {});
+    rim.step(Input::PeerGone(CHILD));
+    rim.commit();
+    assert_eq!(exit(&rim), Some(0));
+    assert_eq!(warnings(&rim), [""; 0]);
+}
+
+#[test]
+fn a_child_that_is_lost_meanwhile_costs_the_grace_and_is_named_once() {
+    let mut rim = shutting_down();
+    rim.step(Input::PeerGone(CHILD));
+    for _ in 0..4 {
+        assert_eq!(exit(&rim), None);
+        rim.now_ms += 1_000;
+        rim.step(Input::Wake);
+        rim.commit();
+    }
+    assert_eq!(exit(&rim), Some(0));
+    assert_eq!(warnings(&rim), ["lost: 1 (vm)"]);
+}
+
+#[test]
+fn a_child_that_comes_late_is_told_to_leave_and_one_that_never_comes_costs_the_grace() {
+    for comes in [true, false] {
+        let mut rim = Rim::up(two(), &[]);
+        rim.step(Input::Signal(TERM));
+        rim.step(Input::GuestExited { guest: Guest::Shell, status: 0 });
+        rim.commit();
+        assert_eq!(exit(&rim), None, "it may be on its way");
+        if comes {
+            hello(&mut rim);
+            assert_eq!(told(&rim, CHILD), ["overlay.goodbye"]);
+            say(&mut rim, CHILD, 0, &Goodbye {});
+        } else {
+            rim.now_ms += 3_000;
+            rim.step(Input::Wake);
+        }
+        rim.commit();
+        assert_eq!(exit(&rim), Some(128 + TERM));
+    }
+}
+
+#[test]
+fn a_broker_that_is_told_to_leave_before_it_has_joined_does() {
+    let mut rim = Rim::new(CoreConfig { rank: Rank(1), initial_program: None, ..two() });
+    rim.step(Input::Role(Role::Follower { term: 1, leader: Some(Rank(0)) }));
+    rim.step(Input::PeerUp(PARENT));
+    say(&mut rim, PARENT, 0, &Goodbye {});
+    rim.step(Input::GuestExited { guest: Guest::Shell, status: 0 });
+    assert_eq!(told(&rim, PARENT), ["overlay.hello", "overlay.goodbye"]);
+    assert_eq!(exit(&rim), Some(0));
+}
