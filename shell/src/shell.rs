@@ -184,6 +184,8 @@ struct Leaving {
 /// say so.
 pub fn run(args: ShellArgs) -> i32 {
     spawn::block_all_signals();
+    // Started as /proc/self/exe, we would be called `exe`. Nothing depends on the name.
+    let _ = rustix::thread::set_name(c"flurm-shell");
     match begin(args) {
         Ok(code) => code,
         Err(e) => {
