@@ -1,7 +1,7 @@
 //! `flurm start`, `flurm broker`: from options and environment to a running broker, and its exit code.
 
 use crate::boot::Boot;
-use crate::bootstrap::{Mistake, NoBoot, Ready, Vars, bootstrap, rundir, slurm, surroundings, testsize};
+use crate::bootstrap::{Mistake, NoBoot, Ready, Vars, bootstrap, rundir, slurm, testsize};
 use crate::guard::{self, Line};
 use flurm_types::{Environment, Rank};
 use flurm_wire::shell::StartInitial;
@@ -149,12 +149,10 @@ fn initial_environment(vars: &Vars, ready: &Ready, program: Option<&Path>) -> En
     let mut out: Environment =
         vars.iter().map(|(name, value)| (name.clone(), keep(name).then(|| value.clone()))).collect();
     let uri = ready.boot.uri();
-    let level = ready.boot.instance_level.to_string();
     let path = program.and_then(|program| path_with(vars.get("PATH").map_or("", |path| path), program));
     let ours = [
         ("FLURM_URI", Some(uri.clone())),
         ("FLUX_URI", Some(uri)),
-        (surroundings::INSTANCE_LEVEL, Some(level)),
         (slurm::OUTER_STEP, ready.outer_step.clone()),
         ("PATH", path),
     ];
@@ -207,7 +205,6 @@ mod tests {
         assert_eq!(get("SLURM_JOB_ID").as_deref(), Some("123"));
         assert_eq!(get("PATH").as_deref(), Some("/opt/flurm:/usr/bin"));
         assert_eq!(get(slurm::OUTER_STEP).as_deref(), Some("stb-1.0-h-1"));
-        assert_eq!(get(surroundings::INSTANCE_LEVEL).as_deref(), Some("0"));
         for gone in ["PMI_FD", "PMIX_RANK", "FLURM_JOB_ID", "FLUX_TASK_RANK"] {
             assert_eq!(env.get(gone), Some(&None), "{gone} is unset, not merely left out");
         }

@@ -1,6 +1,6 @@
 //! An instance inside a job of another sees what that job was given, to any depth.
 
-use flurm_tests::{Instance, flurm_bin};
+use flurm_tests::{Instance, flurm, flurm_bin, run};
 
 #[test]
 fn a_nested_instance_has_just_what_its_job_was_given() {
@@ -40,6 +40,42 @@ fn three_levels_deep_works() {
     assert_eq!(lines, ["0", "1", "2", "3"]);
     let level = instance.ok(&["run", "-n1", &bin, "start", &bin, "getattr", "instance-level"]);
     assert_eq!(level, "1");
+}
+
+/// One task gets PMI only when it is `flurm` itself; anything around it has to do without.
+#[test]
+fn an_instance_started_by_a_script_has_what_its_job_was_given_too() {
+    let instance = Instance::start(2);
+    let bin = flurm_bin().display().to_string();
+    let inner =
+        "flurm resource list -n -s all -o '{nnodes} {ncores} {nodelist}'; flurm getattr instance-level";
+    let script = |inner: &str| format!("{bin} start sh -c \"{inner}\"");
+    let said = instance.ok(&["run", "--requires=rank:1", "-n1", "-c3", "sh", "-c", &script(inner)]);
+    assert_eq!(said, "1 3 node1\n1");
+    // Again in the initial program of one in a job: two levels down, whatever the environment says.
+    let deeper = format!("{bin} start flurm getattr instance-level; flurm getattr parent-uri");
+    let said = instance.ok(&["run", "-n1", "sh", "-c", &script(&deeper)]);
+    assert_eq!(said.lines().next(), Some("2"));
+    assert_eq!(said.lines().nth(1), Some(&*instance.uri));
+
+    let several = instance.run(&["run", "-n2", "-opmi=off", "sh", "-c", &format!("{bin} start true")]);
+    assert_ne!(several.code(), 0);
+    let errors = several.stderr.matches("2 tasks of job").count();
+    assert!(errors == 1 && several.stderr.contains("hint: flurm run -n2 flurm start"), "{}", several.stderr);
+}
+
+#[test]
+fn a_parent_that_is_gone_is_said_and_done_without() {
+    let mut start = flurm(&["start", "sh", "-c", "flurm getattr instance-level; flurm getattr parent-uri"]);
+    start.env("FLURM_URI", "local:///no/such/instance").env("FLURM_JOB_ID", "f3");
+    let ran = run(start, b"");
+    assert_eq!(ran.stdout, "0\n");
+    assert!(
+        ran.stderr.contains("warning: failed to ask the instance at local:///no/such/instance: ")
+            && ran.stderr.contains("hint:"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

@@ -6,12 +6,15 @@
 //! | hydra, flurm's shell, `--test-size` | `PMI_*` | the launcher (`pmi.rs`) |
 //! | nobody | it is one broker | |
 //!
+//! Inside a job of another instance, R is the job's: its shell says it by PMI, else `parent.rs` asks.
+//!
 //! In all cases every broker makes a card of itself, rank 0 sees them all and answers (`card.rs`). What is wrong is a
 //! [`Mistake`]: two lines, said once for the instance where that is possible.
 
 pub mod card;
 pub mod mistake;
 pub mod net;
+pub mod parent;
 pub mod pmi;
 pub mod pmi_wire;
 pub mod rendezvous;
@@ -21,14 +24,14 @@ pub mod surroundings;
 pub mod testsize;
 
 pub use mistake::{Mistake, NoBoot};
-pub use surroundings::{Launcher, Parent, Surroundings};
+pub use surroundings::{Launcher, Parent, Surroundings, Task};
 
 use crate::boot::{Boot, Secret};
 use crate::config::{self, Settings};
 use crate::hw;
 use crate::start::BrokerArgs;
 use card::{Answer, Card, Findings, Table};
-use flurm_types::{Hostlist, R, Rank, TaskMap, Timestamp};
+use flurm_types::{Hostlist, JobId, R, Rank, TaskMap, Timestamp};
 use net::{Network, Reach};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -109,6 +112,10 @@ impl Start<'_> {
     /// One broker. `unasked`: nobody said that it should be one only.
     fn alone(&self, unasked: bool) -> Result<Ready, NoBoot> {
         let settings = self.good_settings()?;
+        let enclosed = match &self.around.parent {
+            Some(parent) => enclosed(parent)?,
+            None => None,
+        };
         let mut warnings = self.warnings();
         warnings.extend(self.around.job.as_ref().filter(|_| unasked).and_then(slurm::Job::too_many_nodes));
         warnings.iter().for_each(Mistake::print_warning);
@@ -119,7 +126,7 @@ impl Start<'_> {
             fanout: settings.fanout,
             addresses: BTreeMap::new(),
         };
-        self.finish(Rank(0), table, None, None)
+        self.finish(Rank(0), table, None, enclosed.as_ref())
     }
 
     fn with_slurm(&self, step: &slurm::Step) -> Result<Ready, NoBoot> {
@@ -152,11 +159,12 @@ impl Start<'_> {
         testsize::end_with_launcher(client.kvsname());
         let mapping = client.mapping().map_err(lost)?;
         let reach = if mapping.nnodes() == 1 { Reach::Host } else { Reach::Network };
-        let launched = Launched {
-            test: testsize::is_test(client.kvsname()),
-            r: if self.around.parent.is_some() { parent_r(&mut client).map_err(lost)? } else { None },
-            mapping,
+        let test = testsize::is_test(client.kvsname());
+        let (r, level) = match &self.around.parent {
+            Some(parent) => said_by_parent(&mut client, parent, place.rank).map_err(lost)?,
+            None => (None, 0),
         };
+        let launched = Launched { test, r, level, mapping };
         let (card, listener) = self.card(Rank(place.rank), reach);
         let answer = pmi::exchange(client, place.size, &card, |cards| self.judge(cards, Some(&launched)));
         self.enter(Rank(place.rank), answer.map_err(lost)?, listener, Some(&launched))
@@ -261,7 +269,8 @@ impl Start<'_> {
             peers.insert(rank, own);
         }
         let mut attributes = settings.attributes.clone();
-        let parent = self.around.parent.as_ref();
+        let instance_level = launched.map_or(0, |launched| launched.level);
+        let parent = self.around.parent.as_ref().filter(|_| instance_level > 0);
         attributes.extend(parent.map(|parent| ("parent-uri".to_owned(), parent.uri.clone())));
         let parent_end = launched.and_then(|l| l.r.as_ref()).map(|r| r.expiration);
         let job_end = self.around.job.as_ref().map(|job| job.end);
@@ -273,7 +282,7 @@ impl Start<'_> {
             peers,
             secret: table.secret,
             instance_id: table.instance_id,
-            instance_level: parent.map_or(0, |parent| parent.level + 1),
+            instance_level,
             fanout: table.fanout,
             statedir: settings.statedir.clone(),
             attributes,
@@ -289,20 +298,74 @@ impl Start<'_> {
     }
 }
 
-/// What only a PMI launcher knows.
+/// What only a PMI launcher knows, or the instance around us.
 #[derive(Debug)]
 struct Launched {
     test: bool,
     /// What the job that we are was given.
     r: Option<R>,
+    /// Of this instance; 0 when there is none around it.
+    level: u32,
     mapping: TaskMap,
 }
 
-/// The R of the job that this instance is, if its launcher is a flurm.
-fn parent_r(client: &mut pmi::Client) -> Result<Option<R>, pmi::PmiError> {
-    let text = client.get_text("flurm.R")?;
-    let missing = || pmi::PmiError::Missing { key: "flurm.R".into() };
-    text.map(|text| R::parse(&text).map_err(|_| missing())).transpose()
+/// The R of the job that this instance is, if its launcher is a flurm, and the level of this instance.
+fn said_by_parent(
+    client: &mut pmi::Client,
+    parent: &Parent,
+    rank: u32,
+) -> Result<(Option<R>, u32), pmi::PmiError> {
+    let missing = |key: &str| pmi::PmiError::Missing { key: key.to_owned() };
+    let r = client.get_text("flurm.R")?;
+    let r = r.map(|text| R::parse(&text).map_err(|_| missing("flurm.R"))).transpose()?;
+    let level = match client.get("flurm.instance-level")? {
+        Some(level) => level.trim().parse().map_err(|_| missing("flurm.instance-level"))?,
+        // Another launcher, which the parent has nothing to do with.
+        None => ask(parent, None, rank).map_or(0, |told| told.level + 1),
+    };
+    Ok((r, level))
+}
+
+/// An instance of one broker inside another: in its initial program, or in a job whose task got no PMI.
+fn enclosed(parent: &Parent) -> Result<Option<Launched>, NoBoot> {
+    if let Some(task) = parent.task.filter(|task| task.size > 1) {
+        return Err(match task.rank {
+            0 => several(task).into(),
+            _ => NoBoot::Quiet { code: 1 },
+        });
+    }
+    let mapping = TaskMap::block(&[1]);
+    let told = ask(parent, parent.task.map(|task| task.job), 0);
+    Ok(told.map(|told| Launched { test: false, r: told.r, level: told.level + 1, mapping }))
+}
+
+/// What the parent says. If it does not, it is probably gone, and its name was left over in the environment: rank 0 says so.
+fn ask(parent: &Parent, job: Option<JobId>, rank: u32) -> Option<parent::Told> {
+    let told = parent::ask(&parent.uri, job);
+    let warn = |error: &parent::ParentError| {
+        Mistake::new(
+            format!("failed to ask the instance at {}: {error}", parent.uri),
+            "this one goes on with what it finds here; unset FLURM_URI where no instance is around it",
+        )
+        .print_warning();
+    };
+    told.inspect_err(|error| {
+        if rank == 0 {
+            warn(error)
+        }
+    })
+    .ok()
+}
+
+/// Each of these tasks would be an instance of its own.
+fn several(task: Task) -> Mistake {
+    let Task { job, size: n, .. } = task;
+    Mistake::new(
+        format!("{n} tasks of job {job} start a broker each, and none has PMI to find the others"),
+        format!(
+            "flurm run -n{n} flurm start …, without -opmi=off; for {n} instances: flurm start --test-size=1 …"
+        ),
+    )
 }
 
 /// Host names by rank, as the instance will call them, and its resources where they are told and not found.
@@ -360,7 +423,7 @@ mod tests {
             gpus: Idset::new(),
         };
         let r = R::from_nodes(nodes.iter().map(node));
-        Launched { test: false, r: Some(r), mapping: mapping.parse().unwrap() }
+        Launched { test: false, r: Some(r), level: 1, mapping: mapping.parse().unwrap() }
     }
 
     #[test]
@@ -388,6 +451,16 @@ mod tests {
         assert_eq!((names.as_slice(), r.unwrap().ncores()), (&["n0".to_owned()][..], 2));
         let (names, r) = resources(&settings(""), &hosts("c[1-2]"), None).unwrap();
         assert_eq!((names.join(","), r), ("c1,c2".into(), None));
+    }
+
+    #[test]
+    fn tasks_without_pmi_do_not_become_an_instance_each() {
+        let task = |rank, size| Task { job: JobId(1), rank, size };
+        let of = |task| enclosed(&Parent { uri: "local:///no/such".into(), task: Some(task) });
+        let Err(NoBoot::Mistake(said)) = of(task(0, 4)) else { panic!("it has to be said") };
+        assert!(said.what.starts_with("4 tasks of job") && said.hint.contains("flurm run -n4"), "{said:?}");
+        assert_eq!(of(task(3, 4)).unwrap_err(), NoBoot::Quiet { code: 1 }, "once");
+        assert!(of(task(0, 1)).unwrap().is_none(), "a parent that is gone is none");
     }
 
     #[test]

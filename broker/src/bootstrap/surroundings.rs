@@ -2,9 +2,7 @@
 
 use super::slurm::{self, Job, Step};
 use super::{Mistake, Vars, pmi};
-
-/// In the environment of an initial program: how deep its instance is.
-pub const INSTANCE_LEVEL: &str = "FLURM_INSTANCE_LEVEL";
+use flurm_types::JobId;
 
 /// Who says which rank of how many this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +16,17 @@ pub enum Launcher {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parent {
     pub uri: String,
-    pub level: u32,
+    /// None in its initial program, which has all that is there.
+    pub task: Option<Task>,
+}
+
+/// The task of the parent's job that this process is, or descends from.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub struct Task {
+    pub job: JobId,
+    pub rank: u32,
+    /// Tasks of the job.
+    pub size: u32,
 }
 
 /// What the environment says, sorted out.
@@ -53,9 +61,14 @@ impl Surroundings {
 }
 
 fn parent(vars: &Vars) -> Option<Parent> {
-    let uri = vars.get("FLURM_URI")?.clone();
-    let level = vars.get(INSTANCE_LEVEL).and_then(|level| level.trim().parse().ok()).unwrap_or(0);
-    Some(Parent { uri, level })
+    let uri = vars.get("FLURM_URI").filter(|uri| !uri.is_empty())?.clone();
+    let number = |name: &str| vars.get(name)?.trim().parse().ok();
+    let task = vars.get("FLURM_JOB_ID").and_then(|id| id.parse().ok()).map(|job| Task {
+        job,
+        rank: number("FLURM_TASK_RANK").unwrap_or(0),
+        size: number("FLURM_JOB_SIZE").unwrap_or(1),
+    });
+    Some(Parent { uri, task })
 }
 
 #[cfg(test)]
@@ -94,10 +107,12 @@ mod tests {
     fn a_job_of_flurm_is_not_a_step_of_slurm() {
         let mut job = with(step("0"), &PMI);
         job.retain(|name, _| !name.contains("SRUN_COMM"));
-        let job = with(job, &[("FLURM_JOB_ID", "f1"), ("FLURM_URI", "local:///x"), (INSTANCE_LEVEL, "2")]);
+        let task = [("FLURM_JOB_ID", "f2"), ("FLURM_JOB_SIZE", "4"), ("FLURM_TASK_RANK", "3")];
+        let job = with(with(job, &task), &[("FLURM_URI", "local:///x")]);
         let found = find(&job);
         assert!(matches!(found.launcher, Launcher::Pmi(_)), "{found:?}");
-        assert_eq!(found.parent, Some(Parent { uri: "local:///x".into(), level: 2 }));
+        let task = Some(Task { job: JobId(1), rank: 3, size: 4 });
+        assert_eq!(found.parent, Some(Parent { uri: "local:///x".into(), task }));
         assert_eq!(found.job, None);
     }
 
@@ -109,6 +124,7 @@ mod tests {
         );
         let found = find(&taken);
         assert_eq!((found.launcher, found.job), (Launcher::Single, None));
+        assert_eq!(found.parent, Some(Parent { uri: "local:///x".into(), task: None }));
     }
 
     #[test]
