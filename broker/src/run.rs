@@ -373,12 +373,16 @@ impl Broker {
     /// Lets go of everything in the order in which others may still need it.
     async fn finish(self) {
         // `events` lives on to the end of this: a link whose events nobody takes would end before it has said all.
-        let Broker { links, clients, log, events: _events, .. } = self;
+        let Broker { boot, links, clients, log, events: _events, .. } = self;
         let flushed = async { tokio::join!(links.finish(), clients.finish()) };
         if tokio::time::timeout(FINISH_MAX, flushed).await.is_err() {
             tracing::info!("not all that was said at the end has been heard");
         }
-        drop(log);
+        match log {
+            // It is in the run directory, which goes now.
+            Some(log) if boot.statedir.is_none() => log.forsake(),
+            log => drop(log),
+        }
     }
 }
 

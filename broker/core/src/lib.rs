@@ -395,10 +395,15 @@ impl Core {
                 Change::Offline { ranks, lost } => {
                     let hosts = self.hosts(&ranks);
                     let leads = self.leads();
+                    // When all leave, no job is left to hear of it, and the next life begins with who is there then.
+                    let ending = self.life.state >= BrokerState::Shutdown;
                     let Core { config, out, jobs, resources, .. } = self;
                     let mut cx = Cx::new(now, config, out);
                     if lost {
                         cx.log(4, "overlay", format!("lost: {ranks} ({hosts})"));
+                    }
+                    if ending {
+                        continue;
                     }
                     if config.rank.0 == 0 {
                         resources.offline(&mut cx, jobs, &ranks);

@@ -12,6 +12,7 @@
 mod redb;
 
 use flurm_wire::fact::{Fact, decode_record, encode_record};
+use redb::Store;
 use std::path::Path;
 use std::sync::mpsc as blocking;
 use tokio::sync::mpsc;
@@ -65,7 +66,7 @@ pub(crate) struct Log {
     proposals: Option<blocking::Sender<Vec<Fact>>>,
     uncommitted: usize,
     events: mpsc::Receiver<LogEvent>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Option<std::thread::JoinHandle<Option<Store>>>,
 }
 
 impl Log {
@@ -78,10 +79,12 @@ impl Log {
         let (tell, events) = mpsc::channel(EVENTS_MAX);
         let dir = dir.to_owned();
         let thread = std::thread::Builder::new().name("log".into()).spawn(move || {
-            if let Err(error) = keep(&dir, &proposed, &tell) {
+            let kept = keep(&dir, &proposed, &tell);
+            kept.map_err(|error| {
                 // The loop is gone only when the process is about to be.
                 let _ = tell.blocking_send(LogEvent::Failed(error));
-            }
+            })
+            .ok()
         })?;
         Ok(Log { proposals: Some(proposals), uncommitted: 0, events, thread: Some(thread) })
     }
@@ -114,6 +117,19 @@ impl Log {
         Some(self.count(event))
     }
 
+    /// Ends a log whose file is removed next: what redb writes when it closes would be waited for in vain.
+    pub(crate) fn forsake(mut self) {
+        std::mem::forget(self.end());
+    }
+
+    /// Waits until all that was proposed is on disk.
+    fn end(&mut self) -> Option<Store> {
+        self.proposals = None;
+        self.events.close();
+        // A panic there has been printed, and nothing depends on the thread any more.
+        self.thread.take()?.join().ok().flatten()
+    }
+
     fn count(&mut self, event: LogEvent) -> LogEvent {
         match &event {
             LogEvent::Committed(records) => self.uncommitted -= records.len(),
@@ -124,14 +140,8 @@ impl Log {
 }
 
 impl Drop for Log {
-    /// Waits until all that was proposed is on disk.
     fn drop(&mut self) {
-        self.proposals = None;
-        self.events.close();
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed, and nothing depends on the thread any more.
-            let _ = thread.join();
-        }
+        self.end();
     }
 }
 
@@ -140,17 +150,17 @@ fn keep(
     dir: &Path,
     proposed: &blocking::Receiver<Vec<Fact>>,
     tell: &mpsc::Sender<LogEvent>,
-) -> Result<(), LogError> {
-    let mut store = redb::Store::open(dir)?;
+) -> Result<Store, LogError> {
+    let mut store = Store::open(dir)?;
     store.replay(REPLAY_TOGETHER_MAX, |records| tell.blocking_send(LogEvent::Replayed(records)).is_ok())?;
-    let _ = tell.blocking_send(LogEvent::Opened { term: store.begin_term()? });
+    let _ = tell.blocking_send(LogEvent::Opened { term: store.term() });
     while let Ok(first) = proposed.recv() {
         let group = gather(first, proposed);
         let first_index = store.append(group.iter().map(|(_, bytes)| bytes.as_slice()))?;
         let records = (first_index..).zip(group).map(|(index, (facts, _))| Record { index, facts }).collect();
         let _ = tell.blocking_send(LogEvent::Committed(records));
     }
-    Ok(())
+    Ok(store)
 }
 
 /// All that waits, as far as it goes into one transaction.

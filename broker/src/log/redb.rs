@@ -26,14 +26,16 @@ const COMPRESS_LEN_MIN: usize = 256;
 /// A record is one batch of the mind; far below this.
 const RECORD_LEN_MAX: usize = 1 << 30;
 
+#[derive(Debug)]
 pub(super) struct Store {
     path: String,
     db: Database,
     next: u64,
+    term: u64,
 }
 
 impl Store {
-    /// Opens or makes the file in `dir`. No two processes can have it open.
+    /// Opens or makes the file in `dir`, for another life. No two processes can have it open.
     pub(super) fn open(dir: &Path) -> Result<Store, LogError> {
         let file = dir.join(FILE);
         let path = file.display().to_string();
@@ -61,17 +63,23 @@ impl Store {
             Ok(Err(error)) => return Err(LogError::Damaged { path, reason: error.to_string() }),
             Err(_) => return Err(LogError::Damaged { path, reason: "redb cannot read it".into() }),
         };
-        let mut store = Store { path, db, next: 1 };
-        store.check()?;
+        let mut store = Store { path, db, next: 1, term: 0 };
+        store.begin()?;
         Ok(store)
+    }
+
+    /// Number of this life.
+    pub(super) fn term(&self) -> u64 {
+        self.term
     }
 
     fn damaged(&self, error: impl std::fmt::Display) -> LogError {
         LogError::Damaged { path: self.path.clone(), reason: error.to_string() }
     }
 
-    /// Makes the tables in a new file; in an old one, says whether we can read it.
-    fn check(&mut self) -> Result<(), LogError> {
+    /// Makes the tables in a new file; in an old one, says whether we can read it. One transaction, for each waits for
+    /// the disk.
+    fn begin(&mut self) -> Result<(), LogError> {
         let write = self.db.begin_write().map_err(write_error)?;
         {
             let mut about = write.open_table(ABOUT).map_err(|e| self.damaged(e))?;
@@ -83,6 +91,9 @@ impl Store {
                 Some(FORMAT) => {}
                 Some(found) => return Err(LogError::Version { path: self.path.clone(), found }),
             }
+            let term = about.get("term").map_err(|e| self.damaged(e))?.map_or(0, |v| v.value());
+            self.term = term + 1;
+            about.insert("term", self.term).map_err(write_error)?;
             let records = write.open_table(RECORDS).map_err(|e| self.damaged(e))?;
             let last = records.last().map_err(|e| self.damaged(e))?;
             self.next = last.map_or(1, |(index, _)| index.value() + 1);
@@ -116,19 +127,6 @@ impl Store {
             take(records);
         }
         Ok(())
-    }
-
-    /// Another life begins: its number.
-    pub(super) fn begin_term(&mut self) -> Result<u64, LogError> {
-        let write = self.db.begin_write().map_err(write_error)?;
-        let term = {
-            let mut about = write.open_table(ABOUT).map_err(write_error)?;
-            let term = about.get("term").map_err(write_error)?.map_or(0, |v| v.value()) + 1;
-            about.insert("term", term).map_err(write_error)?;
-            term
-        };
-        write.commit().map_err(write_error)?;
-        Ok(term)
     }
 
     /// Appends records in one transaction, on disk when this returns. The index of the first.
