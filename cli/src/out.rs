@@ -60,6 +60,16 @@ impl Script {
         Script { ascii: !utf8 || set("FLUX_F58_FORCE_ASCII").is_some() }
     }
 
+    /// How a line of a tree begins below its parent's, and how those below it do.
+    pub fn branch(self, last: bool) -> (&'static str, &'static str) {
+        match (self.ascii, last) {
+            (true, false) => ("|- ", "|  "),
+            (true, true) => ("`- ", "   "),
+            (false, false) => ("├─ ", "│  "),
+            (false, true) => ("└─ ", "   "),
+        }
+    }
+
     pub fn id(self, id: JobId) -> String {
         id.encode(if self.ascii { Encoding::F58Plain } else { Encoding::F58 })
     }

@@ -123,6 +123,8 @@ fn check_manifest(folder: &str, manifest: &toml::Table) -> Vec<String> {
     let mut findings = Vec::new();
     for (table, dependency) in dependencies(manifest) {
         let wrong = match FLOORS.iter().find(|(known, _, _)| *known == dependency) {
+            // A test stands at a door, and may come in by it: the broker's as a client.
+            Some((_, below, _)) if *below == floor && table == "dev-dependencies" => None,
             Some((_, below, _)) if *below >= floor => {
                 Some(format!("floor {floor} may not use floor {below}"))
             }

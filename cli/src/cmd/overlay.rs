@@ -52,7 +52,7 @@ impl Args {
         } else if args.summary {
             writeln!(out::stdout(), "{}", name(tree.status))?;
         } else {
-            let paper = Paper { args: &args, ascii: Script::of_locale().ascii, color: args.color.wanted() };
+            let paper = Paper { args: &args, script: Script::of_locale(), color: args.color.wanted() };
             let mut text = String::new();
             paper.draw(&tree, "", "", &mut text);
             out::stdout().write_all(text.as_bytes())?;
@@ -63,7 +63,7 @@ impl Args {
 
 struct Paper<'a> {
     args: &'a StatusArgs,
-    ascii: bool,
+    script: Script,
     color: bool,
 }
 
@@ -81,13 +81,7 @@ impl Paper<'_> {
         text.push('\n');
         for (at, child) in node.children.iter().enumerate() {
             let last = at + 1 == node.children.len();
-            let (branch, below) = match (self.args.no_pretty, self.ascii, last) {
-                (true, ..) => ("", ""),
-                (false, true, false) => ("|- ", "|  "),
-                (false, true, true) => ("`- ", "   "),
-                (false, false, false) => ("├─ ", "│  "),
-                (false, false, true) => ("└─ ", "   "),
-            };
+            let (branch, below) = if self.args.no_pretty { ("", "") } else { self.script.branch(last) };
             self.draw(child, &format!("{indent}{branch}"), &format!("{indent}{below}"), text);
         }
     }
@@ -140,11 +134,11 @@ mod tests {
             color: Color::Never,
         };
         let mut text = String::new();
-        Paper { args: &args, ascii: false, color: false }.draw(&tree, "", "", &mut text);
+        Paper { args: &args, script: Script { ascii: false }, color: false }.draw(&tree, "", "", &mut text);
         assert_eq!(text, "0 n0: degraded\n├─ 1 n1: degraded\n│  └─ 3 n3: lost\n└─ 2 n2: full\n");
         let args = StatusArgs { down: true, ..args };
         text.clear();
-        Paper { args: &args, ascii: true, color: false }.draw(&tree, "", "", &mut text);
+        Paper { args: &args, script: Script { ascii: true }, color: false }.draw(&tree, "", "", &mut text);
         assert_eq!(text, "0 n0: degraded\n|- 1 n1: degraded\n|  `- 3 n3: lost\n");
     }
 }

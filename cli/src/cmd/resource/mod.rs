@@ -3,6 +3,7 @@
 mod drain;
 mod list;
 mod status;
+mod tree;
 
 use crate::face::Face;
 use crate::failure::Failure;
@@ -26,6 +27,7 @@ enum Command {
     #[command(name = "R")]
     R(list::Raw),
     Status(status::Args),
+    Tree(tree::Args),
     Drain(drain::Drain),
     Undrain(drain::Undrain),
 }
@@ -37,6 +39,7 @@ impl Args {
             Command::Info(args) => args.run(face),
             Command::R(args) => args.run(face),
             Command::Status(args) => args.run(face),
+            Command::Tree(args) => args.run(face),
             Command::Drain(args) => args.run(face),
             Command::Undrain(args) => args.run(face),
         }
