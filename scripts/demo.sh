@@ -35,7 +35,7 @@ done
 flurm jobs -a -o '{id.f58:>12} {name:<10} {ntasks:>6} {nnodes:>6} {runtime!F:>8} {status_abbrev:>2} {nodelist}'
 
 say "Why did $failed fail?"
-flurm job attach "$failed" || echo "exit code $?"
+flurm job attach "$failed" 2>&1 || echo "exit code $?"
 
 say "Utilisation"
 flurm jobs -a -n -o '{ncores} {runtime}' | awk -v wall="$(echo "$(date +%s.%N) $begun" | awk '{print $1 - $2}')" \
