@@ -12,6 +12,8 @@ pub struct Hello {
     pub epoch: u64,
     /// Ranks reached through this child, itself included.
     pub subtree: Idset,
+    /// Ranks below it that went without a goodbye and have not come back; the others that went have left in order.
+    pub lost: Idset,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

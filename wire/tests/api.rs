@@ -263,7 +263,7 @@ fn examples() -> String {
     );
     line(
         out,
-        &overlay::Hello { rank: Rank(3), epoch: 9, subtree: set("3,7") },
+        &overlay::Hello { rank: Rank(3), epoch: 9, subtree: set("3,7"), lost: set("8") },
         &overlay::Welcome { rank: Rank(1), epoch: 8, leader: Rank(0) },
     );
     line(out, &overlay::Heartbeat {}, &done);

@@ -17,8 +17,9 @@ use flurm_wire::{Address, Dest, ErrorCode, Message, Topic, WireError};
 
 /// When nothing is said: enough for slow prologs on many nodes.
 const JOIN_MS_DEFAULT: u64 = 120_000;
-/// After this the brokers that are still missing are named.
-const JOIN_WARN_MS: u64 = 2_000;
+/// After this, or half of the time they have, the brokers that are still missing are named: a full node needs seconds
+/// to start its brokers.
+const JOIN_WARN_MS: u64 = 5_000;
 /// An initial program that takes no HUP is ended for good.
 const HUP_MS_MAX: u64 = 5_000;
 /// Jobs end within seconds of being cancelled; whatever holds them longer does not hold the instance.
@@ -35,6 +36,7 @@ pub(crate) struct Life {
     since_ms: u64,
     started_ms: u64,
     join_ms_max: Option<u64>,
+    join_warn_ms: u64,
     missing_named: bool,
     initial: Initial,
     exit_code: i32,
@@ -66,6 +68,7 @@ impl Life {
             since_ms: 0,
             started_ms: 0,
             join_ms_max,
+            join_warn_ms: join_ms_max.map_or(JOIN_WARN_MS, |max| JOIN_WARN_MS.min(max / 2)),
             missing_named: false,
             initial: if config.initial_program.is_some() { Initial::Waiting } else { Initial::None },
             exit_code: 0,
@@ -79,7 +82,7 @@ impl Life {
     pub fn start(&mut self, cx: &mut Cx) {
         self.started_ms = cx.now.mono_ms;
         self.since_ms = cx.now.mono_ms;
-        cx.wake_at(self.started_ms + JOIN_WARN_MS);
+        cx.wake_at(self.started_ms + self.join_warn_ms);
         if let Some(max) = self.join_ms_max {
             cx.wake_at(self.started_ms + max);
         }
@@ -196,7 +199,7 @@ impl Core {
             _ => {}
         }
         let waited = now.mono_ms.saturating_sub(self.life.started_ms);
-        if waited >= JOIN_WARN_MS && !self.life.missing_named {
+        if waited >= self.life.join_warn_ms && !self.life.missing_named {
             self.life.missing_named = true;
             let missing = self.missing();
             if !missing.is_empty() {
@@ -206,7 +209,9 @@ impl Core {
                     self.config.size,
                     missing.unique()
                 );
-                self.cx(now).log(4, "state", text);
+                // The leader names all that are missing, once.
+                let level = if self.config.rank.0 == 0 { 4 } else { 6 };
+                self.cx(now).log(level, "state", text);
             }
         }
         if self.life.join_ms_max.is_some_and(|max| waited >= max) {

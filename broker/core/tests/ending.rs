@@ -26,7 +26,7 @@ fn say<T: Topic>(rim: &mut Rim, from: Peer, tag: u64, body: &T) {
 
 fn hello(rim: &mut Rim) {
     rim.step(Input::PeerUp(CHILD));
-    say(rim, CHILD, 1, &Hello { rank: Rank(1), epoch: 5, subtree: Idset::from(1) });
+    say(rim, CHILD, 1, &Hello { rank: Rank(1), epoch: 5, subtree: Idset::from(1), lost: Idset::default() });
 }
 
 /// What was sent to a broker, by topic.
@@ -91,6 +91,38 @@ fn a_child_that_is_lost_meanwhile_costs_the_grace_and_is_named_once() {
     }
     assert_eq!(exit(&rim), Some(0));
     assert_eq!(warnings(&rim), ["lost: 1 (vm)"]);
+}
+
+#[test]
+fn who_left_and_who_was_lost_further_down_is_told_up_the_tree() {
+    let set = |text: &str| text.parse::<Idset>().expect("an idset");
+    let hosts = ["a", "b", "c", "d"].map(String::from).to_vec();
+    let chain = CoreConfig { size: 4, fanout: 1, hosts, initial_program: None, ..config() };
+    for (lost, warned) in [("", &[][..]), ("3", &["lost: 3 (d)"][..])] {
+        let mut rim = Rim::up(chain.clone(), &[]);
+        rim.step(Input::PeerUp(CHILD));
+        let mut hello = Hello { rank: Rank(1), epoch: 5, subtree: set("1-3"), lost: set("") };
+        say(&mut rim, CHILD, 1, &hello);
+        hello.subtree = set("1-2");
+        hello.lost = set(lost);
+        say(&mut rim, CHILD, 0, &hello);
+        assert_eq!(warnings(&rim), warned);
+
+        // The broker in between, when it comes to speak to the leader.
+        let mut rim = Rim::new(CoreConfig { rank: Rank(1), ..chain.clone() });
+        let below = Peer::Broker(Rank(2));
+        rim.step(Input::PeerUp(below));
+        hello = Hello { rank: Rank(2), epoch: 5, subtree: set("2-3"), lost: set("") };
+        say(&mut rim, below, 1, &hello);
+        hello.subtree = set("2");
+        hello.lost = set(lost);
+        say(&mut rim, below, 0, &hello);
+        rim.out.clear();
+        rim.step(Input::PeerUp(PARENT));
+        let Some(Output::Send { message, .. }) = rim.out.first() else { panic!("{:?}", rim.out) };
+        let told: Hello = message.body().expect("a hello");
+        assert_eq!((told.subtree, told.lost), (set("1-2"), set(lost)));
+    }
 }
 
 #[test]

@@ -177,8 +177,7 @@ impl Overlay {
         } else if let Some(parent) = self.parent.as_mut().filter(|p| p.rank == rank) {
             parent.up = true;
             // Tag 1: the answer matters. Nobody else of this mind asks for answers.
-            let hello = Hello { rank: self.me, epoch: cx.config.epoch, subtree: self.online.clone() };
-            let message = Message::request(cx.me(), Dest::Rank(rank), 1, &hello);
+            let message = Message::request(cx.me(), Dest::Rank(rank), 1, &self.own_hello(cx.config));
             cx.at_once().send(message);
             self.unsaid = false;
         } else {
@@ -231,6 +230,9 @@ impl Overlay {
             return self.cut(m.src.rank);
         }
         let first = child.hello.is_none();
+        // A new broker knows nothing of who was below the one before it.
+        let replaced = hello.epoch > child.epoch;
+        let lost = if replaced { child.online.clone() } else { hello.lost };
         child.epoch = hello.epoch;
         child.known = true;
         if first {
@@ -248,7 +250,17 @@ impl Overlay {
             .iter()
             .filter(|r| *r == top.0 || tree.child_towards(top, Rank(*r)).is_some())
             .collect();
-        self.set_online(cx, top, below, true);
+        self.set_online(cx, top, below, &lost);
+    }
+
+    fn own_hello(&self, config: &CoreConfig) -> Hello {
+        let lost = self.seen.iter().filter(|(_, (health, _))| *health == Health::Lost);
+        Hello {
+            rank: self.me,
+            epoch: config.epoch,
+            subtree: self.online.clone(),
+            lost: lost.map(|(rank, _)| rank.0).collect(),
+        }
     }
 
     /// The parent's answer to our hello, or its news that it has a new way to the leader.
@@ -273,7 +285,7 @@ impl Overlay {
         if self.parent() == Some(from) {
             self.changes.push(Change::ToldToLeave);
         } else if self.children.contains_key(&from) {
-            self.set_online(cx, from, Idset::default(), false);
+            self.set_online(cx, from, Idset::default(), &Idset::default());
         }
     }
 
@@ -328,7 +340,8 @@ impl Overlay {
                 self.cut(rank);
             }
             if silent && !self.children[&rank].online.is_empty() {
-                self.set_online(cx, rank, Idset::default(), true);
+                let lost = self.children[&rank].online.clone();
+                self.set_online(cx, rank, Idset::default(), &lost);
             }
             if self.open(rank) {
                 cx.at_once().tell(Dest::Rank(rank), &Heartbeat {});
@@ -361,12 +374,13 @@ impl Overlay {
             && let Some(parent) = self.parent.as_ref().filter(|p| p.welcomed)
         {
             self.unsaid = false;
-            let hello = Hello { rank: self.me, epoch: cx.config.epoch, subtree: self.online.clone() };
-            cx.at_once().tell(Dest::Rank(parent.rank), &hello);
+            let (to, hello) = (Dest::Rank(parent.rank), self.own_hello(cx.config));
+            cx.at_once().tell(to, &hello);
         }
     }
 
-    fn set_online(&mut self, cx: &mut Cx, child: Rank, below: Idset, lost: bool) {
+    /// What is below a child from now on; who went is in `lost`, or has left in order.
+    fn set_online(&mut self, cx: &mut Cx, child: Rank, below: Idset, lost: &Idset) {
         let now = cx.now.mono_ms;
         let known = self.children.get_mut(&child).expect("callers have looked the child up");
         let before = std::mem::replace(&mut known.online, below.clone());
@@ -374,17 +388,17 @@ impl Overlay {
         if come.is_empty() && gone.is_empty() {
             return;
         }
-        for rank in come.iter() {
-            self.seen.insert(Rank(rank), (Health::Full, now));
-        }
-        let health = if lost { Health::Lost } else { Health::Offline };
-        for rank in gone.iter() {
-            self.seen.insert(Rank(rank), (health, now));
+        let left = gone.difference(lost);
+        let lost = gone.difference(&left);
+        for (ranks, health) in [(&come, Health::Full), (&left, Health::Offline), (&lost, Health::Lost)] {
+            self.seen.extend(ranks.iter().map(|rank| (Rank(rank), (health, now))));
         }
         self.online = self.online.difference(&gone).union(&come);
         self.unsaid = true;
-        if !gone.is_empty() {
-            self.changes.push(Change::Offline { ranks: gone, lost });
+        for (ranks, lost) in [(left, false), (lost, true)] {
+            if !ranks.is_empty() {
+                self.changes.push(Change::Offline { ranks, lost });
+            }
         }
         if !come.is_empty() {
             self.changes.push(Change::Online(come));
