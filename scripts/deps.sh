@@ -7,7 +7,8 @@ set -euo pipefail
 
 BUILD=(gcc libc6-dev libhwloc-dev)
 # libpmix-dev: `srun --mpi=pmix` loads libpmix.so by the name that only it has.
-LAB=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins libpmix-dev munge iproute2 util-linux)
+# mpich brings hydra, a launcher that speaks PMI-1.
+LAB=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins libpmix-dev munge iproute2 util-linux mpich)
 
 say() { echo "deps: $*" >&2; }
 

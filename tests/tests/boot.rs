@@ -18,6 +18,26 @@ fn without_any_launcher_it_is_an_instance_of_one() {
 }
 
 #[test]
+fn hydra_starts_the_brokers_of_one_instance() {
+    if std::process::Command::new("mpiexec.hydra").arg("-info").output().is_err() {
+        assert!(std::env::var_os("FLURM_REQUIRE_LAB").is_none(), "no mpiexec.hydra here");
+        eprintln!("SKIPPED: no mpiexec.hydra here; it comes with Debian's package mpich");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = dir.path().join("flurm.toml");
+    // Made-up nodes: several brokers on this machine are meant.
+    std::fs::write(&config, flurm_tests::fake_nodes(4, 4)).expect("config is written");
+    let bin = flurm_tests::flurm_bin();
+    let script = format!("{0} getattr size; {0} run -N4 -n4 echo here; exit 5", bin.display());
+    let mut command = std::process::Command::new("mpiexec.hydra");
+    command.args(["-n", "4"]).arg(&bin).arg("start").arg("--config-path").arg(&config);
+    command.args(["sh", "-c", &script]);
+    let ran = run(command, b"").code_is(5);
+    assert_eq!(ran.stdout, "4\nhere\nhere\nhere\nhere\n", "{}", ran.stderr);
+}
+
+#[test]
 fn sixty_four_brokers_form_a_full_tree_of_depth_two() {
     let instance = Instance::with(Options {
         size: 64,
