@@ -128,8 +128,11 @@ impl Shell {
             cx.wake_at(deadline);
             // Nothing to wait for: it died, and will not be started again.
             self.gone |= self.restart_ms.take().is_some();
-            self.client = self.client.or(self.early.take().map(|(m, _)| m.src.client));
-            self.push(cx, &Quit {});
+            match self.early.take() {
+                // It listens only once it is welcome.
+                Some((m, hello)) => self.register(cx, &m, hello),
+                None => self.push(cx, &Quit {}),
+            }
         }
     }
 

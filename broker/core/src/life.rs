@@ -313,7 +313,7 @@ impl Core {
         let mut cx = Cx::new(now, config, out);
         overlay.farewell_down(&mut cx);
         shell.quit(&mut cx);
-        cx.wake_at(now.mono_ms + config.lost_ms);
+        cx.wake_at(now.mono_ms + config.heartbeat_ms);
         cx.wake_at(now.mono_ms + SHUTDOWN_MS_MAX);
     }
 
@@ -331,8 +331,9 @@ impl Core {
     fn shut_down(&mut self, now: Now) {
         let waited = now.mono_ms.saturating_sub(self.life.since_ms);
         let late = waited >= SHUTDOWN_MS_MAX;
-        // A child that is just starting would call in vain for long; it gets the time that a silent one has.
-        let awaited = self.overlay.awaited() && waited < self.config.lost_ms;
+        // A child that is just starting would call in vain for long. All start together, so it calls by the next
+        // heartbeat, or has left by itself: a terminal's ^C is for all.
+        let awaited = self.overlay.awaited() && waited < self.config.heartbeat_ms;
         let alone = (self.overlay.alone() && !awaited) || late;
         // What was promised is written first.
         let written = self.in_flight.is_empty() || late;

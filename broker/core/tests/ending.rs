@@ -126,7 +126,7 @@ fn who_left_and_who_was_lost_further_down_is_told_up_the_tree() {
 }
 
 #[test]
-fn a_child_that_comes_late_is_told_to_leave_and_one_that_never_comes_costs_the_grace() {
+fn a_child_that_comes_late_is_told_to_leave_and_one_that_never_comes_costs_a_heartbeat() {
     for comes in [true, false] {
         let mut rim = Rim::up(two(), &[]);
         rim.step(Input::Signal(TERM));
@@ -138,7 +138,7 @@ fn a_child_that_comes_late_is_told_to_leave_and_one_that_never_comes_costs_the_g
             assert_eq!(told(&rim, CHILD), ["overlay.goodbye"]);
             say(&mut rim, CHILD, 0, &Goodbye {});
         } else {
-            rim.now_ms += 3_000;
+            rim.now_ms += 1_000;
             rim.step(Input::Wake);
         }
         rim.commit();
@@ -150,8 +150,15 @@ fn a_child_that_comes_late_is_told_to_leave_and_one_that_never_comes_costs_the_g
 fn a_broker_that_is_told_to_leave_before_it_has_joined_does() {
     let mut rim = Rim::new(CoreConfig { rank: Rank(1), initial_program: None, ..two() });
     rim.step(Input::Role(Role::Follower { term: 1, leader: Some(Rank(0)) }));
+    rim.step(Input::PeerUp(Peer::Client(SHELL)));
+    let hello = shell::Hello { rank: Rank(1), pid: 100, jobs: vec![] };
+    let message = Message::request(Address { rank: Rank(1), client: SHELL }, Dest::Local, 1, &hello);
+    rim.step(Input::Message { from: Peer::Client(SHELL), message });
+    assert_eq!(rim.sent(SHELL).len(), 0, "there is no way to the leader yet");
     rim.step(Input::PeerUp(PARENT));
     say(&mut rim, PARENT, 0, &Goodbye {});
+    // It hears nothing before it is welcome.
+    assert_eq!(told(&rim, Peer::Client(SHELL)), ["shell.hello", "shell.quit"]);
     rim.step(Input::GuestExited { guest: Guest::Shell, status: 0 });
     assert_eq!(told(&rim, PARENT), ["overlay.hello", "overlay.goodbye"]);
     assert_eq!(exit(&rim), Some(0));

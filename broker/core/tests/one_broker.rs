@@ -121,7 +121,7 @@ fn a_signal_hangs_up_the_initial_program_and_a_join_that_takes_too_long_names_wh
     rim.step(Input::Wake);
     assert!(line(&rim, "1 of 2 brokers have not come within 5 s: node1"));
     rim.step(Input::GuestExited { guest: Guest::Shell, status: 0 });
-    rim.now_ms += 3_000;
+    rim.now_ms += 1_000;
     rim.step(Input::Wake);
     assert!(matches!(rim.out.last(), Some(Output::Exit { code: 1 })));
 }
