@@ -12,7 +12,8 @@
 //! A parent welcomes only while it has a way to the leader itself, and welcomes again when it got a new one. So a
 //! welcome always means: what was on its way may be gone, say again what the leader must know ([`Change::Joined`]).
 //! Each broker keeps the set of ranks below it that are online and tells its parent when that changes; the leader's
-//! set is the instance's. Routing and open requests are the router's matter; what a loss means is the core's.
+//! set is the instance's. A broker that takes the place of another knows nobody at first: who was below the one before
+//! it is *awaited* for the time that dialling it takes, and only then lost. Routing and open requests are the router's matter; what a loss means is the core's.
 
 mod topology;
 
@@ -23,6 +24,9 @@ use flurm_wire::overlay::{Goodbye, Health, Heartbeat, Hello, Ping, Pong, TreeSta
 use flurm_wire::{ClientId, Dest, ErrorCode, Message, WireError};
 use std::collections::BTreeMap;
 pub(crate) use topology::Topology;
+
+/// How long a broker may need to dial its parent's successor: its pause between two calls, and the call.
+const REDIAL_MS_MAX: u64 = 2_000;
 
 /// What others must hear of; collected during a step and taken with [`Overlay::take_changes`].
 #[derive(Debug, PartialEq, Eq)]
@@ -80,6 +84,10 @@ struct Child {
     epoch: u64,
     heard_ms: u64,
     online: Idset,
+    /// Of `online`: who was below the broker before this one and has not called it yet.
+    awaited: Idset,
+    /// Until then.
+    awaited_ms: u64,
 }
 
 impl Overlay {
@@ -230,9 +238,11 @@ impl Overlay {
             return self.cut(m.src.rank);
         }
         let first = child.hello.is_none();
-        // A new broker knows nothing of who was below the one before it.
-        let replaced = hello.epoch > child.epoch;
-        let lost = if replaced { child.online.clone() } else { hello.lost };
+        if hello.epoch > child.epoch {
+            // A new broker knows nothing of who was below the one before it, and they do not know it yet.
+            child.awaited = child.online.clone();
+            child.awaited_ms = cx.now.mono_ms + cx.config.lost_ms + REDIAL_MS_MAX;
+        }
         child.epoch = hello.epoch;
         child.known = true;
         if first {
@@ -250,7 +260,9 @@ impl Overlay {
             .iter()
             .filter(|r| *r == top.0 || tree.child_towards(top, Rank(*r)).is_some())
             .collect();
-        self.set_online(cx, top, below, &lost);
+        child.awaited = child.awaited.difference(&below).difference(&hello.lost);
+        let below = below.union(&child.awaited);
+        self.set_online(cx, top, below, &hello.lost);
     }
 
     fn own_hello(&self, config: &CoreConfig) -> Hello {
@@ -339,9 +351,16 @@ impl Overlay {
                 cx.act(Output::Close(Peer::Broker(rank)));
                 self.cut(rank);
             }
-            if silent && !self.children[&rank].online.is_empty() {
-                let lost = self.children[&rank].online.clone();
-                self.set_online(cx, rank, Idset::default(), &lost);
+            let child = &self.children[&rank];
+            let late = now >= child.awaited_ms;
+            let lost = match silent {
+                true => child.online.clone(),
+                false if late => child.awaited.clone(),
+                false => Idset::default(),
+            };
+            if !lost.is_empty() {
+                let below = child.online.difference(&lost);
+                self.set_online(cx, rank, below, &lost);
             }
             if self.open(rank) {
                 cx.at_once().tell(Dest::Rank(rank), &Heartbeat {});
@@ -384,6 +403,7 @@ impl Overlay {
         let now = cx.now.mono_ms;
         let known = self.children.get_mut(&child).expect("callers have looked the child up");
         let before = std::mem::replace(&mut known.online, below.clone());
+        known.awaited = known.awaited.intersection(&below);
         let (come, gone) = (below.difference(&before), before.difference(&below));
         if come.is_empty() && gone.is_empty() {
             return;
