@@ -3,7 +3,8 @@
 //! ```text
 //! start --> launching --launched: Started--> running --all tasks and descendants gone, all pipes at their end--> gone
 //!               |                              ^ |
-//!               `--a task cannot start: Failed-' `--kill(end): TERM, grace, KILL
+//!               |--a task cannot start: Failed-| `--kill(end): TERM, grace, KILL
+//!               `--kill(end) before any starts-'
 //! ```
 //!
 //! `gone` is reported and kept until the leader has committed it.
@@ -11,7 +12,7 @@
 use crate::end::{Field, GRACE_MS};
 use crate::env::{self, Base};
 use crate::io::{self, Given, Input, Output, STDIN_BYTES_MAX};
-use crate::launch::{Child, Launched, Work};
+use crate::launch::{Child, Claim, Launched, Work};
 use crate::options::{Sink, Source};
 use crate::plan::{self, Plan};
 use crate::shell::{Event, For, Key, Owner, Shell, Timer, wall};
@@ -47,6 +48,8 @@ pub(crate) struct Job {
     output: Output,
     /// Wait status of the worst task.
     status: i32,
+    /// It ended before its tasks were started; whoever prepares them may still write to its directory.
+    abandoned: bool,
     pub(crate) pmi: Option<Pmi>,
 }
 
@@ -54,6 +57,8 @@ pub(crate) struct Job {
 enum Phase {
     /// What came while the tasks were on their way.
     Launching {
+        ticket: u64,
+        claim: Claim,
         end: Option<Duration>,
         signals: Vec<i32>,
         inputs: Vec<(Stdin, Message)>,
@@ -126,29 +131,32 @@ impl Shell {
                 return Err(note);
             }
         };
+        let claim = Claim::default();
+        let work = Work::Tasks { plan: Arc::clone(&plan), base: Arc::clone(base), claim: claim.clone() };
+        let ticket = self.order(For::Job(key), tag, work);
         let job = Job {
             field,
-            phase: Phase::Launching { end: None, signals: Vec::new(), inputs: Vec::new() },
+            phase: Phase::Launching { ticket, claim, end: None, signals: Vec::new(), inputs: Vec::new() },
             tasks_left: 0,
             streams: 0,
             readers: Vec::new(),
             inputs: Vec::new(),
             output: Output::new(plan.options.output_bytes_max),
             status: 0,
+            abandoned: false,
             pmi: None,
             r: Arc::clone(&job.r),
-            plan: Arc::clone(&plan),
+            plan,
         };
         self.by_field.insert(field, key);
         self.jobs.insert(key, job);
-        self.order(For::Job(key), tag, Work::Tasks { plan, base: Arc::clone(base) });
         Ok(())
     }
 
     pub(crate) fn job_launched(&mut self, key: Key, launched: Launched) {
         let now = Instant::now();
         let Some(job) = self.jobs.get_mut(&key) else { return };
-        let Phase::Launching { end, signals, inputs } = std::mem::replace(&mut job.phase, Phase::Running)
+        let Phase::Launching { end, signals, inputs, .. } = std::mem::replace(&mut job.phase, Phase::Running)
         else {
             return;
         };
@@ -178,6 +186,25 @@ impl Shell {
         if let Some(grace) = end {
             self.families.end(field, now, grace);
         }
+        for (stdin, message) in inputs {
+            self.stdin(stdin, message);
+        }
+    }
+
+    /// Ends a job none of whose tasks has been started: one may wait for a file to open. Otherwise nothing happens.
+    pub(crate) fn abandon(&mut self, key: Key) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let Phase::Launching { ticket, claim, inputs, .. } = &mut job.phase else { return };
+        if !claim.take() {
+            return;
+        }
+        let (ticket, inputs) = (*ticket, std::mem::take(inputs));
+        job.phase = Phase::Running;
+        job.status = worse(job.status, libc::SIGTERM);
+        job.abandoned = true;
+        let field = job.field;
+        self.forget_order(ticket);
+        self.families.started(field, []);
         for (stdin, message) in inputs {
             self.stdin(stdin, message);
         }
@@ -266,7 +293,11 @@ impl Shell {
         if !kill.ranks.contains(self.rank.0) {
             return;
         }
-        let Some(job) = self.jobs.get_mut(&(kill.id, kill.attempt)) else { return };
+        let key = (kill.id, kill.attempt);
+        if kill.end {
+            self.abandon(key);
+        }
+        let Some(job) = self.jobs.get_mut(&key) else { return };
         let grace = Duration::from_millis(kill.grace_ms);
         if let Phase::Launching { end, signals, .. } = &mut job.phase {
             if kill.end {
@@ -428,9 +459,9 @@ impl Shell {
             self.outbox.push(key, What::Output { entries }, 0);
         }
         self.outbox.push(key, What::Gone { time, status }, 0);
-        if let Some(dir) = self.scratch.give_back(job.plan.tmpdir.clone()) {
-            remove(dir);
-        }
+        let tmpdir = job.plan.tmpdir.clone();
+        let dir = if job.abandoned { Some(tmpdir) } else { self.scratch.give_back(tmpdir) };
+        dir.into_iter().for_each(remove);
         self.timers.retain(|(_, of, _)| *of != key);
     }
 }

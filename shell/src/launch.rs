@@ -1,7 +1,14 @@
 //! Launcher threads: they open files and pipes for the tasks of a job and start them.
 //!
-//! Two to four threads, because the kernel needs a thread's time for every start, and because opening a file on a
-//! slow file system must not hold up the shell. They live as long as the shell does.
+//! Two to four threads, because the kernel needs a thread's time for every start. They live as long as the shell does,
+//! and they serve every job, so nothing that a user names may hold them up: a FIFO opens when its other end does, a file
+//! on a server that is gone perhaps never. Files of a job are opened on a thread of its own.
+//!
+//! ```text
+//! order --no files--------------------> claimed by a launcher --> started
+//!   `---files: prepared, opened aside--'
+//!   `--claimed by the shell, which ends the job: nothing will be started
+//! ```
 
 use crate::cpu::Cores;
 use crate::env::{Base, Block};
@@ -21,6 +28,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 
@@ -35,11 +43,23 @@ pub struct Order {
 #[derive(Debug)]
 pub enum Work {
     /// All tasks of a job on this rank.
-    Tasks { plan: Arc<Plan>, base: Arc<Base> },
+    Tasks { plan: Arc<Plan>, base: Arc<Base>, claim: Claim },
     /// One program outside any job, on pipes.
     Program { command: Vec<String>, cwd: String, base: Base },
     /// The initial program, on our own descriptors.
     Initial { command: Vec<String>, cwd: String, base: Base },
+}
+
+/// Who decides about tasks that have not started: the launcher that is about to start them, or the shell when it does
+/// not want them any more. Whoever takes it first.
+#[derive(Clone, Debug, Default)]
+pub struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// True for the first.
+    pub fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 /// What came of an order. Children that did start are listed even if a later one did not.
@@ -97,10 +117,21 @@ fn errno_text(errno: i32) -> String {
 /// The threads, and the way to give them work.
 #[derive(Debug)]
 pub struct Launchers {
-    orders: mpsc::Sender<Order>,
+    errands: mpsc::Sender<Errand>,
+}
+
+/// What waits for a launcher.
+#[derive(Debug)]
+enum Errand {
+    Order(Order),
+    /// One whose files are there, or cannot be had.
+    Opened(Order, Result<Files, Failure>),
 }
 
 const THREADS_MAX: usize = 4;
+
+/// Opening files needs little.
+const ASIDE_STACK_BYTES: usize = 128 << 10;
 
 impl Launchers {
     /// `done` is called on a launcher thread.
@@ -108,31 +139,56 @@ impl Launchers {
     /// # Errors
     /// No thread can be made.
     pub fn start(done: impl Fn(Launched) + Clone + Send + 'static) -> io::Result<Launchers> {
-        let (orders, queue) = mpsc::channel::<Order>();
+        let (errands, queue) = mpsc::channel::<Errand>();
         let queue = Arc::new(std::sync::Mutex::new(queue));
         let threads = thread::available_parallelism().map_or(2, usize::from).clamp(2, THREADS_MAX);
         for _ in 0..threads {
-            let (queue, done) = (Arc::clone(&queue), done.clone());
+            let (queue, errands, done) = (Arc::clone(&queue), errands.clone(), done.clone());
+            // The kernel kills what this thread has started when the thread ends; it ends with the process.
             thread::Builder::new().name("launch".to_owned()).stack_size(256 << 10).spawn(move || {
                 spawn::block_all_signals();
                 let mut stack = Stack::default();
                 loop {
-                    let order = queue.lock().expect("nothing panics while it waits for an order").recv();
-                    // The shell is leaving.
-                    let Ok(order) = order else { break };
-                    done(carry_out(order, &mut stack));
+                    let errand = queue.lock().expect("nothing panics while it waits for an order").recv();
+                    let launched = match errand.expect("this thread holds a sender") {
+                        Errand::Order(order) if order.has_files() => open_aside(order, errands.clone()),
+                        Errand::Order(order) => carry_out(&order, None, &mut stack),
+                        Errand::Opened(order, files) => carry_out(&order, Some(files), &mut stack),
+                    };
+                    launched.into_iter().for_each(&done);
                 }
-                // The kernel kills what this thread has started when the thread ends, and a shell that leaves has
-                // ended everything it wanted to end.
-                thread::park();
             })?;
         }
-        Ok(Launchers { orders })
+        Ok(Launchers { errands })
     }
 
     pub fn order(&self, order: Order) {
-        self.orders.send(order).expect("launcher threads wait for orders as long as we live");
+        let sent = self.errands.send(Errand::Order(order));
+        sent.expect("launcher threads wait for orders as long as we live");
     }
+}
+
+impl Order {
+    /// Does it name files that may take their time to open?
+    fn has_files(&self) -> bool {
+        let Work::Tasks { plan, .. } = &self.work else { return false };
+        let options = &plan.options;
+        let sinks = [&options.stdout, &options.stderr];
+        matches!(options.stdin, Source::File(_)) || sinks.iter().any(|sink| matches!(sink, Sink::File { .. }))
+    }
+}
+
+/// Opens the files of a job on a thread that nobody waits for. Something comes of it at once only if there is no thread.
+fn open_aside(order: Order, errands: mpsc::Sender<Errand>) -> Option<Launched> {
+    let Work::Tasks { plan, claim, .. } = &order.work else { return None };
+    let (ticket, plan, claim) = (order.ticket, Arc::clone(plan), claim.clone());
+    let aside = thread::Builder::new().name("open".to_owned()).stack_size(ASIDE_STACK_BYTES);
+    let opening = aside.spawn(move || {
+        let files = prepare(&plan).and_then(|()| Files::open(&plan));
+        errands.send(Errand::Opened(order, files)).expect("launchers live as long as the process");
+    });
+    let failure = Failure::of("thread to open files", &opening.err()?);
+    claim.take().then(|| Launched { ticket, children: Vec::new(), failure: Some(failure) })
 }
 
 /// What differs between programs of one order.
@@ -142,10 +198,19 @@ struct One {
     keep: Option<i32>,
 }
 
-fn carry_out(order: Order, stack: &mut Stack) -> Launched {
+/// None: the shell has claimed the order, and does not want it.
+fn carry_out(order: &Order, files: Option<Result<Files, Failure>>, stack: &mut Stack) -> Option<Launched> {
     let mut launched = Launched { ticket: order.ticket, children: Vec::new(), failure: None };
     let result = match &order.work {
-        Work::Tasks { plan, base } => tasks(plan, base, order.tag, stack, &mut launched.children),
+        Work::Tasks { plan, claim, .. } if !claim.take() => {
+            // Perhaps it was made after the shell had looked for it.
+            let _ = std::fs::remove_dir_all(&plan.tmpdir);
+            return None;
+        }
+        Work::Tasks { plan, base, .. } => {
+            let files = files.unwrap_or_else(|| prepare(plan).map(|()| Files::default()));
+            files.and_then(|files| tasks(plan, files, base, order.tag, stack, &mut launched.children))
+        }
         Work::Program { command, cwd, base } => {
             program(command, cwd, base, order.tag, stack).map(|child| launched.children.push(child))
         }
@@ -158,7 +223,7 @@ fn carry_out(order: Order, stack: &mut Stack) -> Launched {
         }
     };
     launched.failure = result.err();
-    launched
+    Some(launched)
 }
 
 /// Is our process group the one that the terminal at descriptor 0 listens to?
@@ -318,21 +383,25 @@ fn cores() -> &'static Cores {
     CORES.get_or_init(|| Cores::read(Path::new("/sys/devices/system/cpu")))
 }
 
+/// Makes the job's directory, with what travels in the jobspec.
+fn prepare(plan: &Plan) -> Result<(), Failure> {
+    match std::fs::DirBuilder::new().mode(scratch::MODE).create(&plan.tmpdir) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(Failure::of(&plan.tmpdir, &e)),
+        _ => {}
+    }
+    write_files(plan)
+}
+
 fn tasks(
     plan: &Plan,
+    mut files: Files,
     base: &Base,
     tag: Option<u64>,
     stack: &mut Stack,
     children: &mut Vec<Child>,
 ) -> Result<(), Failure> {
-    match std::fs::DirBuilder::new().mode(scratch::MODE).create(&plan.tmpdir) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(Failure::of(&plan.tmpdir, &e)),
-        _ => {}
-    }
-    write_files(plan)?;
     let adjust = plan.options.oom_adjust.map(|n| CString::new(n.to_string()).expect("a number has no NUL"));
     let start = Start { limits: limits(plan)?, oom_adjust: adjust, ..Start::new(base, &plan.cwd, tag) };
-    let mut files = Files::plan(plan)?;
     for local in 0..plan.tasks.len() {
         let mut task = files.stdio(plan, local)?;
         let variables = plan.task_variables(local, base);
@@ -420,10 +489,14 @@ fn limit_of(name: &str) -> Option<Limit> {
 }
 
 /// Files of the job's tasks. One that several tasks share is written by us, line by line.
+#[derive(Debug, Default)]
 struct Files {
+    /// Standard input by local number of the task.
+    inputs: BTreeMap<usize, File>,
     paths: BTreeMap<String, Shared>,
 }
 
+#[derive(Debug)]
 struct Shared {
     file: Arc<File>,
     tasks: usize,
@@ -439,8 +512,15 @@ struct Stdio {
 }
 
 impl Files {
-    /// Opens every output file of this rank once.
-    fn plan(plan: &Plan) -> Result<Files, Failure> {
+    /// Opens every output file of this rank once, and an input file for each task that has one.
+    fn open(plan: &Plan) -> Result<Files, Failure> {
+        let mut inputs = BTreeMap::new();
+        if let Source::File(template) = &plan.options.stdin {
+            for local in 0..plan.tasks.len() {
+                let path = rendered(plan, local, template)?;
+                inputs.insert(local, File::open(&path).map_err(|e| Failure::of(&path, &e))?);
+            }
+        }
         let mut paths: BTreeMap<String, Shared> = BTreeMap::new();
         for local in 0..plan.tasks.len() {
             let mut of_task: Vec<String> = Vec::new();
@@ -460,7 +540,7 @@ impl Files {
                 of_task.push(path);
             }
         }
-        Ok(Files { paths })
+        Ok(Files { inputs, paths })
     }
 
     fn stdio(&mut self, plan: &Plan, local: usize) -> Result<Stdio, Failure> {
@@ -478,9 +558,8 @@ impl Files {
                 out.stdin = Some(ours);
                 out.holds(theirs)
             }
-            Source::File(template) => {
-                let path = rendered(plan, local, template)?;
-                let file = File::open(&path).map_err(|e| Failure::of(&path, &e))?;
+            Source::File(_) => {
+                let file = self.inputs.remove(&local).expect("opened for each task, used once");
                 out.holds(file.into())
             }
         };

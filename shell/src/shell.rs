@@ -451,11 +451,17 @@ impl Shell {
         }
     }
 
-    /// Gives an order to the launchers.
-    pub(crate) fn order(&mut self, whom: For, tag: Option<u64>, work: Work) {
+    /// Gives an order to the launchers; its number.
+    pub(crate) fn order(&mut self, whom: For, tag: Option<u64>, work: Work) -> u64 {
         self.next_order += 1;
         self.orders.insert(self.next_order, whom);
         self.launchers.order(Order { ticket: self.next_order, tag, work });
+        self.next_order
+    }
+
+    /// Nothing will be heard of this order.
+    pub(crate) fn forget_order(&mut self, ticket: u64) {
+        self.orders.remove(&ticket);
     }
 
     fn launched(&mut self, launched: Launched) {
@@ -519,7 +525,7 @@ impl Shell {
         if self.orphan_at.is_some_and(|at| at <= now) && self.leaving.is_none() {
             tracing::warn!("no broker for {} ms: everything here is ended", self.orphan_ms_max);
             self.leaving = Some(Leaving { asked: false, empty_since: None, poll_at: now });
-            self.families.end_all(now, ORPHAN_GRACE);
+            self.end_everything(now, ORPHAN_GRACE);
         }
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
@@ -628,11 +634,18 @@ impl Shell {
 
     fn quit(&mut self) {
         let now = Instant::now();
-        self.families.end_all(now, Duration::from_millis(GRACE_MS));
+        self.end_everything(now, Duration::from_millis(GRACE_MS));
         match &mut self.leaving {
             Some(leaving) => leaving.asked = true,
             None => self.leaving = Some(Leaving { asked: true, empty_since: None, poll_at: now }),
         }
+    }
+
+    fn end_everything(&mut self, now: Instant, grace: Duration) {
+        let keys: Vec<Key> = self.jobs.keys().copied().collect();
+        // Tasks that are just being started are ended with their families.
+        keys.into_iter().for_each(|key| self.abandon(key));
+        self.families.end_all(now, grace);
     }
 
     pub(crate) fn is_leaving(&self) -> bool {

@@ -279,6 +279,30 @@ fn options_change_what_tasks_see_and_when_they_end() {
     assert_eq!(ignored & !(0b11 << 31), 0, "and none ignored");
 }
 
+fn a_file_that_does_not_open_holds_up_nobody_else_and_can_be_given_up() {
+    let mut broker = Broker::start();
+    let late = broker.dir.path().join("late");
+    let mut mkfifo = Command::new("mkfifo");
+    mkfifo.current_dir(broker.dir.path()).args(["unread", "unwritten", "late"]);
+    assert!(mkfifo.status().expect("mkfifo runs").success());
+    let input = |path| json!({"input": {"stdin": {"type": "file", "path": path}}});
+    for id in 1..=6 {
+        broker.submit(id, &["cat"], 1, input("unwritten"));
+    }
+    broker.submit(7, &["cat"], 1, input("late"));
+    broker.submit(8, &["echo"], 1, json!({"output": {"stdout": {"type": "file", "path": "unread"}}}));
+    assert_eq!(broker.run(9, &["echo", "free"], 1, json!({})).stdout(), "free\n");
+    broker.end(1, 60_000);
+    assert_eq!(broker.gone(1).status(), 15, "nothing of it was started");
+    std::fs::write(late, "late\n").expect("a reader is there");
+    assert_eq!(broker.gone(7).stdout(), "late\n");
+    broker.push(&Quit {});
+    for id in [2, 3, 4, 5, 6, 8] {
+        assert_eq!(broker.gone(id).status(), 15);
+    }
+    assert_eq!(broker.shell.wait().expect("our child").code(), Some(0));
+}
+
 fn a_new_shell_ends_what_a_killed_one_has_left() {
     let mut broker = Broker::start();
     broker.submit(1, &["sh", "-c", "setsid sleep 66123406 & wait"], 1, json!({}));
@@ -300,6 +324,10 @@ fn a_new_shell_ends_what_a_killed_one_has_left() {
 
 /// Every test, by the sentence that it proves.
 const TESTS: &[(&str, fn())] = &[
+    (
+        "a_file_that_does_not_open_holds_up_nobody_else_and_can_be_given_up",
+        a_file_that_does_not_open_holds_up_nobody_else_and_can_be_given_up,
+    ),
     ("exit_codes_signals_and_missing_programs_are_told", exit_codes_signals_and_missing_programs_are_told),
     (
         "output_is_entries_in_order_with_a_header_first_and_ends_last",
