@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// What a shell is to start, see [`crate::shell::StartHere`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Start {
     pub environments: Vec<Arc<Environment>>,
     pub jobs: Vec<StartJob>,

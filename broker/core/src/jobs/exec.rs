@@ -20,8 +20,12 @@ use std::sync::Arc;
 
 /// Between TERM and KILL at the end of a job.
 const KILL_GRACE_MS: u64 = 5000;
-/// Jobs in one message to a shell: environments are large, frames have a limit.
+/// Jobs in one message to a shell: others wait behind it.
 const START_JOBS_MAX: usize = 256;
+/// Bytes of one, before JSON has escaped anything: far enough below the limit of a frame, which is 64 MiB.
+const START_LEN_MAX: usize = 8 << 20;
+/// What a node of R is taken for: its name, its cores, its topology.
+const R_NODE_LEN: usize = 1 << 10;
 const SIGTERM: i32 = 15;
 /// What a rank that is lost counts as: killed.
 const STATUS_LOST: i32 = 9;
@@ -233,13 +237,18 @@ impl Jobs {
         // Shared by the messages to all ranks of a job.
         let mut parts: BTreeMap<JobId, Part> = BTreeMap::new();
         for (rank, ids) in starts {
-            for some in ids.chunks(START_JOBS_MAX) {
-                let mut start = Start { environments: Vec::new(), jobs: Vec::new() };
-                for id in some {
-                    if let Some(part) = self.part(&mut parts, *id) {
-                        part.add_to(&mut start, *id);
-                    }
+            let (mut start, mut len) = (Start::default(), 0);
+            for id in &ids {
+                let Some(part) = self.part(&mut parts, *id) else { continue };
+                let full = start.jobs.len() == START_JOBS_MAX || len + part.len(&start) > START_LEN_MAX;
+                if full && !start.jobs.is_empty() {
+                    cx.tell(Dest::Rank(Rank(rank)), &StartHere(std::mem::take(&mut start)));
+                    len = 0;
                 }
+                len += part.len(&start);
+                part.add_to(&mut start, *id);
+            }
+            if !start.jobs.is_empty() {
                 cx.tell(Dest::Rank(Rank(rank)), &StartHere(start));
             }
             for id in ids {
@@ -383,15 +392,32 @@ struct Part {
 }
 
 impl Part {
+    /// About how much longer a message becomes by it.
+    fn len(&self, start: &Start) -> usize {
+        let own = self.jobspec.get().len() + self.r.nodes.len() * R_NODE_LEN;
+        match self.environment_in(start) {
+            Some(_) => own,
+            None => own + environment_len(&self.environment),
+        }
+    }
+
+    fn environment_in(&self, start: &Start) -> Option<usize> {
+        start.environments.iter().rposition(|e| Arc::ptr_eq(e, &self.environment))
+    }
+
     fn add_to(&self, start: &mut Start, id: JobId) {
-        let known = start.environments.iter().rposition(|e| Arc::ptr_eq(e, &self.environment));
-        let environment = known.unwrap_or_else(|| {
+        let environment = self.environment_in(start).unwrap_or_else(|| {
             start.environments.push(self.environment.clone());
             start.environments.len() - 1
         });
         let (jobspec, r) = (self.jobspec.clone(), self.r.clone());
         start.jobs.push(StartJob { id, attempt: ATTEMPT, environment, jobspec, r });
     }
+}
+
+/// Bytes of an environment in a message, before JSON has escaped anything.
+pub(super) fn environment_len(environment: &Environment) -> usize {
+    environment.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len) + 8).sum()
 }
 
 fn tell_end(cx: &mut Cx, rank: u32, id: JobId, attempt: u32) {

@@ -2,6 +2,7 @@
 //!
 //! Bulk submissions hold thousands of equal jobspecs in equal environments: each is read and kept once.
 
+use super::exec::environment_len;
 use super::{Jobs, wire_error};
 use crate::cx::Cx;
 use flurm_job_manager::{Asked, Batch, Request, Submit};
@@ -18,6 +19,8 @@ use std::sync::Arc;
 const MESSAGE_JOBS_MAX: usize = 4096;
 /// Bytes of one jobspec. Files that travel in it are part of it.
 const JOBSPEC_LEN_MAX: usize = 4 << 20;
+/// Bytes of one environment: Linux gives no program more than 6 MiB of arguments and environment.
+const ENVIRONMENT_LEN_MAX: usize = 6 << 20;
 const SUBMIT_ID_LEN_MAX: usize = 128;
 /// Jobs that an instance knows, active or not: some gigabytes.
 const JOBS_MAX: u64 = 4_000_000;
@@ -110,6 +113,12 @@ impl Jobs {
         if body.submit_id.is_empty() || body.submit_id.len() > SUBMIT_ID_LEN_MAX {
             let text = format!("a submit_id has 1 to {SUBMIT_ID_LEN_MAX} bytes");
             return Err(WireError::new(ErrorCode::Invalid, text));
+        }
+        if let Some(len) =
+            body.environments.iter().map(|e| environment_len(e)).find(|l| *l > ENVIRONMENT_LEN_MAX)
+        {
+            let text = format!("an environment of {len} bytes: the limit is {ENVIRONMENT_LEN_MAX}");
+            return Err(WireError::new(ErrorCode::TooBig, text));
         }
         let batch: Arc<str> = body.submit_id.into();
         let environments: Vec<Arc<Environment>> =

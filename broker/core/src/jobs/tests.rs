@@ -12,7 +12,7 @@ use flurm_wire::{ClientId, Dest, Topic};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-const CORES: u32 = 2;
+const CORES: u32 = 4;
 
 struct World {
     jobs: Jobs,
@@ -61,7 +61,11 @@ fn inventory() -> R {
 
 /// A task on each of so many slots of one core, on as many nodes.
 fn jobspec(nodes: u32, system: serde_json::Value) -> Box<RawValue> {
-    let slot = json!({"type": "slot", "count": 1, "label": "t", "with": [{"type": "core", "count": CORES}]});
+    jobspec_of(nodes, CORES, system)
+}
+
+fn jobspec_of(nodes: u32, cores: u32, system: serde_json::Value) -> Box<RawValue> {
+    let slot = json!({"type": "slot", "count": 1, "label": "t", "with": [{"type": "core", "count": cores}]});
     let text = json!({
         "version": 1,
         "resources": [{"type": "node", "count": nodes, "with": [slot]}],
@@ -484,6 +488,32 @@ fn a_journal_tells_everything_once_and_then_goes_on() {
     assert_eq!(names(first), w.events(first));
     assert_eq!(names(second), w.events(second));
     assert!(events[0].jobspec.is_some() && events.iter().any(|e| e.r.is_some()));
+}
+
+#[test]
+fn starts_of_large_jobs_travel_in_messages_that_fit_into_a_frame() {
+    let mut w = World::new();
+    // They wait, so that all of them are started by one batch.
+    w.call(&job::Queue::Stop { reason: String::new() }).expect("stopped");
+    let file = "x".repeat(3 << 20);
+    let large = |n| jobspec_of(1, 1, json!({"shell": {"options": {"x": file, "n": n}}}));
+    let submitted = w.submit_as("large", (0..2 * CORES).map(large).collect());
+    assert!(submitted.iter().all(Result::is_ok), "{submitted:?}");
+    w.told.clear();
+    w.call(&job::Queue::Start).expect("started");
+    let mut jobs = Vec::new();
+    for (_, message) in &w.told {
+        assert!(flurm_wire::frame::encode(message).len() < 9 << 20);
+        let StartHere(start) = message.body().expect("a start");
+        assert_eq!(start.environments.len(), 1);
+        jobs.push(start.jobs.len());
+    }
+    assert_eq!(jobs, [2, 2, 2, 2]);
+
+    let environments = vec![Arc::new(Environment::from([("A".to_owned(), Some("x".repeat(7 << 20)))]))];
+    let submit = job::Submit { submit_id: "env".into(), environments, jobs: Vec::new() };
+    let refused = w.call(&submit).expect_err("no program can have it");
+    assert_eq!(refused.code, ErrorCode::TooBig);
 }
 
 #[test]
