@@ -16,6 +16,7 @@ mod link;
 mod local;
 mod log;
 mod pack;
+mod unsent;
 
 pub use doctor::doctor;
 pub use start::{BrokerArgs, DoctorArgs, StartArgs, broker, start};

@@ -5,6 +5,7 @@
 //! queued; a client that does not read is closed when its queue is over the limit, for the loop waits for nobody.
 
 use crate::event::{Event, Events};
+use crate::unsent::{self, Unsent};
 use flurm_wire::frame::FrameError;
 use flurm_wire::{ClientId, Message, frame};
 use std::collections::BTreeMap;
@@ -104,20 +105,24 @@ impl Clients {
         self.live.contains_key(&id)
     }
 
-    /// Sends, if that client is still there. False: it did not keep up, and its connection has been closed.
-    pub(crate) fn send(&mut self, id: ClientId, message: &Message) -> bool {
-        let Some(outbox) = self.live.get(&id) else { return true };
+    /// Sends, if that client is still there.
+    ///
+    /// # Errors
+    /// The message is too long, or the client did not keep up and its connection has been closed.
+    pub(crate) fn send(&mut self, id: ClientId, message: &Message) -> Result<(), Unsent> {
+        let Some(outbox) = self.live.get(&id) else { return Ok(()) };
         let bytes = frame::encode_framed(message);
+        unsent::check(bytes.len() - size_of::<u32>())?;
         if outbox.queued.load(Ordering::Relaxed) + bytes.len() > CLIENT_QUEUE_BYTES_MAX {
             tracing::warn!(client = id.0, limit = CLIENT_QUEUE_BYTES_MAX, "client does not read; closing it");
             outbox.writer.abort();
             self.live.remove(&id);
-            return false;
+            return Err(Unsent::Behind);
         }
         outbox.queued.fetch_add(bytes.len(), Ordering::Relaxed);
         // A writer that has just ended: the reader reports that.
         let _ = outbox.frames.send(bytes);
-        true
+        Ok(())
     }
 
     /// Closes all connections and waits for what was sent before to be read by those who read.

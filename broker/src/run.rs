@@ -18,11 +18,12 @@ use crate::hw;
 use crate::link::{Change, Identity, Links};
 use crate::local::{Clients, LocalEvent};
 use crate::log::{Log, LogError, LogEvent};
+use crate::unsent::{Instead, Unsent};
 use flurm_core::{Core, CoreConfig, Guest, Input, Output, Peer, Role};
 use flurm_types::{Now, R, Rank};
-use flurm_wire::ClientId;
 use flurm_wire::shell::StartInitial;
 use flurm_wire::state::LogLine;
+use flurm_wire::{Address, ClientId, Message};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::net::TcpListener;
@@ -325,12 +326,8 @@ impl Broker {
     fn perform(&mut self, output: Output) {
         match output {
             Output::Send { to, message } => {
-                let kept_up = match to {
-                    Peer::Broker(rank) => self.links.send(rank, &message),
-                    Peer::Client(id) => self.clients.send(id, &message),
-                };
-                if !kept_up {
-                    self.next.push(Input::PeerGone(to));
+                if let Err(unsent) = self.send(to, &message) {
+                    self.unsent(to, &message, unsent);
                 }
             }
             Output::Propose { facts } => match &mut self.log {
@@ -356,6 +353,32 @@ impl Broker {
             Output::Dial(rank) => self.links.dial(rank),
             Output::Exit { code } => self.exit = Some(code),
             Output::Log(line) => trace(&line),
+        }
+    }
+
+    fn send(&mut self, to: Peer, message: &Message) -> Result<(), Unsent> {
+        match to {
+            Peer::Broker(rank) => self.links.send(rank, message),
+            Peer::Client(id) => self.clients.send(id, message),
+        }
+    }
+
+    fn unsent(&mut self, to: Peer, message: &Message, unsent: Unsent) {
+        let len = match unsent {
+            Unsent::Behind => return self.next.push(Input::PeerGone(to)),
+            Unsent::TooLong { len } => len,
+        };
+        tracing::warn!(topic = &*message.topic, len, "a message is too long; whoever waits for it is told");
+        let me = Address { rank: self.boot.rank, client: ClientId(0) };
+        match Instead::of(message, me, len) {
+            // As if it came from where the request could not go.
+            Instead::Back(message) => self.next.push(Input::Message { from: to, message }),
+            Instead::Onward(message) => {
+                if let Err(Unsent::Behind) = self.send(to, &message) {
+                    self.next.push(Input::PeerGone(to));
+                }
+            }
+            Instead::Nothing => {}
         }
     }
 

@@ -9,6 +9,7 @@ mod zmq;
 pub(crate) use noise::Identity;
 
 use crate::event::{Event, Events};
+use crate::unsent::Unsent;
 use flurm_types::Rank;
 use flurm_wire::Message;
 use noise::HANDSHAKE_MAX;
@@ -152,15 +153,19 @@ impl Links {
         self.live.remove(&peer).is_some()
     }
 
-    /// Sends, if there is a link. False: the peer did not keep up, and its link has been closed.
-    pub(crate) fn send(&mut self, peer: Rank, message: &Message) -> bool {
-        let Some((_, outbox)) = self.live.get_mut(&peer) else { return true };
-        if outbox.send(message).is_ok() {
-            return true;
+    /// Sends, if there is a link.
+    ///
+    /// # Errors
+    /// The message is too long, or the peer did not keep up and its link has been closed.
+    pub(crate) fn send(&mut self, peer: Rank, message: &Message) -> Result<(), Unsent> {
+        let Some((_, outbox)) = self.live.get_mut(&peer) else { return Ok(()) };
+        let sent = outbox.send(message);
+        if sent == Err(Unsent::Behind) {
+            let limit = zmq::LINK_QUEUE_BYTES_MAX;
+            tracing::warn!(%peer, limit, "peer does not keep up; closing its link");
+            self.live.remove(&peer);
         }
-        tracing::warn!(%peer, limit = zmq::LINK_QUEUE_BYTES_MAX, "peer does not keep up; closing its link");
-        self.live.remove(&peer);
-        false
+        sent
     }
 
     /// Follows what the tasks report. None: it was about a link that has been replaced or closed.

@@ -8,6 +8,7 @@ use super::noise::{End, HANDSHAKE_MAX, Tunnel, is_ourselves};
 use super::{LinkEvent, LinkId};
 use crate::event::{Event, Events};
 use crate::pack::{pack, unpack};
+use crate::unsent::{self, Unsent};
 use bytes::Bytes;
 use flurm_types::Rank;
 use flurm_wire::{Message, frame};
@@ -52,15 +53,13 @@ pub(crate) struct Outbox {
     passed: Arc<AtomicU64>,
 }
 
-/// The peer does not keep up.
-#[derive(Debug)]
-pub(crate) struct Full;
-
 impl Outbox {
-    pub(crate) fn send(&mut self, message: &Message) -> Result<(), Full> {
-        let bytes = pack(&frame::encode(message), COMPRESS_LEN_MIN);
+    pub(crate) fn send(&mut self, message: &Message) -> Result<(), Unsent> {
+        let frame = frame::encode(message);
+        unsent::check(frame.len())?;
+        let bytes = pack(&frame, COMPRESS_LEN_MIN);
         if self.sent.saturating_sub(self.passed.load(Ordering::Relaxed)) > LINK_QUEUE_BYTES_MAX {
-            return Err(Full);
+            return Err(Unsent::Behind);
         }
         // ZMTP 3.0: flags and length take 2 bytes for short frames, 9 for others.
         self.sent += bytes.len() as u64 + if bytes.len() < 256 { 2 } else { 9 };

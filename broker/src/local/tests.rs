@@ -73,7 +73,7 @@ async fn messages_pass_both_ways_and_the_end_is_noticed() {
         }
     }
     let answer = ping(1, &"y".repeat(100_000));
-    assert!(place.clients.send(id, &answer));
+    place.clients.send(id, &answer).unwrap();
     let mut read = vec![0; frame::encode_framed(&answer).len()];
     stream.read_exact(&mut read).await.unwrap();
     assert_eq!(read, frame::encode_framed(&answer));
@@ -114,9 +114,22 @@ async fn a_client_that_does_not_read_is_closed_at_the_limit() {
     let mut place = Place::new(us());
     let (stream, id) = place.connected().await;
     let big = ping(1, &"z".repeat(frame::LEN_MAX / 2));
-    let sent = (0..100).take_while(|_| place.clients.send(id, &big)).count();
+    let sent = (0..100).take_while(|_| place.clients.send(id, &big).is_ok()).count();
     assert!((1..100).contains(&sent), "{sent}");
     assert!(!place.clients.is_live(id));
-    assert!(place.clients.send(id, &big), "what is sent to a client that has gone is dropped");
+    assert!(place.clients.send(id, &big).is_ok(), "what is sent to a client that has gone is dropped");
     drop(stream);
+}
+
+#[tokio::test]
+async fn a_message_that_nobody_would_read_is_not_sent_and_the_connection_stays() {
+    let mut place = Place::new(us());
+    let (mut stream, id) = place.connected().await;
+    let long = ping(1, &"z".repeat(frame::LEN_MAX));
+    assert!(matches!(place.clients.send(id, &long), Err(Unsent::TooLong { len }) if len > frame::LEN_MAX));
+    let answer = frame::encode_framed(&ping(2, ""));
+    place.clients.send(id, &ping(2, "")).unwrap();
+    let mut read = vec![0; answer.len()];
+    stream.read_exact(&mut read).await.unwrap();
+    assert_eq!(read, answer);
 }
