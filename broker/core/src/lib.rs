@@ -542,6 +542,10 @@ impl Core {
             jobs.restart(&mut cx);
         }
         jobs.lead(&mut cx);
+        if life == LogLife::Same {
+            // The broker before us may have given up ranks that still run what they ran then.
+            jobs.expect_shells(&(0..config.size).collect());
+        }
         resources.online(&mut cx, jobs, overlay.online());
         resources.lead(&mut cx, jobs);
         if life == LogLife::Same {

@@ -275,7 +275,7 @@ impl Resources {
         StatusInfo {
             all: self.r.clone(),
             allocated: jobs.sched().graph().allocated(),
-            up: self.up(),
+            up: jobs.sched().graph().up(),
             online: self.online.clone(),
             drained,
             expiration: cx.config.expiration,

@@ -7,6 +7,7 @@ use super::guest::Guest;
 use super::{Jobs, no_such_job};
 use crate::cx::Cx;
 use flurm_job_manager::{Job, Raised, Request};
+use flurm_sched::ResourceChange;
 use flurm_types::{Entry, Environment, Idset, JobId, JobState, R, Rank};
 use flurm_wire::exec::{Kill, Report, Reports, ShellReady, Start, StartJob, What};
 use flurm_wire::fact::GuestLog;
@@ -15,7 +16,7 @@ use flurm_wire::shell::{KillHere, StartHere, StdinHere};
 use flurm_wire::{Dest, Message, WireError};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::Arc;
 
 /// Between TERM and KILL at the end of a job.
@@ -163,6 +164,9 @@ impl Jobs {
 
     fn report(&mut self, cx: &mut Cx, report: Report) {
         let Report { id, attempt, rank: Rank(rank), seq, what } = report;
+        if matches!(what, What::Gone { .. }) && self.returning.gone(rank, id, attempt) {
+            self.resources(cx, ResourceChange::Up(rank.into()));
+        }
         let run = self.runs.runs.get_mut(&id).filter(|run| attempt == ATTEMPT && run.ranks.contains(rank));
         let Some(run) = run else {
             self.end_stranger(cx, rank, id, attempt, &what);
@@ -295,7 +299,13 @@ impl Jobs {
             .collect()
     }
 
+    /// Nobody knows what runs on these ranks: they are to say it before they get jobs.
+    pub fn expect_shells(&mut self, ranks: &Idset) {
+        ranks.iter().for_each(|rank| self.returning.expect(rank));
+    }
+
     pub fn rank_lost(&mut self, cx: &mut Cx, rank: Rank) {
+        self.returning.expect(rank.0);
         let host = cx.config.hosts.get(rank.0 as usize).map_or("?", String::as_str);
         let note = format!("lost contact with {host} (rank {rank})");
         for id in self.with_rank(rank.0) {
@@ -329,13 +339,18 @@ impl Jobs {
     pub(super) fn shell_ready(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
         let ShellReady { rank: Rank(rank), jobs } = m.body()?;
         let known: BTreeMap<JobId, u32> = jobs.into_iter().collect();
+        let mut strangers = BTreeSet::new();
         for (id, attempt) in &known {
             let wanted = self.runs.runs.get(id).is_some_and(|run| {
                 *attempt == ATTEMPT && run.ranks.contains(rank) && !run.gone.contains(rank)
             });
             if !wanted {
                 tell_end(cx, rank, *id, *attempt);
+                strangers.insert((*id, *attempt));
             }
+        }
+        if self.returning.shell_ready(rank, strangers) {
+            self.resources(cx, ResourceChange::Up(rank.into()));
         }
         for id in self.with_rank(rank) {
             self.reconcile(cx, id, rank, known.get(&id) == Some(&ATTEMPT));

@@ -13,13 +13,14 @@
 //! same facts from the log.
 //!
 //! * `ingest.rs`: submissions · `manage.rs`: requests about jobs · `list.rs`: what is known of them
-//! * `exec.rs`: shells · `guest.rs`: logs of tasks · `streams.rs`: answers that go on
+//! * `exec.rs`: shells · `returning.rs`: ranks that were lost · `guest.rs`: logs of tasks · `streams.rs`: answers that go on
 
 mod exec;
 mod guest;
 mod ingest;
 mod list;
 mod manage;
+mod returning;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use flurm_wire::{Address, ErrorCode, Message, WireError, exec as wire_exec, job}
 use guest::Guest;
 use ingest::Texts;
 use manage::Waiting;
+use returning::Returning;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use streams::Streams;
@@ -61,6 +63,7 @@ pub(crate) struct Jobs {
     /// What the scheduler says about pending jobs.
     annotations: BTreeMap<JobId, serde_json::Value>,
     runs: Runs,
+    returning: Returning,
     streams: Streams,
     waiting: Waiting,
     /// The time-out asked for last, and the monotonic time that was thought to be.
@@ -86,6 +89,7 @@ impl Jobs {
             cycle: false,
             annotations: BTreeMap::new(),
             runs: Runs::default(),
+            returning: Returning::default(),
             streams: Streams::default(),
             waiting: Waiting::default(),
             tick: None,
@@ -159,6 +163,7 @@ impl Jobs {
     }
 
     pub fn resources(&mut self, cx: &mut Cx, change: ResourceChange) {
+        let change = self.returning.filter(change);
         self.sched.step(cx.now, SchedInput::Resource(change), &mut Vec::new());
         self.texts.forget_verdicts();
         self.cycle = true;

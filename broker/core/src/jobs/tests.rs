@@ -324,6 +324,47 @@ fn a_lost_rank_fails_its_jobs_and_what_comes_back_with_it_is_ended() {
 }
 
 #[test]
+fn a_rank_that_comes_back_gets_no_job_before_its_old_ones_have_ended() {
+    let mut w = World::new();
+    let old = w.submit(2);
+    w.started(old, 0);
+    w.started(old, 1);
+    let up = |jobs: &mut Jobs, cx: &mut Cx| jobs.resources(cx, ResourceChange::Up(1.into()));
+    let lose = |jobs: &mut Jobs, cx: &mut Cx| {
+        jobs.resources(cx, ResourceChange::Down(1.into()));
+        jobs.rank_lost(cx, Rank(1));
+    };
+    w.step(lose);
+    w.gone(old, 0, 15);
+    let next = w.submit(2);
+    w.step(up);
+    w.heard();
+    w.call(&ShellReady { rank: Rank(1), jobs: vec![(old, 0)] }).expect("answered");
+    assert_eq!(w.heard(), [format!("1: end {old}")]);
+    // It goes once more, and what it said is asked for again.
+    w.step(lose);
+    w.step(up);
+    w.gone(old, 1, 15);
+    assert_eq!(w.heard(), [] as [&str; 0]);
+    w.call(&ShellReady { rank: Rank(1), jobs: vec![(old, 0)] }).expect("answered");
+    w.heard();
+    w.gone(old, 1, 15);
+    assert_eq!(w.heard(), [format!("0: start {next}"), format!("1: start {next}")]);
+
+    // A leader that comes back does not know who was given up.
+    let mut w = World { seqs: w.seqs.clone(), ..World::resume(w.log.clone()) };
+    w.jobs.expect_shells(&Idset::from_range(0..=1));
+    w.lead();
+    w.call(&ShellReady { rank: Rank(0), jobs: vec![(next, 0)] }).expect("answered");
+    w.gone(next, 0, 0);
+    w.gone(next, 1, 0);
+    let last = w.submit(2);
+    assert_eq!(w.heard(), [] as [&str; 0]);
+    w.call(&ShellReady { rank: Rank(1), jobs: vec![] }).expect("answered");
+    assert_eq!(w.heard(), [format!("0: start {last}"), format!("1: start {last}")]);
+}
+
+#[test]
 fn a_shell_that_comes_back_is_made_to_agree() {
     let mut w = World::new();
     let id = w.submit(1);
