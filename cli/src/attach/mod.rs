@@ -42,6 +42,8 @@ pub struct Options {
     pub tail: Option<usize>,
     /// Send nothing: no input, no signals.
     pub read_only: bool,
+    /// Signals to us are for the job, which is ours. A job that we only look at does not hear of them.
+    pub forwards: bool,
     /// Ranks that get our standard input.
     pub stdin: Option<String>,
     /// Say on the terminal what a waiting job waits for.
@@ -63,7 +65,7 @@ pub async fn attach(face: &Face, client: &Client, id: JobId, options: &Options) 
     }
     let mut entries = job::watch(client, &Watch { id, logs, follow: true }).await?;
     let mut session = Session::new(face, client, id, options);
-    let mut hands = if options.read_only { None } else { Some(Hands::new()?) };
+    let mut hands = if options.read_only { None } else { Some(Hands::new(options.forwards)?) };
     let mut clock = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
@@ -88,7 +90,14 @@ pub async fn attach(face: &Face, client: &Client, id: JobId, options: &Options) 
         }
     }
     session.printer.finish()?;
-    session.end()
+    let code = session.end()?;
+    match &options.wait_event {
+        None => Ok(code),
+        Some(event) => {
+            crate::say!("{}: event `{event}` never came", face.job_prefix());
+            Ok(FAILED)
+        }
+    }
 }
 
 /// Where the job is, as we have seen.
@@ -296,22 +305,31 @@ fn stop() -> SignalKind {
 }
 
 impl Hands {
-    fn new() -> Result<Hands, Failure> {
-        let mut kinds = vec![
-            SignalKind::interrupt(),
+    fn new(forwards: bool) -> Result<Hands, Failure> {
+        let kinds = heard(forwards, std::io::stdin().is_terminal());
+        let signals =
+            kinds.into_iter().map(|kind| Ok((kind, signal(kind)?))).collect::<std::io::Result<_>>()?;
+        Ok(Hands { signals })
+    }
+}
+
+/// The signals that do not simply end us. Who only looks at a job is ended by all but those of the keyboard, and
+/// the job goes on.
+fn heard(forwards: bool, terminal: bool) -> Vec<SignalKind> {
+    let mut kinds = vec![SignalKind::interrupt()];
+    if forwards {
+        kinds.extend([
             SignalKind::terminate(),
             SignalKind::hangup(),
             SignalKind::alarm(),
             SignalKind::user_defined1(),
             SignalKind::user_defined2(),
-        ];
-        if std::io::stdin().is_terminal() {
-            kinds.push(stop());
-        }
-        let signals =
-            kinds.into_iter().map(|kind| Ok((kind, signal(kind)?))).collect::<std::io::Result<_>>()?;
-        Ok(Hands { signals })
+        ]);
     }
+    if terminal {
+        kinds.push(stop());
+    }
+    kinds
 }
 
 async fn next_signal(hands: &mut Option<Hands>) -> SignalKind {
@@ -325,4 +343,17 @@ async fn next_signal(hands: &mut Option<Hands>) -> SignalKind {
         std::task::Poll::Pending
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_looks_at_a_job_keeps_its_signals() {
+        assert_eq!(heard(false, true), [SignalKind::interrupt(), stop()]);
+        let ours = heard(true, false);
+        assert!(ours.contains(&SignalKind::terminate()) && ours.contains(&SignalKind::hangup()));
+        assert!(!ours.contains(&stop()), "without a terminal there is no ctrl-Z");
+    }
 }

@@ -49,6 +49,7 @@ impl Args {
                 wait_event: self.wait_event,
                 stdin: feed.then(|| self.options.input_ranks().unwrap_or("all").to_owned()),
                 show_status: out::on_terminal() && !self.options.quiet,
+                forwards: true,
                 ..attach::Options::default()
             };
             let ended = attach::attach(face, &client, id, &options).await;

@@ -7,6 +7,8 @@ use crate::out;
 use flurm_types::{Idset, JobId};
 
 /// Print a job's output until it ends, and end with its exit code
+///
+/// Ctrl-C twice cancels the job, Ctrl-C Ctrl-Z leaves it alone. Other signals end only this command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     id: JobId,
@@ -59,6 +61,7 @@ impl Args {
             wait_event: self.wait_event,
             tail: self.tail,
             read_only: self.read_only,
+            forwards: false,
             stdin: feed.then_some(self.stdin_ranks),
             show_status: self.show_status || out::on_terminal(),
         };
