@@ -7,6 +7,7 @@ use crate::ledger::Ledger;
 use flurm_types::{Idset, JobId, JobResult, JobState, Timestamp};
 use flurm_wire::job::JobStats;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// Submission messages whose repetition is still recognized. A client repeats within seconds, and this is
@@ -57,6 +58,10 @@ impl Manager {
     /// By id, which is by time of submission.
     pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Job> {
         self.jobs.values().map(|job| &**job)
+    }
+
+    pub fn jobs_within(&self, ids: RangeInclusive<JobId>) -> impl DoubleEndedIterator<Item = &Job> {
+        self.jobs.range(ids).map(|(_, job)| &**job)
     }
 
     pub fn active(&self) -> impl DoubleEndedIterator<Item = &Job> {

@@ -170,9 +170,12 @@ impl Store {
             }
             Command::Ls { one, recursive, directory, classify, keys } => {
                 let style = Ls { one: one || !out::listed_on_terminal(), recursive, directory, classify };
+                let mut code = 0;
                 for key in &keys {
-                    self.ls(key, &style, &mut out).await?;
+                    code = code.max(self.ls(key, &style, &mut out).await?);
                 }
+                out.flush()?;
+                return Ok(code);
             }
             Command::Unlink { recursive, force, keys } => self.unlink(&keys, recursive, force).await?,
             Command::Watch { count, key } => self.watch(&key, false, count, None, &mut out).await?,
@@ -292,13 +295,19 @@ impl Store {
         Ok(())
     }
 
-    async fn ls(&self, key: &str, style: &Ls, out: &mut Out) -> Result<(), Failure> {
+    /// Goes on after a key that cannot be read; the exit code tells of it.
+    async fn ls(&self, key: &str, style: &Ls, out: &mut Out) -> Result<u8, Failure> {
         let mut todo = vec![key.to_owned()];
-        let mut first = true;
+        let (mut first, mut code) = (true, 0);
         while let Some(key) = todo.pop() {
-            let entries = match self.node(&key).await? {
-                Node::Dir(entries) if !style.directory => entries,
-                Node::Dir(_) | Node::Value(_) | Node::Symlink(_) => {
+            let entries = match self.node(&key).await {
+                Err(failure) => {
+                    out.flush()?;
+                    code = failure.say();
+                    continue;
+                }
+                Ok(Node::Dir(entries)) if !style.directory => entries,
+                Ok(Node::Dir(_) | Node::Value(_) | Node::Symlink(_)) => {
                     writeln!(out, "{key}")?;
                     continue;
                 }
@@ -321,7 +330,7 @@ impl Store {
                 writeln!(out, "{}", names.join(if style.one { "\n" } else { "  " }))?;
             }
         }
-        Ok(())
+        Ok(code)
     }
 
     async fn unlink(&self, keys: &[String], recursive: bool, force: bool) -> Result<(), Failure> {

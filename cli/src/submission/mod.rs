@@ -21,9 +21,10 @@ use flurm_wire::{ErrorCode, WireError};
 /// A job that was refused, with a way out where the leader gave none.
 pub fn refused(error: WireError) -> Failure {
     let hint = match error.code {
-        ErrorCode::Invalid | ErrorCode::TooBig => Some("`flurm resource list` shows what there is"),
         ErrorCode::Unavailable => Some("`flurm queue status` says whether jobs are taken"),
-        ErrorCode::NotFound
+        ErrorCode::Invalid
+        | ErrorCode::TooBig
+        | ErrorCode::NotFound
         | ErrorCode::Exists
         | ErrorCode::Denied
         | ErrorCode::NoService

@@ -166,11 +166,11 @@ impl Jobs {
         };
         let text = self.texts.read(raw, environment).map_err(|e| invalid(format!("jobspec: {e}")))?;
         if let Some(queue) = &text.asked.jobspec.attributes().queue {
-            let error = invalid(format!("this instance has no queue `{queue}`"));
-            return Err(error.hint("leave the queue out: there is one for all"));
+            return Err(super::no_queue(queue));
         }
         if !job.flags.novalidate {
-            text.fits(&self.sched).map_err(invalid)?;
+            text.fits(&self.sched)
+                .map_err(|rule| invalid(rule).hint("`flurm resource list` shows what there is"))?;
         }
         let asked = text.asked.clone();
         let submit =

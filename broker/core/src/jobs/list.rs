@@ -15,6 +15,8 @@ const LIST_MAX: usize = 100_000;
 
 /// Keys below `job.<id>`; `guest` is a directory.
 const KEYS: &[&str] = &["J", "R", "eventlog", "jobspec"];
+/// Of hexadecimal digits, in an id as the KVS has it.
+const GROUPS: usize = 4;
 const GUEST_KEYS: &[&str] = &["exec.eventlog", "input", "output"];
 
 impl Jobs {
@@ -32,6 +34,9 @@ impl Jobs {
     }
 
     fn matching(&self, list: &List) -> Result<Vec<JobRecord>, WireError> {
+        if let Some(queue) = list.queue.as_deref().filter(|queue| !queue.is_empty()) {
+            return Err(super::no_queue(queue));
+        }
         let limit = if list.max_entries == 0 { usize::MAX } else { list.max_entries };
         let only_active = !list.states.is_empty() && !list.states.contains(&JobState::Inactive);
         // Active jobs are few; the others may be a million.
@@ -70,9 +75,11 @@ impl Jobs {
         // A log that nothing was written to yet is there, and empty.
         let is_log = |key: &str| matches!(key, "guest.exec.eventlog" | "guest.output" | "guest.input");
         let value = |key: &String| {
-            self.text_of(job, key)
-                .or_else(|| is_log(key).then(String::new))
-                .ok_or_else(|| WireError::new(ErrorCode::NotFound, format!("job {id} has no `{key}`")))
+            self.text_of(job, key).or_else(|| is_log(key).then(String::new)).ok_or_else(|| {
+                WireError::new(ErrorCode::NotFound, format!("job {id} has no `{key}`")).hint(
+                    "keys are jobspec, J, R, eventlog, guest.exec.eventlog, guest.input and guest.output",
+                )
+            })
         };
         let values = keys.iter().map(value).collect::<Result<_, _>>()?;
         cx.respond(m, &LookedUp { values });
@@ -103,6 +110,9 @@ impl Jobs {
 
     /// `job.<id>` with the id in four groups of hexadecimal digits (or any other form without dots), and below.
     pub fn lookup_kvs(&self, key: &str) -> Option<Node> {
+        if let Some(part) = self.ids_below(key) {
+            return Some(part);
+        }
         let rest = key.strip_prefix("job.")?;
         let groups = rest.match_indices('.').nth(3).map_or(rest.len(), |(at, _)| at);
         let (id, below) = match rest[..groups].parse::<JobId>() {
@@ -144,6 +154,29 @@ impl Jobs {
                 Some(Node::Value(parsed.unwrap_or(Value::String(text))))
             }
         }
+    }
+
+    /// `job` and the first groups of ids below it, as directories of what comes next in the ids that there are.
+    fn ids_below(&self, key: &str) -> Option<Node> {
+        let mut names = key.split('.');
+        let groups: Vec<&str> = names.next().filter(|name| *name == "job").map(|_| names.collect())?;
+        if groups.len() >= GROUPS || groups.iter().any(|group| group.len() != 4) {
+            return None;
+        }
+        let above =
+            groups.iter().try_fold(0, |id, group| Some(id << 16 | u64::from_str_radix(group, 16).ok()?))?;
+        let left = 16 * (GROUPS - groups.len());
+        let first = above.checked_shl(left as u32).unwrap_or(0);
+        let last = first | u64::MAX >> (64 - left);
+        let mut names: Vec<(String, NodeKind)> = Vec::new();
+        for job in self.manager.jobs_within(JobId(first)..=JobId(last)) {
+            let name = format!("{:04x}", job.id().0 >> (left - 16) & 0xffff);
+            // Ids come in order.
+            if names.last().is_none_or(|(before, _)| *before != name) {
+                names.push((name, NodeKind::Dir));
+            }
+        }
+        (groups.is_empty() || !names.is_empty()).then_some(Node::Dir(names))
     }
 }
 

@@ -437,7 +437,26 @@ fn wire_error(refusal: &Refusal) -> WireError {
         }
         Refusal::Overlap { .. } => ErrorCode::Internal,
     };
-    WireError::new(code, refusal.to_string())
+    let error = WireError::new(code, refusal.to_string());
+    match refusal {
+        Refusal::NoSuchJob(_) => error.hint("`flurm jobs -a` lists all jobs"),
+        Refusal::Dependency(_) => error.hint(
+            "after, afterany, afterok, afternotok and afterexcept take the id of a job in `flurm jobs -a`; \
+             there are singleton and begin-time as well",
+        ),
+        Refusal::Disabled(_)
+        | Refusal::Exists(_)
+        | Refusal::Inactive(_)
+        | Refusal::Placed(_)
+        | Refusal::Late(_)
+        | Refusal::Overlap { .. } => error,
+    }
+}
+
+/// Jobs have no queues yet, so whoever names one expects what is not there.
+fn no_queue(name: &str) -> WireError {
+    WireError::new(ErrorCode::Invalid, format!("this instance has no queue `{name}`"))
+        .hint("leave the queue out: there is one for all")
 }
 
 fn no_such_job(id: JobId) -> WireError {

@@ -7,6 +7,7 @@ use flurm_types::{Entry, Environment, Idset, JobResult, Now, R, RNode, Rank};
 use flurm_wire::exec::{Report, Reports, ShellReady, What};
 use flurm_wire::fact::{decode_record, encode_record};
 use flurm_wire::job::{Awaited, Log, SubmitFlags, SubmitJob, Submitted, Watched};
+use flurm_wire::kvs::Node;
 use flurm_wire::shell::{KillHere, StartHere, StdinHere};
 use flurm_wire::{ClientId, Dest, Topic};
 use serde_json::json;
@@ -281,6 +282,25 @@ fn a_job_is_submitted_started_on_its_ranks_and_finished() {
     assert!(w.call(&job::WaitOne { id: Some(id) }).is_err(), "a result is handed out once");
     assert!(w.jobs.lookup_kvs(&format!("{}.guest.output", id.encode(flurm_types::Encoding::Kvs))).is_some());
     assert_same(&w.jobs, &World::resume(w.log.clone()).jobs);
+}
+
+#[test]
+fn every_directory_of_the_jobs_in_the_kvs_can_be_read() {
+    let mut w = World::new();
+    let mut jobs = [w.submit(1), w.submit(1)].map(|id| id.encode(flurm_types::Encoding::Kvs));
+    let (mut found, mut todo) = (Vec::new(), vec!["job".to_owned()]);
+    while let Some(key) = todo.pop() {
+        let Some(Node::Dir(names)) = w.jobs.lookup_kvs(&key) else { panic!("{key} cannot be read") };
+        if key.split('.').count() == 5 {
+            found.push(key);
+        } else {
+            todo.extend(names.iter().map(|(name, _)| format!("{key}.{name}")));
+        }
+    }
+    found.sort();
+    jobs.sort();
+    assert_eq!(found, jobs);
+    assert_eq!(w.jobs.lookup_kvs("job.ffff"), None);
 }
 
 #[test]

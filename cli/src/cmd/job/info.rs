@@ -20,12 +20,7 @@ pub struct Info {
 impl Info {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
         let keys: Vec<&str> = self.keys.iter().map(String::as_str).collect();
-        let values =
-            face.connect()?.run(async |client| job::lookup(&client, self.id, &keys).await).map_err(|e| {
-                Failure::from(e).or_hint(
-                    "keys are jobspec, J, R, eventlog, guest.exec.eventlog, guest.input and guest.output",
-                )
-            })?;
+        let values = face.connect()?.run(async |client| job::lookup(&client, self.id, &keys).await)?;
         let mut out = out::stdout();
         for value in values {
             // Logs end with a newline of their own.
