@@ -20,6 +20,7 @@ mod run;
 mod shell;
 mod shutdown;
 mod start;
+mod strange;
 mod submit;
 mod uptime;
 mod version;
@@ -117,6 +118,9 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(Ok(code)) => code,
         Ok(Err(failure)) => failure.say(),
         Err(error) => {
+            if let Some(failure) = strange::explain(&error, &words) {
+                return failure.say();
+            }
             // What goes wrong here is that nobody reads it.
             let _ = error.print();
             u8::try_from(error.exit_code()).unwrap_or(crate::failure::USAGE)

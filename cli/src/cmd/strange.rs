@@ -1,0 +1,161 @@
+//! Words that mean nothing here, most of them from Flux or Slurm: what to type instead.
+//!
+//! clap's own advice is to pass such a word as a value, which hardly anybody meant.
+
+use crate::failure::Failure;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use std::ffi::OsString;
+
+/// Commands of Flux that are not there yet: what they stand below, what they are called, and the present way.
+const COMMANDS: &[(&str, &str, &str)] = &[
+    (
+        "",
+        "batch",
+        "`flurm submit SCRIPT` queues a script, `flurm submit -N… flurm start SCRIPT` one with an instance",
+    ),
+    ("", "alloc", "`flurm run -N… flurm start` gives a shell in an instance of its own"),
+    ("", "bulksubmit", "`flurm submit --cc=IDS` queues many jobs; {cc} is filled in"),
+    ("", "mini", "leave the word out: `flurm run`, `flurm submit`"),
+    ("", "uri", "`flurm getattr local-uri` is this instance's; set FLURM_URI to another one"),
+    ("", "proxy", "set FLURM_URI to the instance's `flurm getattr local-uri` on its machine"),
+    ("", "top", "`flurm jobs`, or `watch flurm jobs`"),
+    ("", "pstree", "`flurm jobs`"),
+    ("", "watch", "`flurm job attach ID` shows a job's output, `flurm submit --watch` that of many"),
+    ("", "update", "cancel the job and submit it again; `flurm job urgency ID N` changes its urgency"),
+    ("", "list", "`flurm jobs`"),
+    ("", "hostlist", "`flurm resource list -n -o '{nodelist}'`"),
+    ("", "env", "`flurm start` sets what its programs need"),
+    ("queue", "list", "there is one queue: `flurm queue status`"),
+    ("job", "list", "`flurm jobs -a --json`"),
+    ("job", "list-ids", "`flurm jobs -a -n -o '{id}'`"),
+    ("job", "submit", "`flurm submit`"),
+    ("job", "memo", "`flurm submit --setattr=user.NAME=VALUE` keeps a remark with the job"),
+];
+
+/// Options of `sbatch` and `srun` that are other ones here.
+const OF_SUBMISSION: &[(&str, &str)] = &[
+    ("-w", "--requires=hosts:HOSTS"),
+    ("-J", "--job-name=NAME"),
+    ("-p", "-q NAME or --queue=NAME"),
+    ("-A", "-B NAME or --bank=NAME"),
+    ("-D", "--cwd=DIR"),
+    ("-e", "--error=FILE"),
+    ("-i", "--input=FILE"),
+    ("-d", "--dependency=afterok:ID"),
+    ("-m", "--taskmap=SCHEME"),
+    ("-a", "`submit --cc=IDS`; a job's number is in $FLUX_JOB_CC"),
+    ("-G", "-g N for GPUs of each task, or --gpus-per-node=N with -N"),
+    ("-C", "--requires=PROPERTY"),
+    ("-b", "--begin-time=WHEN"),
+    ("-H", "--urgency=hold"),
+    ("-K", "-o exit-on-error"),
+    ("-W", "-o exit-timeout=DURATION"),
+    ("-Q", "--quiet"),
+    ("--wrap", "`sh -c 'COMMANDS'` as the program"),
+    ("--comment", "--setattr=user.comment=TEXT"),
+    ("--parsable", "nothing: `submit` prints the id alone"),
+    ("--distribution", "--taskmap=SCHEME"),
+    ("--kill-on-bad-exit", "-o exit-on-error"),
+    ("--label", "-l or --label-io"),
+    ("--begin", "--begin-time=WHEN"),
+];
+
+/// Options that `submit` has and `run` has not.
+const OF_SUBMIT: &[&str] = &["--cc", "--bcc", "--wait", "--watch", "--progress", "--jps"];
+
+/// Options of `squeue`.
+const OF_JOBS: &[(&str, &str)] = &[
+    ("-t", "-f STATE or --filter=STATE"),
+    ("-j", "the ids alone"),
+    ("-p", "-q NAME or --queue=NAME"),
+    ("-S", "--sort=FIELD"),
+    ("-h", "-n or --no-header"),
+    ("-l", "-o long"),
+    ("--me", "nothing: all jobs here are yours"),
+    ("--start", "`flurm job why ID`"),
+];
+
+/// A word that clap has refused, in our two lines; none: clap says it well enough.
+pub fn explain(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
+    let words: Vec<&str> = words.iter().skip(1).map(|word| word.to_str().unwrap_or("")).collect();
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let word = text(ContextKind::InvalidSubcommand)?;
+            let at = words.iter().position(|w| *w == word)?;
+            let above = words[..at].last().copied().filter(|w| !w.starts_with('-')).unwrap_or("");
+            let (.., hint) = COMMANDS.iter().find(|(a, w, _)| (*a, *w) == (above, word))?;
+            let name = [above, word].join(" ");
+            Some(Failure::usage(format!("flurm {} is not there yet", name.trim_start())).hint(*hint))
+        }
+        ErrorKind::UnknownArgument => {
+            let word = text(ContextKind::InvalidArg)?;
+            let command = words.iter().copied().find(|word| !word.starts_with('-')).unwrap_or("");
+            Some(unknown(command, word, text(ContextKind::SuggestedArg)))
+        }
+        _ => None,
+    }
+}
+
+fn unknown(command: &str, word: &str, near: Option<&str>) -> Failure {
+    let called = format!("flurm {command}");
+    let called = called.trim_end();
+    if word.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
+        return Failure::usage(format!("`{word}` is no option of `{called}`, and no number that it takes"))
+            .hint("numbers begin at 0");
+    }
+    if !word.starts_with('-') {
+        return Failure::usage(format!("`{called}` does not know what to do with `{word}`"))
+            .hint(format!("`{called} --help` shows what it takes"));
+    }
+    let habits = match command {
+        "run" | "submit" => OF_SUBMISSION,
+        "jobs" => OF_JOBS,
+        _ => &[],
+    };
+    let hint = if command == "run" && OF_SUBMIT.contains(&word) {
+        format!("use `flurm submit {word}`")
+    } else if let Some((_, ours)) = habits.iter().find(|(theirs, _)| *theirs == word) {
+        format!("use {ours}")
+    } else if let Some(near) = near {
+        format!("there is {near}")
+    } else {
+        format!("`{called} --help` lists them")
+    };
+    Failure::usage(format!("`{called}` has no option {word}")).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_answered_with_what_is() {
+        for (line, text, hint) in [
+            ("batch x.sh", "flurm batch is not there yet", "flurm submit"),
+            ("alloc -N2", "flurm alloc is not there yet", "flurm run -N"),
+            ("--parent mini run x", "flurm mini is not there yet", "leave the word out"),
+            ("job list-ids", "flurm job list-ids is not there yet", "flurm jobs"),
+            ("queue list", "flurm queue list is not there yet", "flurm queue status"),
+            ("run -w node1 x", "`flurm run` has no option -w", "--requires=hosts:"),
+            ("submit -Jx y", "`flurm submit` has no option -J", "--job-name"),
+            ("run --cc=1-3 x", "`flurm run` has no option --cc", "use `flurm submit --cc`"),
+            ("run -n -1 x", "`-1` is no option of `flurm run`", "begin at 0"),
+            ("jobs -t RUNNING", "`flurm jobs` has no option -t", "--filter"),
+            ("jobs --no-head", "`flurm jobs` has no option --no-head", "--no-header"),
+            ("uptime --zzz", "`flurm uptime` has no option --zzz", "flurm uptime --help"),
+        ] {
+            let words: Vec<OsString> =
+                std::iter::once("flurm").chain(line.split(' ')).map(Into::into).collect();
+            let error = super::super::parse("flurm", &words).expect_err(line);
+            let failure = explain(&error, &words).unwrap_or_else(|| panic!("{line}: {error}"));
+            let (said, hinted) = failure.lines();
+            assert!(said.starts_with(text), "{line}: {said}");
+            assert!(hinted.is_some_and(|h| h.contains(hint)), "{line}: {hinted:?}");
+        }
+    }
+}
