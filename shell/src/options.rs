@@ -87,27 +87,42 @@ pub const OUTPUT_BYTES_MAX: u64 = 10 << 20;
 /// The signal of `--signal` when none is named, and the seconds before the end, as Flux has them.
 const WARNING: (i32, f64) = (libc::SIGUSR1, 60.0);
 
-const KNOWN: [&str; 17] = [
+/// All there are, by their full names. `*` stands for names that are checked elsewhere.
+const NAMES: &[&str] = &[
     "verbose",
     "cpu-affinity",
     "gpu-affinity",
     "exit-timeout",
     "exit-on-error",
     "signal",
-    "output",
-    "input",
+    "signal.signum",
+    "signal.timeleft",
+    "output.mode",
+    "output.limit",
+    "output.stdout.type",
+    "output.stdout.path",
+    "output.stdout.label",
+    "output.stdout.buffer.type",
+    "output.stderr.type",
+    "output.stderr.path",
+    "output.stderr.label",
+    "output.stderr.buffer.type",
+    "input.stdin.type",
+    "input.stdin.path",
     "mpi",
     "pmi",
-    "pmi-simple",
-    "taskmap",
-    "rlimit",
-    "oom",
+    "taskmap.scheme",
+    "taskmap.value",
+    "rlimit.*",
+    "oom.adjust",
     // Read by the jobspec: it changes the number of tasks.
-    "per-resource",
+    "per-resource.*",
     // The command line's own.
-    "flux-env",
     "cc",
 ];
+
+/// Real-time signals go to here.
+const SIGNUM_MAX: i64 = 64;
 
 /// What a job's options are read against.
 #[derive(Debug, Copy, Clone)]
@@ -121,12 +136,10 @@ impl Options {
     /// # Errors
     /// An option that nobody knows, or a value that it cannot have.
     pub fn read(given: &Given, context: Context<'_>) -> Result<Options, OptionError> {
-        for name in given.keys() {
-            let top = name.split('.').next().unwrap_or(name);
-            if !KNOWN.contains(&top) {
-                return Err(OptionError { name: name.clone(), rule: "is not known here".into() });
-            }
+        for (name, value) in given {
+            check_name(name, value)?;
         }
+        flag(given, "verbose")?;
         let stdout = sink(given, "stdout")?.unwrap_or(Sink::Log);
         let stderr = sink(given, "stderr")?.unwrap_or_else(|| stdout.clone());
         let few = if context.gpus_per_slot > 0 { Spread::PerTask } else { Spread::All };
@@ -138,19 +151,61 @@ impl Options {
             cpus: spread(given, "cpu-affinity")?.unwrap_or(Spread::All),
             gpus: spread(given, "gpu-affinity")?.unwrap_or(few),
             pmi: pmi(given, context)?,
-            exit_on_error: flag(given, "exit-on-error"),
+            exit_on_error: flag(given, "exit-on-error")?,
             exit_timeout_s: exit_timeout(given)?,
-            warning: warning(given),
+            warning: warning(given)?,
             limits: limits(given)?,
-            oom_adjust: find(given, "oom.adjust")
-                .and_then(Value::as_i64)
-                .map(|n| n.clamp(-1000, 1000) as i32),
+            oom_adjust: oom_adjust(given)?,
             taskmap: taskmap(given)?,
-            copy: given.get("cc").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()),
+            copy: copy(given)?,
             stdout,
             stderr,
         })
     }
+}
+
+/// A known name leads to each value, however deep the client has nested it.
+fn check_name(name: &str, value: &Value) -> Result<(), OptionError> {
+    let is_free = |top: &str| NAMES.iter().any(|known| known.strip_suffix(".*") == Some(top));
+    // What is in there is for whoever reads it to refuse.
+    if is_free(name) || name.rsplit_once('.').is_some_and(|(top, _)| is_free(top)) {
+        return Ok(());
+    }
+    match value {
+        Value::Object(deeper) if !deeper.is_empty() => {
+            deeper.iter().try_for_each(|(part, value)| check_name(&format!("{name}.{part}"), value))
+        }
+        _ if NAMES.contains(&name) => Ok(()),
+        _ => {
+            let top = |name: &'_ str| name.split('.').next().map(str::to_owned);
+            let near: Vec<&str> = NAMES.iter().filter(|known| top(known) == top(name)).copied().collect();
+            let near =
+                if near.is_empty() { String::new() } else { format!(" (there is {})", near.join(", ")) };
+            bad(name, format!("is not known here{near}"))
+        }
+    }
+}
+
+fn oom_adjust(given: &Given) -> Result<Option<i32>, OptionError> {
+    let Some(value) = find(given, "oom.adjust") else { return Ok(None) };
+    let adjust = value.as_i64().and_then(|n| i32::try_from(n).ok()).filter(|n| (-1000..=1000).contains(n));
+    match adjust {
+        Some(adjust) => Ok(Some(adjust)),
+        None => bad("oom.adjust", format!("`{}` is not a number from -1000 to 1000", plain(value))),
+    }
+}
+
+fn copy(given: &Given) -> Result<Option<u32>, OptionError> {
+    let Some(value) = given.get("cc") else { return Ok(None) };
+    match value.as_u64().and_then(|n| u32::try_from(n).ok()) {
+        Some(number) => Ok(Some(number)),
+        None => bad("cc", format!("`{}` is not the number of a copy", plain(value))),
+    }
+}
+
+/// As people type it.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn source(given: &Given) -> Result<Source, OptionError> {
@@ -208,26 +263,29 @@ fn text<'a>(given: &'a Given, name: &str) -> Result<Option<&'a str>, OptionError
 }
 
 /// `-o name` means 1.
-fn flag(given: &Given, name: &str) -> bool {
+fn flag(given: &Given, name: &str) -> Result<bool, OptionError> {
     match find(given, name) {
-        None | Some(Value::Null | Value::Bool(false)) => false,
-        Some(Value::Number(n)) => n.as_i64() != Some(0),
-        Some(Value::String(s)) => s != "0" && s != "false",
-        Some(_) => true,
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(on)) => Ok(*on),
+        Some(Value::Number(n)) if n.is_u64() => Ok(n.as_u64() != Some(0)),
+        Some(other) => bad(name, format!("`{}` is not true or false, 1 or 0", plain(other))),
     }
 }
 
 fn sink(given: &Given, stream: &str) -> Result<Option<Sink>, OptionError> {
     let kind = format!("output.{stream}.type");
     match text(given, &kind)? {
-        None if find(given, &format!("output.{stream}.path")).is_none() => Ok(None),
+        None if find(given, &format!("output.{stream}.path")).is_none() => {
+            flag(given, &format!("output.{stream}.label"))?;
+            Ok(None)
+        }
         Some("kvs" | "term" | "none") => Ok(Some(Sink::Log)),
         None | Some("file") => {
             let path = format!("output.{stream}.path");
             let Some(template) = text(given, &path)? else {
                 return bad(&kind, format!("file needs {path}"));
             };
-            let label = flag(given, &format!("output.{stream}.label"));
+            let label = flag(given, &format!("output.{stream}.label"))?;
             Ok(Some(Sink::File { template: template.to_owned(), label }))
         }
         Some(other) => bad(&kind, format!("`{other}` is not kvs or file")),
@@ -312,7 +370,7 @@ fn pmi(given: &Given, context: Context<'_>) -> Result<bool, OptionError> {
 fn exit_timeout(given: &Given) -> Result<Option<f64>, OptionError> {
     match find(given, "exit-timeout") {
         None => Ok(None),
-        Some(Value::Number(n)) => Ok(n.as_f64()),
+        Some(Value::Number(n)) if n.as_f64().is_some_and(|secs| secs >= 0.0) => Ok(n.as_f64()),
         Some(Value::String(s)) if s == "none" => Ok(None),
         Some(Value::String(s)) => match s.parse::<Fsd>() {
             Ok(fsd) => Ok(Some(fsd.as_secs())),
@@ -322,11 +380,33 @@ fn exit_timeout(given: &Given) -> Result<Option<f64>, OptionError> {
     }
 }
 
-fn warning(given: &Given) -> Option<(i32, f64)> {
-    find(given, "signal")?;
-    let signum = find(given, "signal.signum").and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok());
-    let left = find(given, "signal.timeleft").and_then(Value::as_f64);
-    Some((signum.unwrap_or(WARNING.0), left.unwrap_or(WARNING.1)))
+fn warning(given: &Given) -> Result<Option<(i32, f64)>, OptionError> {
+    let signum = match find(given, "signal.signum") {
+        None => None,
+        Some(value) => match value.as_i64().filter(|n| (1..=SIGNUM_MAX).contains(n)) {
+            Some(signum) => i32::try_from(signum).ok(),
+            None => {
+                let rule = format!("`{}` is not a signal from 1 to {SIGNUM_MAX}", plain(value));
+                return bad("signal.signum", rule);
+            }
+        },
+    };
+    let left = match find(given, "signal.timeleft") {
+        None => None,
+        Some(value) => match value.as_f64().filter(|secs| *secs > 0.0) {
+            Some(secs) => Some(secs),
+            None => {
+                let rule = format!("`{}` is not a number of seconds above 0", plain(value));
+                return bad("signal.timeleft", rule);
+            }
+        },
+    };
+    let asked = match find(given, "signal") {
+        Some(Value::Object(_)) => true,
+        _ => flag(given, "signal")?,
+    };
+    let asked = asked || signum.is_some() || left.is_some();
+    Ok(asked.then_some((signum.unwrap_or(WARNING.0), left.unwrap_or(WARNING.1))))
 }
 
 fn limits(given: &Given) -> Result<Vec<(String, Option<u64>)>, OptionError> {
@@ -343,4 +423,56 @@ fn limits(given: &Given) -> Result<Vec<(String, Option<u64>)>, OptionError> {
         other => bad(name, format!("`{other}` is not a limit")),
     };
     limits.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(given: &Value) -> Result<Options, String> {
+        let command = ["a".to_owned()];
+        let context = Context { ntasks: 1, gpus_per_slot: 0, command: &command };
+        Options::read(given.as_object().unwrap(), context).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        for (given, name, rule) in [
+            (json!({ "oom": { "adjust": "x" } }), "oom.adjust", "`x` is not a number from -1000 to 1000"),
+            (json!({ "oom.adjust": 1001 }), "oom.adjust", "is not a number"),
+            (json!({ "exit-on-error": "banana" }), "exit-on-error", "`banana` is not true or false"),
+            (json!({ "verbose": "banana" }), "verbose", "is not true or false"),
+            (json!({ "signal": { "signum": 999 } }), "signal.signum", "from 1 to 64"),
+            (json!({ "signal": { "timeleft": 0 } }), "signal.timeleft", "seconds above 0"),
+            (json!({ "signal": "banana" }), "signal", "is not true or false"),
+            (json!({ "output": { "stdout": { "label": "banana" } } }), "output.stdout.label", "`banana`"),
+            (
+                json!({ "output": { "sdtout": { "path": "x" } } }),
+                "output.sdtout.path",
+                "there is output.mode",
+            ),
+            (json!({ "taskmap": "cyclic" }), "taskmap", "there is taskmap.scheme"),
+            (json!({ "mpi": { "x": 1 } }), "mpi.x", "is not known here (there is mpi)"),
+            (json!({ "pty": 1 }), "pty", "is not known here"),
+            (json!({ "rlimit": 7 }), "rlimit", "names and values"),
+            (json!({ "exit-timeout": -1 }), "exit-timeout", "is not a duration"),
+        ] {
+            let text = read(&given).unwrap_err();
+            assert!(text.starts_with(&format!("shell option `{name}`: ")) && text.contains(rule), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_works_is_taken() {
+        let given = json!({
+            "verbose": 2, "exit-on-error": 1, "signal": { "signum": 10 }, "oom.adjust": -5, "mpi": "none",
+            "output": { "stdout": { "type": "file", "path": "o", "label": true } }, "rlimit": { "nofile": 64 },
+            "per-resource": { "type": "core" }, "exit-timeout": "none", "taskmap": { "scheme": "cyclic" },
+        });
+        let options = read(&given).unwrap();
+        assert_eq!((options.oom_adjust, options.warning), (Some(-5), Some((10, 60.0))));
+        assert!(options.exit_on_error && matches!(options.stdout, Sink::File { label: true, .. }));
+        assert_eq!(read(&json!({ "signal": 1 })).unwrap().warning, Some(WARNING));
+    }
 }

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::{signals, when};
 use flurm_jobspec::build::Builder;
 use flurm_jobspec::{Dependency, File, Jobspec, JobspecError};
+use flurm_shell::options as shell;
 use flurm_types::{Constraint, Fsd};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -45,6 +46,13 @@ impl Options {
     pub fn jobspec(&self, stdin: &Stdin) -> Result<Jobspec, Failure> {
         self.slurm.check()?;
         let size = &self.size;
+        if let (Some(nodes), Some(ntasks)) = (size.nodes, size.ntasks)
+            && nodes > ntasks
+            && ntasks > 0
+        {
+            return Err(Failure::usage(format!("more nodes ({nodes}) than tasks ({ntasks})"))
+                .hint(format!("every node gets a task: -N{ntasks}, or -n{nodes}")));
+        }
         let mut builder = Builder::new(self.command.clone()).exclusive(size.exclusive);
         type Set = fn(Builder, u32) -> Builder;
         let counts: [(Option<u32>, Set); 8] = [
@@ -69,7 +77,33 @@ impl Options {
             builder = builder.setattr(&path, &value);
         }
         let environment = self.environment.apply(&env::of_caller())?;
-        builder.environment(Arc::new(environment)).build().map_err(|e| failure(&e))
+        let jobspec = builder.environment(Arc::new(environment)).build().map_err(|e| failure(&e))?;
+        self.check_tasks(&jobspec)?;
+        Ok(jobspec)
+    }
+
+    /// What the job's shells would refuse is better refused before there is a job.
+    fn check_tasks(&self, jobspec: &Jobspec) -> Result<(), Failure> {
+        let Some(request) = jobspec.request() else { return Ok(()) };
+        let context = shell::Context {
+            ntasks: request.ntasks,
+            gpus_per_slot: request.gpus_per_slot,
+            command: jobspec.command(),
+        };
+        shell::Options::read(&jobspec.attributes().shell_options, context)
+            .map_err(|e| Failure::usage(e.to_string()))?;
+        let ranks = self.input_ranks().filter(|ranks| *ranks != "all");
+        let last = ranks.map(flurm_types::Idset::parse_relaxed).transpose()?.and_then(|ranks| ranks.last());
+        match last {
+            Some(last) if last >= request.ntasks => {
+                Err(Failure::usage(format!("--input={}: there is no task {last}", ranks.unwrap_or_default()))
+                    .hint(format!(
+                        "the job's tasks are 0 to {}; a file is ./NAME",
+                        request.ntasks.saturating_sub(1)
+                    )))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn what(&self, mut builder: Builder) -> Result<Builder, Failure> {
@@ -383,6 +417,9 @@ mod tests {
             (&["--dependency=singleton", "a"], "known by its name"),
             (&["--signal=NOPE", "a"], "no such signal"),
             (&["--requires=(a", "a"], "`(` without `)`"),
+            (&["-o", "exit-on-error=banana", "a"], "shell option `exit-on-error`: `banana`"),
+            (&["-o", "pty.interactive", "a"], "shell option `pty.interactive`: is not known here"),
+            (&["-n4", "--input=2-12", "a"], "--input=2-12: there is no task 12"),
             (&["-o", "out.%j.txt", "a"], "no option of the job's shell"),
             (&["--mem=1G", "a"], "--mem is not taken here"),
             (&["--begin-time=whenever", "a"], "cannot read time"),
