@@ -40,7 +40,10 @@ impl Store {
         let file = dir.join(FILE);
         let path = file.display().to_string();
         let io_error = |source| LogError::Open { path: path.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io_error)?;
+        // A path that is wrong further up is a typing error, and not a wish.
+        if !dir.is_dir() {
+            DirBuilder::new().mode(0o700).create(dir).map_err(io_error)?;
+        }
         let file = OpenOptions::new()
             .read(true)
             .write(true)
