@@ -109,14 +109,17 @@ impl Families {
         self.families.is_empty()
     }
 
-    /// These tasks have started; no more will come.
-    pub fn started(&mut self, field: Field, pids: impl IntoIterator<Item = i32>) {
+    /// These tasks have started; no more will come. Those in `ended` have been reaped already: nothing must be sent to
+    /// their numbers, but a process that they have left can still be known by its group.
+    pub fn started(&mut self, field: Field, pids: impl IntoIterator<Item = i32>, ended: &[i32]) {
         let Some(family) = self.families.get_mut(&field) else { return };
         family.starting = false;
         for pid in pids {
-            family.alive.insert(pid);
             family.groups.insert(pid);
-            self.tasks.insert(pid, field);
+            if !ended.contains(&pid) {
+                family.alive.insert(pid);
+                self.tasks.insert(pid, field);
+            }
         }
     }
 
@@ -487,5 +490,31 @@ mod tests {
         assert_eq!(Tags::below(None, Some(4096)).tag(1), None);
         let deepest = Tags::below(Some(Tags::below(Some(deep), None).tag(1).unwrap()), None);
         assert_eq!(deepest.tag(1), None);
+    }
+
+    #[test]
+    fn a_task_that_was_reaped_before_it_was_known_gets_no_signal() {
+        let mut families = Families {
+            me: 0,
+            tags: Tags::below(None, None),
+            next: 0,
+            families: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+            scan_after: Instant::now(),
+            grace: Duration::ZERO,
+        };
+        let (field, _) = families.found().unwrap();
+        // Stands for a process that was given the number of a task which has ended.
+        let mut other = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = other.id().cast_signed();
+        families.started(field, [pid], &[pid]);
+        families.signal(field, libc::SIGKILL);
+        families.end(field, Instant::now(), Duration::ZERO);
+        let told = |family: &Family| matches!(&family.end, End::Terming { told, .. } if told.is_empty());
+        assert!(told(&families.families[&field]));
+        assert!(other.try_wait().unwrap().is_none(), "it lives");
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 }

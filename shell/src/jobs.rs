@@ -163,7 +163,7 @@ impl Shell {
         let field = job.field;
         let pids: Vec<i32> = launched.children.iter().map(|child| child.pid).collect();
         job.tasks_left = pids.len();
-        self.families.started(field, pids.iter().copied());
+        self.families.started(field, pids.iter().copied(), &launched.ended);
         self.owners.extend((0..).zip(&pids).map(|(local, pid)| (*pid, Owner::Task(key, local))));
         self.connect(key, launched.children);
         let Some(job) = self.jobs.get_mut(&key) else { return };
@@ -204,7 +204,7 @@ impl Shell {
         job.abandoned = true;
         let field = job.field;
         self.forget_order(ticket);
-        self.families.started(field, []);
+        self.families.started(field, [], &[]);
         for (stdin, message) in inputs {
             self.stdin(stdin, message);
         }

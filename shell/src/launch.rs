@@ -67,6 +67,8 @@ impl Claim {
 pub struct Launched {
     pub ticket: u64,
     pub children: Vec<Child>,
+    /// Children that the main thread has reaped before it heard of them. Their numbers may be somebody else's by now.
+    pub ended: Vec<i32>,
     pub failure: Option<Failure>,
 }
 
@@ -188,7 +190,7 @@ fn open_aside(order: Order, errands: mpsc::Sender<Errand>) -> Option<Launched> {
         errands.send(Errand::Opened(order, files)).expect("launchers live as long as the process");
     });
     let failure = Failure::of("thread to open files", &opening.err()?);
-    claim.take().then(|| Launched { ticket, children: Vec::new(), failure: Some(failure) })
+    claim.take().then(|| Launched { ticket, children: Vec::new(), ended: Vec::new(), failure: Some(failure) })
 }
 
 /// What differs between programs of one order.
@@ -200,7 +202,8 @@ struct One {
 
 /// None: the shell has claimed the order, and does not want it.
 fn carry_out(order: &Order, files: Option<Result<Files, Failure>>, stack: &mut Stack) -> Option<Launched> {
-    let mut launched = Launched { ticket: order.ticket, children: Vec::new(), failure: None };
+    let mut launched =
+        Launched { ticket: order.ticket, children: Vec::new(), ended: Vec::new(), failure: None };
     let result = match &order.work {
         Work::Tasks { plan, claim, .. } if !claim.take() => {
             // Perhaps it was made after the shell had looked for it.

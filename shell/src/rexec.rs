@@ -62,7 +62,7 @@ impl Shell {
         let rank = self.rank;
         let Some(exec) = self.execs.get_mut(&id) else { return };
         let field = exec.field;
-        self.families.started(field, launched.children.iter().map(|child| child.pid));
+        self.families.started(field, launched.children.iter().map(|child| child.pid), &launched.ended);
         let Some(message) = exec.message.take() else { return };
         let child = match (launched.children.into_iter().next(), launched.failure) {
             (Some(child), None) => child,

@@ -464,27 +464,22 @@ impl Shell {
         self.orders.remove(&ticket);
     }
 
-    fn launched(&mut self, launched: Launched) {
+    fn launched(&mut self, mut launched: Launched) {
         let Some(whom) = self.orders.remove(&launched.ticket) else { return };
-        let pids: Vec<i32> = launched.children.iter().map(|child| child.pid).collect();
+        // Some may have ended before we heard of them.
+        let oldest = self.orders.first_key_value().map_or(u64::MAX, |(ticket, _)| *ticket);
+        let is_child = |exit: &Exit| launched.children.iter().any(|child| child.pid == exit.pid);
+        let (ended, mut strays): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.strays).into_iter().partition(|(_, exit)| is_child(exit));
+        strays.retain(|(seq, _)| *seq >= oldest);
+        self.strays = strays;
+        launched.ended = ended.iter().map(|(_, exit)| exit.pid).collect();
         match whom {
             For::Job(key) => self.job_launched(key, launched),
             For::Exec(exec) => self.exec_launched(exec, launched),
             For::Initial => self.initial_launched(launched),
         }
-        // Some may have ended before we heard of them.
-        let oldest = self.orders.first_key_value().map_or(u64::MAX, |(ticket, _)| *ticket);
-        let strays = std::mem::take(&mut self.strays);
-        let mut exits = Vec::new();
-        for (seq, exit) in strays {
-            if pids.contains(&exit.pid) {
-                exits.push(exit);
-            } else if seq >= oldest {
-                self.strays.push((seq, exit));
-            }
-        }
-        for exit in exits {
-            self.families.buried(exit.pid);
+        for (_, exit) in ended {
             self.exited(exit);
         }
     }
@@ -577,7 +572,8 @@ impl Shell {
 
     fn initial_launched(&mut self, launched: Launched) {
         let Initial::Starting { field, signum } = self.initial else { return };
-        self.families.started(field, launched.children.iter().map(|child| child.pid));
+        let pids = launched.children.iter().map(|child| child.pid);
+        self.families.started(field, pids, &launched.ended);
         match launched.failure {
             Some(failure) => {
                 // Nobody else would tell the user, who looks at this very terminal.
