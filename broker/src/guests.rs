@@ -7,12 +7,12 @@ use crate::event::{Event, Events};
 use flurm_types::Rank;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -24,6 +24,7 @@ const STATUS_UNKNOWN: i32 = libc::SIGKILL;
 pub(crate) const STATUS_NOT_STARTED: i32 = 127 << 8;
 
 const FILE: &str = "shell.pid";
+const FILE_NEW: &str = "shell.pid.new";
 
 #[derive(Debug)]
 pub(crate) struct Shell {
@@ -38,28 +39,34 @@ impl Shell {
     pub(crate) fn start(rundir: &Path, uri: &str, rank: Rank, events: Events) -> io::Result<Shell> {
         if let Some(pid) = running(rundir) {
             tracing::info!(pid = pid.as_raw_nonzero().get(), "shell found");
-            return Shell::watch(pid, None, events);
+            return Shell::watch(pidfd_open(pid, PidfdFlags::empty())?, None, events);
         }
         let child = Command::new("/proc/self/exe")
             .arg0("flurm")
             .args(["shell", "--uri", uri, "--rank", &rank.to_string()])
             .spawn()?;
-        let pid = Pid::from_child(&child);
-        // One that has ended already leaves nothing to find.
-        if let Ok(born) = birth(pid) {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(record(rundir))?;
-            writeln!(file, "{} {born}", pid.as_raw_nonzero())?;
-        }
-        Shell::watch(pid, Some(child), events)
+        Shell::adopt(child, rundir, events)
     }
 
-    fn watch(pid: Pid, child: Option<Child>, events: Events) -> io::Result<Shell> {
-        let pidfd = Arc::new(pidfd_open(pid, PidfdFlags::empty())?);
+    /// A shell that is not known to the next broker, or not watched, must not run: there would be a second one.
+    fn adopt(mut child: Child, rundir: &Path, events: Events) -> io::Result<Shell> {
+        let pid = Pid::from_child(&child);
+        let shell = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from).and_then(|pidfd| {
+            write_record(rundir, pid)?;
+            Shell::watch(pidfd, Some(pid), events)
+        });
+        if shell.is_err() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+            forget(rundir);
+        }
+        shell
+    }
+
+    /// `child` when it is ours to reap.
+    fn watch(pidfd: OwnedFd, child: Option<Pid>, events: Events) -> io::Result<Shell> {
+        let pidfd = Arc::new(pidfd);
         let watched = pidfd.clone();
         // A thread that waits is the plainest way; it ends with the shell or with us.
         std::thread::Builder::new().name("shell-watch".into()).spawn(move || {
@@ -82,9 +89,10 @@ impl Shell {
 }
 
 /// Waits for the end of a process; its wait status, as far as it can be known.
-fn wait(pidfd: &OwnedFd, child: Option<Child>) -> i32 {
-    if let Some(mut child) = child {
-        return child.wait().map_or(STATUS_UNKNOWN, ExitStatusExt::into_raw);
+fn wait(pidfd: &OwnedFd, child: Option<Pid>) -> i32 {
+    if child.is_some() {
+        let ended = retry_on_intr(|| waitpid(child, WaitOptions::empty()));
+        return ended.ok().flatten().map_or(STATUS_UNKNOWN, |(_, status)| status.as_raw());
     }
     // An error would come at once and always: no pidfd of ours is refused by poll.
     let _ = retry_on_intr(|| poll(&mut [PollFd::new(pidfd, PollFlags::IN)], None));
@@ -93,6 +101,16 @@ fn wait(pidfd: &OwnedFd, child: Option<Child>) -> i32 {
 
 fn record(rundir: &Path) -> PathBuf {
     rundir.join(FILE)
+}
+
+/// A reader finds the whole of it or nothing.
+fn write_record(rundir: &Path, pid: Pid) -> io::Result<()> {
+    // One that has ended already leaves nothing to find.
+    let Ok(born) = birth(pid) else { return Ok(()) };
+    let fresh = rundir.join(FILE_NEW);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    writeln!(file, "{} {born}", pid.as_raw_nonzero())?;
+    std::fs::rename(fresh, record(rundir))
 }
 
 /// Nothing runs for this directory any more.
@@ -151,6 +169,17 @@ pub(crate) mod tests {
         assert!(running(dir.path()).is_none(), "a zombie does not run");
         child.wait().unwrap();
         assert!(running(dir.path()).is_none());
+    }
+
+    #[test]
+    fn a_shell_that_cannot_be_recorded_does_not_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(FILE_NEW)).unwrap();
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let (tell, _events) = mpsc::channel(1);
+        assert!(Shell::adopt(child, dir.path(), tell).is_err());
+        assert!(birth(pid).is_err(), "it has ended");
     }
 
     #[test]
