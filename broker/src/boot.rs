@@ -48,6 +48,9 @@ pub struct Boot {
     pub lost_ms: u64,
     /// How long a shell lives without its broker.
     pub orphan_ms_max: u64,
+    /// Number of this life of the broker, above that of the one before; 0 before the first.
+    #[serde(default)]
+    pub epoch: u64,
 }
 
 const FILE: &str = "boot.json";
@@ -63,7 +66,12 @@ impl Boot {
         format!("local://{}", self.socket().display())
     }
 
-    /// What the mind needs of all this. `started` makes this life of the broker newer than the one before.
+    /// Begins a new life of the broker. The clock alone does not make it newer: it may have been set back.
+    pub fn begin(&mut self, now: Timestamp) {
+        self.epoch = u64::try_from(now.0).unwrap_or(0).max(self.epoch.saturating_add(1));
+    }
+
+    /// What the mind needs of all this.
     pub fn core(&self, started: Timestamp, initial_program: Option<StartInitial>) -> CoreConfig {
         let mut attributes = self.attributes.clone();
         let statedir = self.statedir.as_ref().unwrap_or(&self.rundir);
@@ -81,7 +89,7 @@ impl Boot {
             instance_level: self.instance_level,
             owner: rustix::process::geteuid().as_raw(),
             uri: self.uri(),
-            epoch: u64::try_from(started.0).unwrap_or(0),
+            epoch: self.epoch,
             starttime: started,
             expiration: self.expiration,
             attributes,
@@ -204,7 +212,20 @@ pub(crate) mod tests {
             heartbeat_ms: 1000,
             lost_ms: 3000,
             orphan_ms_max: 5000,
+            epoch: 0,
         }
+    }
+
+    #[test]
+    fn the_next_life_is_newer_although_the_clock_was_set_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = boot(dir.path(), 1, 3);
+        first.begin(Timestamp(5000));
+        assert_eq!(first.epoch, 5000);
+        first.save().unwrap();
+        let mut second = Boot::load(dir.path()).unwrap();
+        second.begin(Timestamp(100));
+        assert_eq!(second.core(Timestamp(100), None).epoch, 5001);
     }
 
     #[test]

@@ -105,11 +105,16 @@ fn start_tracing() {
     let _ = to_stderr.try_init();
 }
 
-fn run(boot: Boot, listener: Option<TcpListener>, initial: Option<StartInitial>) -> Result<i32, RunError> {
+fn run(
+    mut boot: Boot,
+    listener: Option<TcpListener>,
+    initial: Option<StartInitial>,
+) -> Result<i32, RunError> {
     let rundir = boot.rundir.clone();
     let path = || rundir.display().to_string();
     let locked = rundir::lock(&rundir).map_err(|source| RunError::Lock { path: path(), source })?;
     let _locked = locked.ok_or_else(|| RunError::Taken { path: path() })?;
+    boot.begin(clock::wall());
     boot.save().map_err(|source| RunError::Save { path: path(), source })?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;

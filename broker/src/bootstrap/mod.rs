@@ -291,6 +291,7 @@ impl Start<'_> {
             heartbeat_ms: HEARTBEAT_MS,
             lost_ms: LOST_MS,
             orphan_ms_max: settings.orphan_ms,
+            epoch: 0,
         };
         rundir::sweep(self.vars);
         let outer_step = slurm::key(self.vars);
