@@ -94,6 +94,9 @@ impl Place {
         let mut file =
             std::fs::File::from(rustix::fs::openat(&self.dir, &fresh, flags, Mode::RUSR | Mode::WUSR)?);
         file.write_all(&text)?;
+        // On a network file system, others may see the name before the text, unless that has arrived.
+        file.sync_all()?;
+        drop(file);
         // A looker finds the whole of it or nothing; what was left by an earlier use is gone.
         rustix::fs::renameat(&self.dir, &fresh, &self.dir, &self.file)?;
         Ok(Posted { place: self })
