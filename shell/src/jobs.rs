@@ -354,8 +354,11 @@ impl Shell {
 
     pub(crate) fn output(&mut self, key: Key, stream: Stream, task: u32, bytes: Vec<u8>) {
         let len = bytes.len();
-        let kept = self.jobs.get_mut(&key).map(|job| len - job.output.push(stream, task, bytes, wall()));
-        self.room.add_permits(len - kept.unwrap_or(0));
+        // A piece may still have been on its way when its reader was ended. After the last report nothing is reported.
+        let job = self.jobs.get_mut(&key).filter(|job| !matches!(job.phase, Phase::Gone));
+        let Some(job) = job else { return self.room.add_permits(len) };
+        let kept = len - job.output.push(stream, task, bytes, wall());
+        self.room.add_permits(len - kept);
         self.dirty.insert(key);
     }
 
