@@ -181,7 +181,8 @@ impl Broker {
         };
         let mut links = Links::new(me, boot.peers.clone(), boot.rundir.clone(), tell.clone());
         if let Some(listener) = listener {
-            links.accept(listener).map_err(RunError::Listen)?;
+            let children = boot.fanout.min(boot.size.saturating_sub(1));
+            links.accept(listener, children).map_err(RunError::Listen)?;
         }
         let clients = listen(&boot, &config, &tell)?;
         if boot.resources.is_none() {

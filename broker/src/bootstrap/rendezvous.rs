@@ -15,6 +15,7 @@
 use super::card::{Answer, Card};
 use super::{Mistake, NoBoot, Vars, rundir};
 use crate::boot::Secret;
+use crate::link::half_open::HalfOpen;
 use crate::link::noise::{self, Identity, NoiseError, Tunnel};
 use flurm_types::{Fsd, Hostlist, Rank};
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -309,20 +310,25 @@ async fn accept_all(
     identity: Arc<Identity>,
     arrivals: mpsc::Sender<(Card, Tunnel)>,
 ) {
+    let mut half_open = HalfOpen::room_for(identity.size);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let (identity, arrivals) = (identity.clone(), arrivals.clone());
-        tokio::spawn(async move {
+        let handshake = tokio::spawn(async move {
             match tokio::time::timeout(CONNECT_MAX, receive(stream, &identity)).await {
-                // Nobody takes it when the meeting is over.
-                Ok(Ok(arrival)) => drop(arrivals.send(arrival).await),
+                // In a task of its own: from here on it is no longer half open.
+                Ok(Ok(arrival)) => {
+                    // Nobody takes it when the meeting is over.
+                    tokio::spawn(async move { drop(arrivals.send(arrival).await) });
+                }
                 Ok(Err(error)) => tracing::info!(%error, "caller dropped"),
                 Err(_) => tracing::info!("silent caller dropped"),
             }
         });
+        half_open.admit(handshake.abort_handle());
     }
 }
 

@@ -3,6 +3,7 @@
 //! `noise.rs` keeps strangers out, `zmq.rs` carries messages. Here a peer has at most one link; when the same rank
 //! comes again, the newcomer wins, for the old link belongs to a broker that died or a connection that hangs.
 
+pub(crate) mod half_open;
 pub(crate) mod noise;
 mod zmq;
 
@@ -12,8 +13,9 @@ use crate::event::{Event, Events};
 use crate::unsent::Unsent;
 use flurm_types::Rank;
 use flurm_wire::Message;
+use half_open::HalfOpen;
 use noise::HANDSHAKE_MAX;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,10 +25,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use zmq::{Outbox, Side};
-
-/// Connections that have not yet proved the key. One more ends the oldest of them, which is the likeliest stranger:
-/// our own brokers need a round trip.
-const HALF_OPEN_MAX: usize = 64;
 
 /// After an error of accept (too many open files), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -121,14 +119,14 @@ impl Links {
         }
     }
 
-    /// Takes calls on a listener that is bound to one address.
+    /// Takes calls of so many children on a listener that is bound to one address.
     ///
     /// # Errors
     /// The listener cannot be watched.
-    pub(crate) fn accept(&mut self, listener: std::net::TcpListener) -> std::io::Result<()> {
+    pub(crate) fn accept(&mut self, listener: std::net::TcpListener, children: u32) -> std::io::Result<()> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        let task = tokio::spawn(accept_all(listener, self.shared.clone()));
+        let task = tokio::spawn(accept_all(listener, HalfOpen::room_for(children), self.shared.clone()));
         self.accepting = Some(task.abort_handle());
         Ok(())
     }
@@ -205,8 +203,7 @@ impl Links {
     }
 }
 
-async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
-    let mut half_open: VecDeque<AbortHandle> = VecDeque::new();
+async fn accept_all(listener: TcpListener, mut half_open: HalfOpen, shared: Arc<Shared>) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -216,12 +213,6 @@ async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
                 continue;
             }
         };
-        half_open.retain(|task| !task.is_finished());
-        if half_open.len() >= HALF_OPEN_MAX
-            && let Some(oldest) = half_open.pop_front()
-        {
-            oldest.abort();
-        }
         let shared = shared.clone();
         let handshake = tokio::spawn(async move {
             match noise::answer(stream, &shared.me, HANDSHAKE_MAX).await {
@@ -232,7 +223,7 @@ async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
                 Err(error) => tracing::info!(%error, "caller dropped"),
             }
         });
-        half_open.push_back(handshake.abort_handle());
+        half_open.admit(handshake.abort_handle());
     }
 }
 
@@ -262,10 +253,17 @@ async fn call_again(
         tokio::select! {
             biased;
             _ = &mut stopped => return,
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(spread(pause, shared.me.rank)) => {}
         }
         pause = (pause * 2).min(BACKOFF_MAX);
     }
+}
+
+/// Brokers that have lost the same parent do not all call at the same moment: up to half is added, by rank.
+fn spread(pause: Duration, rank: Rank) -> Duration {
+    // Multiples of 2^32 divided by the golden ratio lie far apart, whichever ranks are next to each other.
+    let share = rank.0.wrapping_mul(0x9e37_79b9) >> 24;
+    pause + pause * share / 512
 }
 
 async fn call(shared: &Shared, peer: Rank, address: SocketAddr) -> Result<noise::Tunnel, noise::NoiseError> {

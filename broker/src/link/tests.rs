@@ -60,7 +60,7 @@ fn listener() -> (std::net::TcpListener, SocketAddr) {
 async fn pair() -> (End, End) {
     let (listener, address) = listener();
     let (mut parent, mut child) = (End::new(0, &[]), End::new(1, &[(0, address)]));
-    parent.links.accept(listener).unwrap();
+    parent.links.accept(listener, 2).unwrap();
     child.links.dial(Rank(0));
     assert!(matches!(child.next().await, (Rank(0), Change::Up { again: false })));
     assert!(matches!(parent.next().await, (Rank(1), Change::Up { again: false })));
@@ -96,7 +96,7 @@ async fn a_lost_parent_is_called_until_it_is_back() {
     let mut child = End::new(1, &[(0, address)]);
     let again = listener.try_clone().unwrap();
     let mut parent = End::new(0, &[]);
-    parent.links.accept(listener).unwrap();
+    parent.links.accept(listener, 2).unwrap();
     child.links.dial(Rank(0));
     assert!(matches!(child.next().await.1, Change::Up { .. }));
     parent.next().await;
@@ -108,7 +108,7 @@ async fn a_lost_parent_is_called_until_it_is_back() {
     assert!(matches!(child.next().await, (Rank(0), Change::Gone)));
 
     let mut parent = End::new(0, &[]);
-    parent.links.accept(again).unwrap();
+    parent.links.accept(again, 2).unwrap();
     assert!(matches!(child.next().await.1, Change::Up { again: false }));
     assert!(matches!(parent.next().await, (Rank(1), Change::Up { .. })));
     child.links.send(Rank(0), &ping(2, "")).unwrap();
@@ -119,7 +119,7 @@ async fn a_lost_parent_is_called_until_it_is_back() {
 async fn a_rank_that_comes_twice_has_the_newer_link() {
     let (listener, address) = listener();
     let mut parent = End::new(0, &[]);
-    parent.links.accept(listener).unwrap();
+    parent.links.accept(listener, 2).unwrap();
     let (mut first, mut second) = (End::new(1, &[(0, address)]), End::new(1, &[(0, address)]));
     first.links.dial(Rank(0));
     assert!(matches!(parent.next().await, (Rank(1), Change::Up { again: false })));
@@ -184,15 +184,23 @@ async fn a_peer_that_does_not_read_loses_its_link_and_not_our_memory() {
 async fn a_crowd_of_silent_strangers_does_not_keep_a_broker_out() {
     let (listener, address) = listener();
     let mut parent = End::new(0, &[]);
-    parent.links.accept(listener).unwrap();
+    parent.links.accept(listener, 2).unwrap();
     let mut crowd = Vec::new();
-    for _ in 0..2 * HALF_OPEN_MAX {
+    for _ in 0..2 * half_open::HALF_OPEN_MIN {
         crowd.push(TcpStream::connect(address).await.unwrap());
     }
     let mut child = End::new(1, &[(0, address)]);
     child.links.dial(Rank(0));
     assert!(matches!(child.next().await.1, Change::Up { .. }));
     assert!(matches!(parent.next().await, (Rank(1), Change::Up { .. })));
+}
+
+#[test]
+fn children_of_one_parent_call_at_different_times() {
+    let pauses: std::collections::BTreeSet<_> =
+        (0..100).map(|rank| spread(BACKOFF_MAX, Rank(rank)).as_millis() / 10).collect();
+    assert!(pauses.len() > 45, "hundredths of a second: {pauses:?}");
+    assert!(pauses.iter().all(|pause| (100..150).contains(pause)));
 }
 
 /// Prints a figure; proves nothing about time.
