@@ -6,7 +6,7 @@
 //!
 //! | module | what it does | touches the world |
 //! | --- | --- | --- |
-//! | [`plan`], [`options`], [`template`], [`env`] | jobspec and R to tasks, files, variables | no |
+//! | [`plan`], [`options`], [`template`], [`mod@env`] | jobspec and R to tasks, files, variables | no |
 //! | [`cpu`] | core numbers to CPUs | reads sysfs |
 //! | [`spawn`], [`launch`] | processes, on launcher threads | yes |
 //! | [`end`] | who belongs to whom; the end of all | yes |

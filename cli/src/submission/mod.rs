@@ -144,7 +144,7 @@ pub struct What {
     /// An attribute of the jobspec, below `system.` unless it says otherwise
     #[arg(short = 'S', long, value_name = "NAME[=VALUE]")]
     pub setattr: Vec<String>,
-    /// How tasks are put on nodes: block, cyclic[:N], manual:MAP
+    /// How tasks are put on nodes: block, cyclic, cyclic:N, manual:MAP
     #[arg(long, value_name = "SCHEME[:VALUE]")]
     pub taskmap: Option<String>,
     /// Warn the tasks before the time limit: a signal, a time, or both
