@@ -147,6 +147,8 @@ struct Broker {
     log: Option<Log>,
     shell: Option<Shell>,
     wake_ms: Option<u64>,
+    /// Events have waited since the last wake, because the log was behind.
+    unread: bool,
     events: mpsc::Receiver<Event>,
     tell: Events,
     outputs: Vec<Output>,
@@ -200,6 +202,7 @@ impl Broker {
             log,
             shell: None,
             wake_ms: None,
+            unread: false,
             events,
             tell,
             outputs: Vec::new(),
@@ -225,6 +228,7 @@ impl Broker {
                 return Ok(code);
             }
             let behind = self.log.as_ref().is_some_and(Log::is_behind);
+            self.unread |= behind;
             let idle = self.next.is_empty();
             tokio::select! {
                 biased;
@@ -254,6 +258,9 @@ impl Broker {
             }
             if self.wake_ms.is_some_and(|wake| wake <= self.now.mono_ms) {
                 self.wake_ms = None;
+                if std::mem::take(&mut self.unread) {
+                    self.step(Input::Unread);
+                }
                 self.step(Input::Wake);
             }
             self.end_batch();

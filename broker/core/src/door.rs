@@ -92,6 +92,8 @@ pub enum Input {
     PeerGone(Peer),
     /// The time asked for with [`Output::WakeAt`] has come, or something close to it.
     Wake,
+    /// Links have not been read for a while, because the log is far behind: silence up to now says nothing.
+    Unread,
     /// The next record of the log. Own proposals come back in the order they were made.
     Committed {
         index: u64,

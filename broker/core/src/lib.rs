@@ -115,6 +115,7 @@ impl Core {
             Input::PeerGone(Peer::Broker(rank)) => self.overlay.peer_gone(rank),
             Input::PeerGone(Peer::Client(client)) => self.client_gone(now, client, out),
             Input::Wake => self.wake(now),
+            Input::Unread => self.overlay.unread(now.mono_ms),
             Input::Committed { facts, .. } => self.committed(now, &facts, out),
             Input::Role(role) => self.take_role(now, role, out),
             Input::GuestExited { guest: Guest::Shell, status } => self.shell_exited(now, status),

@@ -1,4 +1,4 @@
-//! Brokers between the leader and others are killed and replaced: seen through the door of the leader.
+//! Brokers below the leader are replaced, or silent: seen through the door of the leader.
 
 mod rim;
 
@@ -99,4 +99,19 @@ fn who_called_the_new_broker_and_was_lost_again_is_not_awaited() {
     let mut rim = replaced();
     hello(&mut rim, 0, 6, "1-2", "3");
     assert_eq!(warnings(&rim), ["lost: 3 (d)"]);
+}
+
+#[test]
+fn a_neighbour_that_is_not_read_is_not_called_silent() {
+    let mut rim = Rim::up(chain(), &[]);
+    hello(&mut rim, 1, 5, "1-3", "");
+    for secs in 1..15 {
+        rim.now_ms += 1_000;
+        if secs < 10 {
+            rim.step(Input::Unread);
+        }
+        rim.step(Input::Wake);
+        let lost: &[_] = if secs < 13 { &[] } else { &["lost: 1-3 (b,c,d)"] };
+        assert_eq!(warnings(&rim), lost, "after {secs} s");
+    }
 }

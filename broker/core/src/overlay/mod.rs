@@ -176,6 +176,12 @@ impl Overlay {
         }
     }
 
+    /// Words of neighbours may wait to be read: their silence begins now.
+    pub fn unread(&mut self, now_ms: u64) {
+        self.children.values_mut().filter(|c| c.up).for_each(|c| c.heard_ms = now_ms);
+        self.parent.iter_mut().filter(|p| p.up).for_each(|p| p.heard_ms = now_ms);
+    }
+
     pub fn peer_up(&mut self, cx: &mut Cx, rank: Rank) {
         let now = cx.now.mono_ms;
         self.cut(rank);
@@ -340,8 +346,7 @@ impl Overlay {
         cx.wake_at(now + heartbeat);
         if slept > lost {
             // We were not running ourselves: the silence was ours, and words of others wait to be read.
-            self.children.values_mut().filter(|c| c.up).for_each(|c| c.heard_ms = now);
-            self.parent.iter_mut().filter(|p| p.up).for_each(|p| p.heard_ms = now);
+            self.unread(now);
         }
         let children: Vec<Rank> = self.children.keys().copied().collect();
         for rank in children {
