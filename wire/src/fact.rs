@@ -5,6 +5,7 @@
 
 use flurm_types::{Entry, Environment, JobId, R};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,8 @@ pub struct JobFact {
     pub r: Option<R>,
     /// Entries of other logs of this job (`guest.exec.eventlog`, `guest.output`, `guest.input`).
     pub guest: Vec<(GuestLog, Entry)>,
+    /// By rank, the last report of its shell that `guest` has entries from: what is repeated is known by it.
+    pub reported: BTreeMap<u32, u64>,
 }
 
 /// A jobspec as the log keeps it: canonical JSON without the environment, which is shared.
@@ -93,6 +96,7 @@ pub fn encode_record(facts: &[Fact]) -> Vec<u8> {
                 }),
                 r: f.r.as_ref(),
                 guest: &f.guest,
+                reported: f.reported.iter().map(|(rank, seq)| (*rank, *seq)).collect(),
             },
         });
     }
@@ -136,6 +140,9 @@ enum StoredRef<'a> {
         r: Option<&'a R>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         guest: &'a [(GuestLog, Entry)],
+        /// Pairs, for the keys of JSON's objects are text.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        reported: Vec<(u32, u64)>,
     },
 }
 
@@ -162,6 +169,8 @@ enum Stored {
         r: Option<R>,
         #[serde(default)]
         guest: Vec<(GuestLog, Entry)>,
+        #[serde(default)]
+        reported: Vec<(u32, u64)>,
     },
 }
 
@@ -170,7 +179,7 @@ impl Stored {
         Ok(match self {
             Stored::Kvs(f) => Fact::Kvs(f),
             Stored::Resource(f) => Fact::Resource(f),
-            Stored::Job { id, events, jobspec, environment, r, guest } => {
+            Stored::Job { id, events, jobspec, environment, r, guest, reported } => {
                 let environment = match environment {
                     None => Arc::default(),
                     Some(index) => environments.get(index).cloned().ok_or_else(|| {
@@ -180,7 +189,8 @@ impl Stored {
                     })?,
                 };
                 let spec = jobspec.map(|jobspec| JobSpecText { jobspec, environment });
-                Fact::Job(JobFact { id, events, spec, r, guest })
+                let reported = reported.into_iter().collect();
+                Fact::Job(JobFact { id, events, spec, r, guest, reported })
             }
         })
     }

@@ -357,6 +357,7 @@ fn a_log_record_keeps_one_copy_of_equal_environments() {
             spec: Some(spec.clone()),
             r: Some(r()),
             guest: vec![(GuestLog::Output, entry("data"))],
+            reported: [(7, 3)].into(),
         })
     };
     let mut facts: Vec<Fact> = (0..100).map(job).collect();

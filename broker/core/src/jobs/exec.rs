@@ -97,6 +97,8 @@ impl Runs {
             sent: ranks.clone(),
             lived: job.started(),
             resumed: true,
+            // Output that is in the log may be repeated by whoever has not heard that it is.
+            seqs: guest.map(|guest| guest.reported.clone()).unwrap_or_default(),
             ranks,
             ..Run::default()
         };
@@ -105,7 +107,9 @@ impl Runs {
             run.gone.insert(rank);
             run.worsen(status);
         }
-        run.started = if job.started() { run.ranks.clone() } else { run.gone.clone() };
+        // Who has said something about it has started it.
+        let spoken: Idset = run.seqs.keys().copied().collect();
+        run.started = if job.started() { run.ranks.clone() } else { run.gone.union(&spoken) };
         self.runs.insert(job.id(), run);
     }
 
@@ -184,8 +188,8 @@ impl Jobs {
                 run.lived = true;
                 run.started.insert(rank);
             }
-            What::Output { entries } => self.fact(id).guest.extend(guest_entries(GuestLog::Output, entries)),
-            What::Exec { entries } => self.fact(id).guest.extend(guest_entries(GuestLog::Exec, entries)),
+            What::Output { entries } => self.keep(id, rank, seq, GuestLog::Output, entries),
+            What::Exec { entries } => self.keep(id, rank, seq, GuestLog::Exec, entries),
             What::Failed { kind, note, status } => {
                 run.lived = true;
                 run.worsen(status);
@@ -207,6 +211,12 @@ impl Jobs {
                 }
             }
         }
+    }
+
+    fn keep(&mut self, id: JobId, rank: u32, seq: u64, log: GuestLog, entries: Vec<Entry>) {
+        let fact = self.fact(id);
+        fact.guest.extend(entries.into_iter().map(|entry| (log, entry)));
+        fact.reported.insert(rank, seq);
     }
 
     /// A shell speaks of a job that is over here: whatever runs there is to end.
@@ -439,10 +449,6 @@ fn tell_end(cx: &mut Cx, rank: u32, id: JobId, attempt: u32) {
     let ranks = rank.into();
     let kill = Kill { id, attempt, ranks, signum: SIGTERM, end: true, grace_ms: KILL_GRACE_MS };
     cx.tell(Dest::Rank(Rank(rank)), &KillHere(kill));
-}
-
-fn guest_entries(log: GuestLog, entries: Vec<Entry>) -> impl Iterator<Item = (GuestLog, Entry)> {
-    entries.into_iter().map(move |entry| (log, entry))
 }
 
 /// An entry of `guest.input` (RFC 24) for what came from a client.

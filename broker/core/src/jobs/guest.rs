@@ -7,6 +7,7 @@ use flurm_types::{Entry, Timestamp};
 use flurm_wire::fact::{GuestLog, JobFact};
 use flurm_wire::job::Log;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Bytes of one log of a job. Output to files has no limit.
 pub(super) const LOG_LEN_MAX: usize = 10 << 20;
@@ -18,6 +19,8 @@ pub(super) struct Guest {
     input: String,
     /// Runs of entries in the order they came.
     pub order: Vec<(Log, u32)>,
+    /// By rank, the last report that something here is from.
+    pub reported: BTreeMap<u32, u64>,
     /// Output has been dropped, and that has been said.
     full: bool,
 }
@@ -46,6 +49,7 @@ impl Guest {
             self.push(*log, entry);
         }
         self.came(Log::Eventlog, fact.events.len() - before);
+        self.reported.extend(&fact.reported);
     }
 
     fn push(&mut self, log: GuestLog, entry: &Entry) {

@@ -293,7 +293,8 @@ impl Jobs {
     /// The fact about that job in this batch.
     fn fact(&mut self, id: JobId) -> &mut JobFact {
         let at = *self.fact_of.entry(id).or_insert_with(|| {
-            self.facts.push(JobFact { id, events: Vec::new(), spec: None, r: None, guest: Vec::new() });
+            let (events, guest, reported) = Default::default();
+            self.facts.push(JobFact { id, events, spec: None, r: None, guest, reported });
             self.facts.len() - 1
         });
         &mut self.facts[at]

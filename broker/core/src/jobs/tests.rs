@@ -476,6 +476,47 @@ fn another_leader_hears_from_shells_what_was_started() {
 }
 
 #[test]
+fn another_leader_knows_output_that_is_repeated() {
+    let mut w = World::new();
+    let id = w.submit(2);
+    w.started(id, 0);
+    w.started(id, 1);
+    w.output(id, 0, "once");
+    let mut again = World::resume(w.log.clone());
+    again.lead();
+    // Nobody has told the shells that their reports have come: they repeat them from the first on.
+    for rank in 0..2 {
+        again.call(&ShellReady { rank: Rank(rank), jobs: vec![(id, 0)] }).expect("answered");
+        again.started(id, rank);
+    }
+    again.output(id, 0, "once");
+    again.output(id, 0, "more");
+    again.output(id, 1, "else");
+    for rank in 0..2 {
+        again.gone(id, rank, 0);
+    }
+    let output = again.jobs.guests[&id].text(GuestLog::Output);
+    for data in ["once", "more", "else"] {
+        assert_eq!(output.matches(data).count(), 1, "{output}");
+    }
+    assert_eq!(again.end_of(id, "start finish release free clean"), Some(JobResult::Completed));
+}
+
+#[test]
+fn another_leader_does_not_start_again_what_has_spoken() {
+    let mut w = World::new();
+    let id = w.submit(2);
+    w.started(id, 0);
+    w.output(id, 0, "once");
+    let mut again = World::resume(w.log.clone());
+    again.lead();
+    again.call(&ShellReady { rank: Rank(0), jobs: vec![] }).expect("answered");
+    assert_eq!(again.heard(), [format!("1: end {id}")]);
+    let exception = again.jobs.manager.job(id).and_then(|job| job.exception()).expect("raised");
+    assert_eq!((&*exception.kind, &*exception.note), ("exec", "shell on node0 died"));
+}
+
+#[test]
 fn a_restarted_instance_fails_what_ran_and_keeps_what_waited() {
     let mut w = World::new();
     let (running, waiting) = (w.submit(2), w.submit(2));
