@@ -5,7 +5,9 @@ use crate::bootstrap::{Mistake, NoBoot, Ready, Vars, bootstrap, rundir, slurm, t
 use crate::guard::{self, Line};
 use flurm_types::{Environment, Rank};
 use flurm_wire::shell::StartInitial;
+use std::fs::DirBuilder;
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -69,12 +71,28 @@ fn join(vars: &Vars, args: &BrokerArgs, guard: Option<Line>) -> Result<i32, NoBo
     if let Some(guard) = guard {
         guard.tell(&ready.boot);
     }
+    if let Some(dir) = ready.boot.statedir.as_ref().filter(|_| ready.boot.rank == Rank(0)) {
+        make_statedir(dir)?;
+    }
     let initial = (ready.boot.rank == Rank(0)).then(|| StartInitial {
         command: initial_command(vars, &args.command),
         cwd: current_dir(),
         environment: initial_environment(vars, &ready, own_program().as_deref()),
     });
     Ok(crate::run::broker(ready.boot, ready.listener, initial))
+}
+
+/// Only the last part of the path is made: one that is wrong further up is a typing error, and not a wish.
+fn make_statedir(dir: &Path) -> Result<(), Mistake> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().mode(0o700).create(dir).map_err(|error| {
+        Mistake::new(
+            format!("cannot make the state directory {}: {error}", dir.display()),
+            "-Sstatedir=DIR is a directory, or the name of a new one in a directory that is there",
+        )
+    })
 }
 
 /// Takes the place of the broker that ran in `rundir`.
@@ -238,5 +256,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(rejoin(dir.path()).unwrap_err().what.contains(dir.path().to_str().unwrap()));
         assert!(rejoin(&dir.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn of_a_state_directory_only_the_last_part_is_made() {
+        let base = tempfile::tempdir().unwrap();
+        make_statedir(&base.path().join("state")).unwrap();
+        make_statedir(&base.path().join("state")).unwrap();
+        let wrong = make_statedir(&base.path().join("nonexistent/x")).unwrap_err();
+        assert!(
+            wrong.what.contains("cannot make the state directory")
+                && !base.path().join("nonexistent").exists()
+        );
     }
 }

@@ -48,6 +48,13 @@ impl Cores {
         Cores { cpus: cores.into_iter().map(|(_, threads)| threads).collect() }
     }
 
+    /// The CPUs of all cores.
+    pub fn cpus(&self) -> Idset {
+        let mut all = Idset::new();
+        self.cpus.iter().for_each(|cpus| all.union_with(cpus));
+        all
+    }
+
     /// The CPUs of some cores; none when one of them does not exist here (a made-up configuration), since half a
     /// binding would only slow the job down.
     pub fn mask(&self, cores: &Idset) -> Option<Mask> {
@@ -104,6 +111,7 @@ mod tests {
         }
         let cores = Cores::read(dir.path());
         assert_eq!(cores.cpus, [set("0,4"), set("2,6"), set("1,5"), set("3,7")]);
+        assert_eq!(cores.cpus(), set("0-7"));
         assert_eq!(cores.mask(&set("0,3")), Some(Mask(vec![0b1001_1001])));
         assert_eq!(cores.mask(&set("3-4")), None, "core 4 does not exist");
     }

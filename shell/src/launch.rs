@@ -318,6 +318,17 @@ fn tag_limit(tag: u64) -> Option<(Limit, libc::rlimit)> {
     (tag <= rlim_max).then_some((libc::RLIMIT_LOCKS, libc::rlimit { rlim_cur: tag, rlim_max }))
 }
 
+/// A line on a task's standard error, before its program writes there: the pipe is still empty.
+fn tell(task: &Stdio, line: &str) {
+    let stderr = task.stdio[2];
+    // Whoever closed the other end does not want to know.
+    if let Some(pipe) = task.theirs.iter().find(|fd| fd.as_raw_fd() == stderr) {
+        let _ = rustix::io::write(pipe, line.as_bytes());
+    } else if let Some(file) = task.files.iter().find(|file| file.as_raw_fd() == stderr) {
+        let _ = rustix::io::write(file, line.as_bytes());
+    }
+}
+
 /// Where `execvp` would find it, seen from the job's directory. The number is an errno.
 fn find_program(name: &str, path: Option<&str>, cwd: &str) -> Result<CString, i32> {
     let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|_| libc::EINVAL);
@@ -425,6 +436,11 @@ fn tasks(
         }
         let one = One { command: plan.command_of(local), stdio: task.stdio, keep };
         let mask = plan.mask(local, cores());
+        if let Some(missing) = plan.missing_cpus(local, cores()) {
+            let line =
+                format!("flurm-shell: warning: cpu-affinity: {} has no CPU {missing}\n", plan.node.host);
+            tell(&task, &line);
+        }
         let pid = start.run(&one, &[plan.job_variables(), &variables, &pmi], mask.as_ref(), stack)?;
         children.push(Child { pid, stdin: task.stdin.take(), outputs: task.outlets, pmi: ours });
     }
@@ -510,8 +526,8 @@ struct Stdio {
     stdio: [i32; 3],
     stdin: Option<OwnedFd>,
     outlets: Vec<Outlet>,
-    _theirs: Vec<OwnedFd>,
-    _files: Vec<Arc<File>>,
+    theirs: Vec<OwnedFd>,
+    files: Vec<Arc<File>>,
 }
 
 impl Files {
@@ -551,8 +567,8 @@ impl Files {
             stdio: [0, 1, 2],
             stdin: None,
             outlets: Vec::new(),
-            _theirs: Vec::new(),
-            _files: Vec::new(),
+            theirs: Vec::new(),
+            files: Vec::new(),
         };
         out.stdio[0] = match &plan.options.stdin {
             Source::Nothing => null()?,
@@ -573,7 +589,7 @@ impl Files {
                 Sink::File { template, label } => {
                     let shared = &self.paths[&rendered(plan, local, template)?];
                     if shared.tasks == 1 && !label {
-                        out._files.push(Arc::clone(&shared.file));
+                        out.files.push(Arc::clone(&shared.file));
                         out.stdio[at] = shared.file.as_raw_fd();
                         continue;
                     }
@@ -592,7 +608,7 @@ impl Files {
 impl Stdio {
     fn holds(&mut self, fd: OwnedFd) -> i32 {
         let raw = fd.as_raw_fd();
-        self._theirs.push(fd);
+        self.theirs.push(fd);
         raw
     }
 }

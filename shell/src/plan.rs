@@ -5,7 +5,7 @@ use crate::env::{Base, Block, GPU_LISTS};
 use crate::options::{Context, OptionError, Options, Order, Spread};
 use crate::template::{Node, Tags};
 use flurm_jobspec::{Archive, Jobspec, Kind, Resource, TaskCount};
-use flurm_types::{JobId, R, RNode, TaskMap};
+use flurm_types::{Idset, JobId, R, RNode, TaskMap};
 
 /// What a shell knows besides the job.
 #[derive(Debug, Clone)]
@@ -320,6 +320,15 @@ impl Plan {
             Spread::PerTask => cores.mask(&cpu::share(&self.node.cores, local, self.tasks.len())),
             Spread::Map(sets) => Mask::of(sets.get(local % sets.len().max(1))?),
         }
+    }
+
+    /// CPUs that a map of the user's names and that are not here. Where not even R's cores are here, everything is
+    /// made up, and nothing is missing.
+    pub fn missing_cpus(&self, local: usize, cores: &cpu::Cores) -> Option<Idset> {
+        let Spread::Map(sets) = &self.options.cpus else { return None };
+        cores.mask(&self.node.cores)?;
+        let missing = sets.get(local % sets.len().max(1))?.difference(&cores.cpus());
+        (!missing.is_empty()).then_some(missing)
     }
 
     /// Calls back with what tags mean for this job, or for one task of it.

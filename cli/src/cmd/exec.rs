@@ -150,9 +150,9 @@ impl Args {
                 Ok(code)
             }
             Ok(RunOutput::Failed { rank, errno, text }) => {
-                crate::say!("error: rank {rank}: {}: {text}", self.command[0]);
                 // The directory may be what is not there.
                 let is_command = text.starts_with(self.command[0].as_str());
+                crate::say!("error: rank {rank}: {text}");
                 Ok(if errno == libc::ENOENT && is_command { 127 } else { 126 })
             }
             Err(failure) => Ok(failure.say()),
