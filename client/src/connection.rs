@@ -9,6 +9,7 @@ use crate::{ClientError, Uri};
 use flurm_types::Rank;
 use flurm_wire::{Address, ClientId, Dest, Kind, Message, Topic, WireError, frame};
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -161,16 +162,22 @@ impl Client {
     /// # Errors
     /// The service refuses, or the connection is lost.
     pub async fn call<T: Topic>(&self, dest: Dest, body: &T) -> Result<T::Response, ClientError> {
+        self.ask(dest, body).await?.answer().await
+    }
+
+    /// Ask once; the answer is taken later, so several questions can be on their way. They arrive in order.
+    ///
+    /// # Errors
+    /// The connection is lost, or the question is too long.
+    pub async fn ask<T: Topic>(&self, dest: Dest, body: &T) -> Result<Asked<T>, ClientError> {
         let tag = self.shared.tag();
         let (answer, answered) = oneshot::channel();
         self.shared.register(tag, Waiting::Once(answer))?;
-        // Takes the entry out again when this future is dropped; then nobody wants the answer.
-        let _forget = Forget { shared: &self.shared, tag };
+        let asked = Asked { shared: Arc::clone(&self.shared), tag, answered, topic: PhantomData };
         let mut message = Message::request(nobody(), dest, tag, body);
         message.more = false;
         self.shared.send(&message).await?;
-        let message = answered.await.map_err(|_| ClientError::Lost)??;
-        Ok(message.body()?)
+        Ok(asked)
     }
 
     /// Ask and take all answers; dropping the result cancels the request.
@@ -339,12 +346,25 @@ fn result(mut message: Message) -> Result<Message, ClientError> {
     }
 }
 
-struct Forget<'a> {
-    shared: &'a Shared,
+/// A question on its way. Dropping it leaves the answer to nobody.
+#[derive(Debug)]
+pub struct Asked<T: Topic> {
+    shared: Arc<Shared>,
     tag: u64,
+    answered: oneshot::Receiver<Result<Message, ClientError>>,
+    topic: PhantomData<fn() -> T>,
 }
 
-impl Drop for Forget<'_> {
+impl<T: Topic> Asked<T> {
+    /// # Errors
+    /// The service refuses, or the connection is lost.
+    pub async fn answer(mut self) -> Result<T::Response, ClientError> {
+        let message = (&mut self.answered).await.map_err(|_| ClientError::Lost)??;
+        Ok(message.body()?)
+    }
+}
+
+impl<T: Topic> Drop for Asked<T> {
     fn drop(&mut self) {
         self.shared.forget(self.tag);
     }

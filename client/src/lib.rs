@@ -13,7 +13,7 @@ pub mod kvs;
 mod stream;
 pub mod uri;
 
-pub use connection::{Client, PUSHES_MAX, QUEUED_BYTES_MAX, REQUESTS_MAX};
+pub use connection::{Asked, Client, PUSHES_MAX, QUEUED_BYTES_MAX, REQUESTS_MAX};
 pub use error::{ClientError, Kind};
 pub use stream::Responses;
 pub use uri::Uri;

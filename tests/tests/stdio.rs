@@ -67,3 +67,14 @@ fn bytes_that_are_not_text_arrive_unharmed() {
         .expect("flurm runs");
     assert_eq!(out.stdout, b"\xff\x00\x01x");
 }
+
+#[test]
+fn much_input_arrives_whole() {
+    let instance = Instance::start(2);
+    let bytes: Vec<u8> =
+        (0..20_000_000_u32).map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    let counted = instance.run_with_input(&["run", "-N2", "--label-io", "wc", "-c"], &bytes).ok();
+    let mut lines: Vec<&str> = counted.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["0: 20000000", "1: 20000000"]);
+}

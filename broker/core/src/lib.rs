@@ -241,6 +241,10 @@ impl Core {
         let me = self.config.rank;
         let via = self.close(&message);
         match (message.kind, message.dst) {
+            (Kind::Response, Dest::Client(Address { client: ClientId(0), .. })) => {
+                let Core { config, out, jobs, .. } = self;
+                jobs.answered(&mut Cx::new(now, config, out), &message);
+            }
             (Kind::Response | Kind::Request, Dest::Client(Address { client, .. })) => {
                 let to_client = self.router.has_client(client);
                 if to_client {
@@ -264,7 +268,7 @@ impl Core {
                 Some(Via::Mind) => self.cancel(message.src, message.tag),
                 Some(Via::Broker(_)) | None => {}
             },
-            // Answers go to clients; the mind itself asks only its neighbours.
+            // Answers go to clients, and to the mind as one of them.
             (Kind::Response, _) => {}
         }
     }

@@ -6,6 +6,7 @@ use flurm_client::{Client, job};
 use flurm_types::{Idset, JobId};
 use flurm_wire::Dest;
 use flurm_wire::job::{List, Stdin};
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Read};
 use tokio::sync::mpsc;
 
@@ -13,6 +14,9 @@ use tokio::sync::mpsc;
 const CHUNK: usize = 64 << 10;
 /// Chunks that were read and not yet sent.
 const CHUNKS_MAX: usize = 4;
+/// Chunks that were sent and that the tasks have not all taken. A task that does not read makes us wait; one that does
+/// need not wait for us.
+const SENT_MAX: usize = 16;
 
 /// Whether there is anything on our standard input for a job.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -56,20 +60,31 @@ pub async fn feed(client: Client, id: JobId, ranks: String) {
         }
     }
     let mut chunks = read_stdin();
-    loop {
+    let mut sent = VecDeque::new();
+    let mut eof = false;
+    while !eof {
         let chunk = chunks.recv().await;
-        let eof = chunk.is_none();
+        eof = chunk.is_none();
         let message = stdin(id, &ranks, chunk.unwrap_or_default(), eof);
-        // Refused: the job is over and wants no more.
-        if client.call(Dest::Leader, &message).await.is_err() || eof {
+        let Ok(asked) = client.ask(Dest::Leader, &message).await else { return };
+        sent.push_back(asked);
+        if sent.len() > SENT_MAX
+            && let Some(oldest) = sent.pop_front()
+            && oldest.answer().await.is_err()
+        {
+            // Refused: the job is over and wants no more.
             return;
         }
     }
 }
 
 fn stdin(id: JobId, ranks: &str, bytes: Vec<u8>, eof: bool) -> Stdin {
+    // JSON makes six bytes of most control characters.
+    let control = |b: &u8| b.is_ascii_control() && !matches!(b, b'\n' | b'\r' | b'\t');
+    let many = bytes.iter().filter(|b| control(b)).count() > bytes.len() / 16;
     let (data, base64) = match String::from_utf8(bytes) {
-        Ok(text) => (text, false),
+        Ok(text) if !many => (text, false),
+        Ok(text) => (BASE64_STANDARD.encode(text), true),
         Err(e) => (BASE64_STANDARD.encode(e.as_bytes()), true),
     };
     Stdin { id, ranks: ranks.to_owned(), data, base64, eof }
@@ -98,6 +113,8 @@ mod tests {
     fn bytes_that_are_no_text_travel_as_base64() {
         let message = stdin(JobId(1), "all", vec![0xff, 0], false);
         assert_eq!((message.data.as_str(), message.base64), ("/wA=", true));
+        let message = stdin(JobId(1), "all", vec![0; 3], false);
+        assert_eq!((message.data.as_str(), message.base64), ("AAAA", true));
         let message = stdin(JobId(1), "0", b"text\n".to_vec(), true);
         assert_eq!((message.data.as_str(), message.base64, message.eof), ("text\n", false, true));
     }

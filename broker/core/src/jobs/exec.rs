@@ -209,6 +209,7 @@ impl Jobs {
                 if run.gone != run.ranks {
                     self.add_guest(id, GuestLog::Exec, shell_exit(cx, rank, status));
                 }
+                self.inputs_lost(cx, rank, Some(id));
             }
         }
     }
@@ -339,6 +340,7 @@ impl Jobs {
         if run.gone != run.ranks {
             self.add_guest(id, GuestLog::Exec, shell_exit(cx, rank, STATUS_LOST));
         }
+        self.inputs_lost(cx, rank, Some(id));
         if let Some(raised) = why {
             self.expect(cx, &Request::Raise { id, raised });
         }
@@ -348,6 +350,8 @@ impl Jobs {
     /// A shell is there (again): what it knows and what we know is made one.
     pub(super) fn shell_ready(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
         let ShellReady { rank: Rank(rank), jobs } = m.body()?;
+        // An answer may have been on a link that was cut.
+        self.inputs_lost(cx, rank, None);
         let known: BTreeMap<JobId, u32> = jobs.into_iter().collect();
         let mut strangers = BTreeSet::new();
         for (id, attempt) in &known {

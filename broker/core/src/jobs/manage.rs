@@ -11,8 +11,8 @@ use flurm_wire::job::{
     Done, Exception, Kill, PerJob, Queue, QueueStatus, Raise, Reason, SetUrgency, Stdin, WaitOne, Waited, Why,
 };
 use flurm_wire::shell::StdinHere;
-use flurm_wire::{Address, Dest, ErrorCode, Message, WireError};
-use std::collections::BTreeSet;
+use flurm_wire::{Address, Dest, ErrorCode, Message, Topic, WireError};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Signals are 1 to 64 on Linux.
 const SIGNAL_MAX: i32 = 64;
@@ -26,6 +26,46 @@ pub(super) struct Waiting {
     over: BTreeSet<JobId>,
     waits: Vec<(Message, Option<JobId>)>,
     queue: Vec<(Message, QueueWait)>,
+}
+
+/// Input on its way to tasks. Who sent it hears when all of them have taken it, and so sends no faster than they read.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    last: u64,
+    open: BTreeMap<u64, Input>,
+}
+
+#[derive(Debug)]
+struct Input {
+    id: JobId,
+    /// Whose tasks have not taken it.
+    ranks: Idset,
+    asker: Message,
+}
+
+impl Inputs {
+    /// The tag under which shells answer.
+    fn open(&mut self, id: JobId, ranks: Idset, asker: Message) -> u64 {
+        self.last += 1;
+        self.open.insert(self.last, Input { id, ranks, asker });
+        self.last
+    }
+
+    /// Whom to tell, if that was the last rank.
+    fn taken(&mut self, tag: u64, rank: u32) -> Option<Message> {
+        let input = self.open.get_mut(&tag)?;
+        input.ranks.remove(rank);
+        if !input.ranks.is_empty() {
+            return None;
+        }
+        self.open.remove(&tag).map(|input| input.asker)
+    }
+
+    fn lost(&mut self, rank: u32, id: Option<JobId>) -> Vec<Message> {
+        let there = |input: &Input| input.ranks.contains(rank) && id.is_none_or(|id| id == input.id);
+        let tags: Vec<u64> = self.open.iter().filter(|(_, i)| there(i)).map(|(tag, _)| *tag).collect();
+        tags.into_iter().filter_map(|tag| self.taken(tag, rank)).collect()
+    }
 }
 
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -212,11 +252,33 @@ impl Jobs {
         let entry = input_entry(cx, &stdin);
         self.add_guest(id, GuestLog::Input, entry);
         // Before it runs, what is kept is all there is: it is sent after the start.
-        for rank in ranks.iter() {
-            cx.tell(Dest::Rank(Rank(rank)), &StdinHere(stdin.clone()));
+        if ranks.is_empty() {
+            cx.respond(m, &Done {});
+            return Ok(());
         }
-        cx.respond(m, &Done {});
+        let tag = self.inputs.open(id, ranks.clone(), asker(m));
+        let here = StdinHere(stdin);
+        for rank in ranks.iter() {
+            let message = Message::request(cx.me(), Dest::Rank(Rank(rank)), tag, &here);
+            cx.send(message);
+        }
         Ok(())
+    }
+
+    /// A shell has answered what the leader asked: its tasks have taken their input, or want none.
+    pub fn answered(&mut self, cx: &mut Cx, m: &Message) {
+        if m.topic == StdinHere::NAME
+            && let Some(asker) = self.inputs.taken(m.tag, m.src.rank.0)
+        {
+            cx.respond(&asker, &Done {});
+        }
+    }
+
+    /// Nothing more will be heard of input that was sent to that rank.
+    pub(super) fn inputs_lost(&mut self, cx: &mut Cx, rank: u32, id: Option<JobId>) {
+        for asker in self.inputs.lost(rank, id) {
+            cx.respond(&asker, &Done {});
+        }
     }
 
     pub(super) fn queue(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {

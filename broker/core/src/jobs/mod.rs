@@ -35,7 +35,7 @@ use flurm_wire::fact::{Fact, GuestLog, JobFact};
 use flurm_wire::{Address, ErrorCode, Message, WireError, exec as wire_exec, job};
 use guest::Guest;
 use ingest::Texts;
-use manage::Waiting;
+use manage::{Inputs, Waiting};
 use returning::Returning;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -66,6 +66,7 @@ pub(crate) struct Jobs {
     returning: Returning,
     streams: Streams,
     waiting: Waiting,
+    inputs: Inputs,
     /// The time-out asked for last, and the monotonic time that was thought to be.
     tick: Option<(Timestamp, u64)>,
     /// Of this batch, by order of their first event.
@@ -92,6 +93,7 @@ impl Jobs {
             returning: Returning::default(),
             streams: Streams::default(),
             waiting: Waiting::default(),
+            inputs: Inputs::default(),
             tick: None,
             facts: Vec::new(),
             fact_of: BTreeMap::new(),
