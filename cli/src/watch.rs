@@ -37,7 +37,8 @@ pub fn outputs(
 async fn follow(client: Client, id: JobId, label: bool, turns: Arc<Semaphore>) -> Result<(), Failure> {
     let _turn = turns.acquire().await.expect("nobody closes the semaphore");
     let mut printer = Printer::new(label, None);
-    let mut batches = job::watch(&client, &Watch { id, logs: vec![Log::Output], follow: true }).await?;
+    let mut batches =
+        job::watch(&client, &Watch { id, logs: vec![Log::Output], follow: true, paced: true }).await?;
     while let Some(batch) = batches.next().await? {
         for (_, entry) in &batch.entries {
             printer.entry(entry)?;

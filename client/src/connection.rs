@@ -246,14 +246,23 @@ impl Client {
             error: None,
             payload: None,
         };
-        let bytes = frame::encode_framed(&message);
+        self.post(&message);
+    }
+
+    /// Says something that is not answered, and waits for nothing.
+    pub(crate) fn tell<T: Topic>(&self, dest: Dest, body: &T) {
+        self.post(&Message::request(nobody(), dest, 0, body));
+    }
+
+    fn post(&self, message: &Message) {
+        let bytes = frame::encode_framed(message);
         // A full queue means that many requests are on their way; then a task waits for its turn.
         if let Err(mpsc::error::TrySendError::Full(bytes)) = self.shared.frames.try_send(bytes)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             let frames = self.shared.frames.clone();
             runtime.spawn(async move {
-                // A closed queue needs no cancellation.
+                // Nobody is there to hear it.
                 let _ = frames.send(bytes).await;
             });
         }

@@ -211,7 +211,8 @@ pub async fn wait<E: From<ClientError>>(
 /// # Errors
 /// The connection is lost. A refusal arrives as the stream's item.
 pub async fn watch(client: &Client, watch: &Watch) -> Result<Responses<Watch>, ClientError> {
-    client.stream(Dest::Leader, watch).await
+    let responses = client.stream(Dest::Leader, watch).await?;
+    Ok(if watch.paced { responses.paced() } else { responses })
 }
 
 /// Values of keys of one job, in their order.

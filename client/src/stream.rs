@@ -1,6 +1,7 @@
 //! Answers to one request, as they come.
 
 use crate::{Client, ClientError};
+use flurm_wire::job::Taken;
 use flurm_wire::{Dest, Message, Topic};
 use std::marker::PhantomData;
 use tokio::sync::mpsc;
@@ -13,6 +14,10 @@ pub struct Responses<T: Topic> {
     dest: Dest,
     answers: mpsc::UnboundedReceiver<Result<Message, ClientError>>,
     ended: bool,
+    /// Each answer is acknowledged when the next one is asked for.
+    paced: bool,
+    /// One has been handed out and not been acknowledged.
+    owes: bool,
     topic: PhantomData<fn() -> T>,
 }
 
@@ -23,7 +28,13 @@ impl<T: Topic> Responses<T> {
         dest: Dest,
         answers: mpsc::UnboundedReceiver<Result<Message, ClientError>>,
     ) -> Responses<T> {
-        Responses { client, tag, dest, answers, ended: false, topic: PhantomData }
+        Responses { client, tag, dest, answers, ended: false, paced: false, owes: false, topic: PhantomData }
+    }
+
+    /// The service has been told that answers will be acknowledged.
+    pub(crate) fn paced(mut self) -> Responses<T> {
+        self.paced = true;
+        self
     }
 
     /// Names this request towards its service (`rexec.control`).
@@ -39,6 +50,9 @@ impl<T: Topic> Responses<T> {
         if self.ended {
             return Ok(None);
         }
+        if std::mem::take(&mut self.owes) {
+            self.client.tell(self.dest, &Taken { tag: self.tag });
+        }
         let Some(answer) = self.answers.recv().await else {
             self.ended = true;
             return Ok(None);
@@ -47,6 +61,7 @@ impl<T: Topic> Responses<T> {
             Ok(message) => {
                 self.client.queued().taken(&message);
                 self.ended = !message.more;
+                self.owes = self.paced && message.more;
                 // A stream may end with an answer that carries nothing.
                 if self.ended && message.payload.is_none() {
                     return Ok(None);

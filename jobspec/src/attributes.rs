@@ -211,10 +211,41 @@ fn shell(place: &Place<'_>, value: Value) -> Result<Maps, JobspecError> {
     Ok((options.unwrap_or_default(), shell.rest()))
 }
 
+/// Bytes of output that the instance keeps of a job, unless `output.limit` says something else.
+pub const OUTPUT_BYTES_KEPT: u64 = 10 << 20;
+/// What `output.limit` may say at most: all of it is in the leader's memory.
+pub const OUTPUT_BYTES_KEPT_MAX: u64 = 1 << 30;
+
+/// A number of bytes: `4096`, `"10M"`.
+pub fn size(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(n) => n.as_u64(),
+        Value::String(s) => {
+            let digits = s.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+            let shift = match s[digits.len()..].to_ascii_uppercase().as_str() {
+                "" | "B" => 0,
+                "K" | "KB" => 10,
+                "M" | "MB" => 20,
+                "G" | "GB" => 30,
+                _ => return None,
+            };
+            digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
 /// The shell option with which Flux's tools ask for tasks on each node or core, since V1 has no word for it.
 pub(crate) const PER_RESOURCE: &str = "per-resource";
 
 impl Attributes {
+    /// Bytes of output to keep; none when the job asks for something that is no size, or too much.
+    pub fn output_bytes_kept(&self) -> Option<u64> {
+        let nested = || self.shell_options.get("output")?.get("limit");
+        let limit = self.shell_options.get("output.limit").or_else(nested);
+        limit.map_or(Some(OUTPUT_BYTES_KEPT), size).filter(|bytes| *bytes <= OUTPUT_BYTES_KEPT_MAX)
+    }
+
     /// The count of tasks that the shell options ask for, if they do.
     pub(crate) fn per_resource(&self) -> Option<TaskCount> {
         let option = self.shell_options.get(PER_RESOURCE)?;

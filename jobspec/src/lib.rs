@@ -16,7 +16,7 @@ mod resource;
 mod task;
 mod write;
 
-pub use attributes::Attributes;
+pub use attributes::{Attributes, OUTPUT_BYTES_KEPT, OUTPUT_BYTES_KEPT_MAX, size};
 pub use count::{Count, Operator, Range};
 pub use dependency::Dependency;
 pub use error::JobspecError;

@@ -18,8 +18,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::unix::pipe;
 use tokio::sync::{Semaphore, mpsc};
 
-/// Bytes of output of all jobs that the leader has not acknowledged.
-pub const UNACKNOWLEDGED_BYTES_MAX: usize = 8 << 20;
+/// Bytes of output of one job that the leader has not acknowledged. Each job has its own, for one whose reader has
+/// stopped must not hold the others.
+pub const UNACKNOWLEDGED_BYTES_MAX: usize = 2 << 20;
 
 /// Taken out of a pipe at once, and the longest piece that waits for the end of its line. A pipe holds as much.
 pub const PIECE_BYTES_MAX: usize = 64 << 10;
@@ -161,21 +162,11 @@ pub async fn write_input(
 }
 
 /// Output of a job on this rank that has not been reported: pieces of one stream in a row become one entry.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Output {
     pieces: VecDeque<Piece>,
     pending_bytes: usize,
     header: bool,
-    left: u64,
-    cut: Cut,
-}
-
-/// Whether the job has been told that it had its share.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-enum Cut {
-    No,
-    Due(Timestamp),
-    Said,
 }
 
 #[derive(Debug)]
@@ -187,20 +178,8 @@ struct Piece {
 }
 
 impl Output {
-    pub fn new(bytes_max: u64) -> Output {
-        Output { pieces: VecDeque::new(), pending_bytes: 0, header: false, left: bytes_max, cut: Cut::No }
-    }
-
-    /// Returns how many bytes are not kept: the job has had its share.
-    pub fn push(&mut self, stream: Stream, task: u32, mut bytes: Vec<u8>, time: Timestamp) -> usize {
-        let keep = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let dropped = bytes.len() - keep;
-        bytes.truncate(keep);
-        self.left -= keep as u64;
-        self.pending_bytes += keep;
-        if dropped > 0 && self.cut == Cut::No {
-            self.cut = Cut::Due(time);
-        }
+    pub fn push(&mut self, stream: Stream, task: u32, bytes: Vec<u8>, time: Timestamp) {
+        self.pending_bytes += bytes.len();
         match self.pieces.back_mut() {
             _ if bytes.is_empty() => {}
             Some(last)
@@ -211,11 +190,10 @@ impl Output {
             }
             _ => self.pieces.push_back(Piece { stream, task, time, bytes }),
         }
-        dropped
     }
 
     pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty() && !matches!(self.cut, Cut::Due(_))
+        self.pieces.is_empty()
     }
 
     /// Entries (RFC 24) of what waits, and its bytes.
@@ -225,12 +203,6 @@ impl Output {
             self.begin(first.time, &mut entries);
         }
         entries.extend(std::mem::take(&mut self.pieces).into_iter().map(Piece::into_entry));
-        if let Cut::Due(time) = self.cut {
-            self.cut = Cut::Said;
-            self.begin(time, &mut entries);
-            let message = "the output's limit is reached; what follows is not kept";
-            entries.push(Entry::new(time, "log").with_context(json!({"level": 4, "message": message})));
-        }
         (entries, std::mem::take(&mut self.pending_bytes))
     }
 

@@ -11,7 +11,7 @@
 
 use crate::end::{Field, GRACE_MS};
 use crate::env::{self, Base};
-use crate::io::{self, Given, Input, Output, STDIN_BYTES_MAX};
+use crate::io::{self, Given, Input, Output, PIECE_BYTES_MAX, STDIN_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX};
 use crate::launch::{Child, Claim, Launched, Work};
 use crate::options::{Sink, Source};
 use crate::plan::{self, Plan};
@@ -22,11 +22,12 @@ use flurm_types::{Idset, R};
 use flurm_wire::exec::{Kill, Start, StartJob, What};
 use flurm_wire::job::Stdin;
 use flurm_wire::rexec::Stream;
+use flurm_wire::shell::{Flow, FlowHere};
 use flurm_wire::{ErrorCode, Message, WireError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
 /// A pipe that somebody outside the job holds open is not waited for any longer than this.
@@ -46,6 +47,12 @@ pub(crate) struct Job {
     readers: Vec<AbortHandle>,
     inputs: Vec<Feed>,
     output: Output,
+    /// Room for output that has not been acknowledged.
+    room: Arc<Semaphore>,
+    /// What the leader wants of its output.
+    flow: Flow,
+    /// It has been told to end: who does not read its output is not waited for.
+    ending: bool,
     /// Wait status of the worst task.
     status: i32,
     /// It ended before its tasks were started; whoever prepares them may still write to its directory.
@@ -89,6 +96,12 @@ impl Job {
     /// Have all its processes gone?
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Empty | Phase::Gone)
+    }
+
+    /// Do its readers wait for somebody beyond the leader?
+    fn is_held_up(&self) -> bool {
+        let full = self.room.available_permits() < PIECE_BYTES_MAX;
+        !self.ending && (self.flow == Flow::Wait || full)
     }
 }
 
@@ -141,7 +154,10 @@ impl Shell {
             streams: 0,
             readers: Vec::new(),
             inputs: Vec::new(),
-            output: Output::new(plan.options.output_bytes_max),
+            output: Output::default(),
+            room: Arc::new(Semaphore::new(UNACKNOWLEDGED_BYTES_MAX)),
+            flow: Flow::Pass,
+            ending: false,
             status: 0,
             abandoned: false,
             pmi: None,
@@ -229,7 +245,7 @@ impl Shell {
                     None => {
                         let stream = outlet.stream;
                         let lines = job.plan.options.lines[usize::from(stream == Stream::Stderr)];
-                        let room = Arc::clone(&self.room);
+                        let room = Arc::clone(&job.room);
                         tokio::spawn(async move {
                             io::read_output(outlet.pipe, lines, room, |bytes| {
                                 // As above.
@@ -299,6 +315,7 @@ impl Shell {
         }
         let Some(job) = self.jobs.get_mut(&key) else { return };
         let grace = Duration::from_millis(kill.grace_ms);
+        job.ending |= kill.end;
         if let Phase::Launching { end, signals, .. } = &mut job.phase {
             if kill.end {
                 *end = Some(end.map_or(grace, |before| before.min(grace)));
@@ -353,18 +370,36 @@ impl Shell {
     }
 
     pub(crate) fn output(&mut self, key: Key, stream: Stream, task: u32, bytes: Vec<u8>) {
-        let len = bytes.len();
         // A piece may still have been on its way when its reader was ended. After the last report nothing is reported.
         let job = self.jobs.get_mut(&key).filter(|job| !matches!(job.phase, Phase::Gone));
-        let Some(job) = job else { return self.room.add_permits(len) };
-        let kept = len - job.output.push(stream, task, bytes, wall());
-        self.room.add_permits(len - kept);
-        self.dirty.insert(key);
+        let Some(job) = job else { return };
+        if job.flow == Flow::Drop {
+            job.room.add_permits(bytes.len());
+        } else {
+            job.output.push(stream, task, bytes, wall());
+            self.dirty.insert(key);
+        }
+    }
+
+    pub(crate) fn set_flow(&mut self, to: FlowHere) {
+        let key = (to.id, to.attempt);
+        if let Some(job) = self.jobs.get_mut(&key) {
+            job.flow = to.flow;
+            self.dirty.insert(key);
+        }
+    }
+
+    /// The leader has so many bytes of the job's output.
+    pub(crate) fn make_room(&self, key: Key, bytes: usize) {
+        if let Some(job) = self.jobs.get(&key) {
+            job.room.add_permits(bytes);
+        }
     }
 
     pub(crate) fn report_output(&mut self, key: Key) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
-        if !job.output.is_empty() {
+        let waits = job.flow == Flow::Wait && !matches!(job.phase, Phase::Gone);
+        if !job.output.is_empty() && !waits {
             let (entries, bytes) = job.output.take();
             self.outbox.push(key, What::Output { entries }, bytes);
         }
@@ -422,7 +457,8 @@ impl Shell {
         self.finish(key);
     }
 
-    pub(crate) fn rings(&mut self, key: Key, timer: Timer, _now: Instant) {
+    pub(crate) fn rings(&mut self, key: Key, timer: Timer, now: Instant) {
+        let leaving = self.is_leaving();
         let Some(job) = self.jobs.get_mut(&key) else { return };
         match timer {
             Timer::Warning => {
@@ -438,6 +474,10 @@ impl Shell {
                 self.fail(key, note, 1 << 8);
             }
             Timer::ExitTimeout => {}
+            // Not the pipe is waited for, but who reads what came out of it.
+            Timer::Linger if job.is_held_up() && !leaving => {
+                self.timers.insert((now + LINGER, key, Timer::Linger));
+            }
             Timer::Linger => {
                 job.readers.iter().for_each(AbortHandle::abort);
                 job.streams = 0;

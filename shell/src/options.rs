@@ -27,7 +27,6 @@ pub struct Options {
     pub append: bool,
     /// Whole lines only go out together.
     pub lines: [bool; 2],
-    pub output_bytes_max: u64,
     pub cpus: Spread,
     pub gpus: Spread,
     pub pmi: bool,
@@ -80,9 +79,6 @@ pub enum Spread {
     /// Given by the user, in task order.
     Map(Vec<Idset>),
 }
-
-/// Output that one job may leave in the instance; files have no such limit.
-pub const OUTPUT_BYTES_MAX: u64 = 10 << 20;
 
 /// The signal of `--signal` when none is named, and the seconds before the end, as Flux has them.
 const WARNING: (i32, f64) = (libc::SIGUSR1, 60.0);
@@ -140,6 +136,7 @@ impl Options {
             check_name(name, value)?;
         }
         flag(given, "verbose")?;
+        check_output_limit(given)?;
         let stdout = sink(given, "stdout")?.unwrap_or(Sink::Log);
         let stderr = sink(given, "stderr")?.unwrap_or_else(|| stdout.clone());
         let few = if context.gpus_per_slot > 0 { Spread::PerTask } else { Spread::All };
@@ -147,7 +144,6 @@ impl Options {
             stdin: source(given)?,
             append: append(given)?,
             lines: [lines(given, "stdout")?, lines(given, "stderr")?],
-            output_bytes_max: size(given, "output.limit")?.unwrap_or(OUTPUT_BYTES_MAX),
             cpus: spread(given, "cpu-affinity")?.unwrap_or(Spread::All),
             gpus: spread(given, "gpu-affinity")?.unwrap_or(few),
             pmi: pmi(given, context)?,
@@ -301,30 +297,17 @@ fn lines(given: &Given, stream: &str) -> Result<bool, OptionError> {
     }
 }
 
-/// A number of bytes, maybe with a binary suffix.
-fn size(given: &Given, name: &str) -> Result<Option<u64>, OptionError> {
-    let value = match find(given, name) {
-        None => return Ok(None),
-        Some(value) => value,
-    };
-    let parsed = match value {
-        Value::Number(n) => n.as_u64(),
-        Value::String(s) => {
-            let digits = s.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-            let shift = match s[digits.len()..].to_ascii_uppercase().as_str() {
-                "" | "B" => Some(0),
-                "K" | "KB" => Some(10),
-                "M" | "MB" => Some(20),
-                "G" | "GB" => Some(30),
-                _ => None,
-            };
-            digits.parse::<u64>().ok().zip(shift).and_then(|(n, shift)| n.checked_mul(1 << shift))
-        }
-        _ => None,
-    };
-    match parsed {
-        Some(bytes) => Ok(Some(bytes)),
-        None => bad(name, format!("`{value}` is not a size like 10M")),
+/// The leader keeps the output; here it is only seen whether it can be had.
+fn check_output_limit(given: &Given) -> Result<(), OptionError> {
+    let name = "output.limit";
+    match find(given, name).map(|value| (value, flurm_jobspec::size(value))) {
+        None => Ok(()),
+        Some((value, None)) => bad(name, format!("`{}` is not a size like 10M", plain(value))),
+        Some((value, Some(bytes))) if bytes > flurm_jobspec::OUTPUT_BYTES_KEPT_MAX => bad(
+            name,
+            format!("`{}` is more than the 1G that can be kept; output to a file has no limit", plain(value)),
+        ),
+        Some(_) => Ok(()),
     }
 }
 

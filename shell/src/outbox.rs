@@ -18,8 +18,8 @@ const BYTES_MAX: usize = 4 << 20;
 pub struct Outbox {
     rank: Rank,
     queue: VecDeque<(Report, usize)>,
-    /// The message that is out, and the bytes of output in it.
-    out: Option<(Arc<Reports>, usize)>,
+    /// The message that is out, and the bytes of output in it by job.
+    out: Option<(Arc<Reports>, Vec<(Key, usize)>)>,
     waiting: bool,
     /// Last number of each job that still has something to say.
     seqs: BTreeMap<Key, u64>,
@@ -28,7 +28,8 @@ pub struct Outbox {
 /// What an acknowledgement frees.
 #[derive(Debug, Default)]
 pub struct Acknowledged {
-    pub bytes: usize,
+    /// Of output, by job.
+    pub bytes: Vec<(Key, usize)>,
     /// Jobs whose last report is known.
     pub gone: Vec<Key>,
 }
@@ -61,16 +62,19 @@ impl Outbox {
             return None;
         }
         if self.out.is_none() {
-            let (mut reports, mut bytes) = (Vec::new(), 0);
+            let (mut reports, mut bytes, mut outputs) = (Vec::new(), 0, Vec::new());
             while reports.len() < REPORTS_MAX && bytes < BYTES_MAX {
                 let Some((report, more)) = self.queue.pop_front() else { break };
                 bytes += more;
+                if more > 0 {
+                    outputs.push(((report.id, report.attempt), more));
+                }
                 reports.push(report);
             }
             if reports.is_empty() {
                 return None;
             }
-            self.out = Some((Arc::new(Reports { reports }), bytes));
+            self.out = Some((Arc::new(Reports { reports }), outputs));
         }
         self.waiting = true;
         self.out.as_ref().map(|(reports, _)| Arc::clone(reports))
@@ -113,7 +117,7 @@ mod tests {
         let second = outbox.send().unwrap();
         assert_eq!(second.reports.iter().map(|r| r.seq).collect::<Vec<_>>(), [2, 3]);
         let freed = outbox.acknowledged();
-        assert_eq!((freed.bytes, freed.gone), (10, vec![key]));
+        assert_eq!((freed.bytes, freed.gone), (vec![(key, 10)], vec![key]));
         assert!(outbox.is_empty());
     }
 }

@@ -6,7 +6,6 @@
 
 use crate::end::{Exit, Families, Field, GRACE_MS};
 use crate::env;
-use crate::io::UNACKNOWLEDGED_BYTES_MAX;
 use crate::jobs::Job;
 use crate::launch::{Launched, Launchers, Order, Work};
 use crate::outbox::Outbox;
@@ -18,7 +17,8 @@ use flurm_client::{Client, Uri};
 use flurm_types::{JobId, Rank, Timestamp};
 use flurm_wire::rexec::{Control, Run, Stream};
 use flurm_wire::shell::{
-    Hello, InitialExited, KillHere, KillInitial, PmiFence, Quit, StartHere, StartInitial, StdinHere, Welcome,
+    FlowHere, Hello, InitialExited, KillHere, KillInitial, PmiFence, Quit, StartHere, StartInitial,
+    StdinHere, Welcome,
 };
 use flurm_wire::{Dest, Kind, Message, Topic};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 /// What `flurm shell` is told.
 #[derive(Debug, Clone)]
@@ -117,7 +117,6 @@ pub(crate) struct Shell {
     retry_at: Option<Instant>,
     /// Jobs with output to report.
     pub(crate) dirty: BTreeSet<Key>,
-    pub(crate) room: Arc<Semaphore>,
     pub(crate) timers: BTreeSet<(Instant, Key, Timer)>,
     pub(crate) execs: BTreeMap<u64, Exec>,
     pub(crate) next_exec: u64,
@@ -282,7 +281,6 @@ impl Shell {
             outbox: Outbox::new(rank),
             retry_at: None,
             dirty: BTreeSet::new(),
-            room: Arc::new(Semaphore::new(UNACKNOWLEDGED_BYTES_MAX)),
             timers: BTreeSet::new(),
             execs: BTreeMap::new(),
             next_exec: 0,
@@ -416,6 +414,7 @@ impl Shell {
         let understood = match &*message.topic {
             StartHere::NAME => message.body().map(|StartHere(start)| self.start(start)),
             KillHere::NAME => message.body().map(|KillHere(kill)| self.kill(&kill)),
+            FlowHere::NAME => message.body().map(|flow| self.set_flow(flow)),
             StdinHere::NAME => message.body().map(|StdinHere(stdin)| self.stdin(stdin, message.clone())),
             StartInitial::NAME => message.body().map(|start| self.start_initial(start)),
             KillInitial::NAME => message.body().map(|kill| self.kill_initial(&kill)),
@@ -554,7 +553,9 @@ impl Shell {
 
     fn acknowledged(&mut self) {
         let freed = self.outbox.acknowledged();
-        self.room.add_permits(freed.bytes);
+        for (key, bytes) in freed.bytes {
+            self.make_room(key, bytes);
+        }
         for key in freed.gone {
             self.jobs.remove(&key);
         }

@@ -78,3 +78,25 @@ fn much_input_arrives_whole() {
     lines.sort_unstable();
     assert_eq!(lines, ["0: 20000000", "1: 20000000"]);
 }
+
+#[test]
+fn who_follows_gets_every_byte_and_a_part_is_kept() {
+    let instance = Instance::start(2);
+    let all = "seq 1 2700000";
+    let through = instance.run(&["run", "sh", "-c", all]);
+    let expected: String = (1..=2_700_000).map(|n| format!("{n}\n")).collect();
+    assert!(expected.len() > 20_000_000);
+    assert!(through.stdout == expected, "{} of {} bytes", through.stdout.len(), expected.len());
+    assert_eq!(through.stderr, "");
+
+    let id = instance.ok(&["submit", "--wait", "sh", "-c", all]);
+    let kept = instance.run(&["job", "attach", &id]);
+    let bytes = kept.stdout.len();
+    assert!(expected.starts_with(&kept.stdout) && (10 << 20) - bytes < (64 << 10), "{bytes} bytes");
+    assert!(kept.stderr.contains("10 MiB"), "{}", kept.stderr);
+    let id = instance.ok(&["submit", "--wait", "-o", "output.limit=1M", "sh", "-c", all]);
+    let kept = instance.run(&["job", "attach", &id]);
+    assert!(expected.starts_with(&kept.stdout) && kept.stdout.len() <= 1 << 20, "{}", kept.stdout.len());
+    let refused = instance.run(&["run", "-o", "output.limit=2G", "true"]);
+    assert!(refused.stderr.contains("1G"), "{}", refused.stderr);
+}

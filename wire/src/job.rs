@@ -170,6 +170,21 @@ pub struct Watch {
     pub logs: Vec<Log>,
     /// False: what is there now, then the end. True: until the logs are complete.
     pub follow: bool,
+    /// Each answer will be acknowledged with [`Taken`]; few are sent beyond the last one that was. Who follows output
+    /// in this way gets what is not kept as well.
+    #[serde(default)]
+    pub paced: bool,
+}
+
+/// The asker has used one more answer of a paced stream; `tag` is that of its request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Taken {
+    pub tag: u64,
+}
+
+impl Topic for Taken {
+    const NAME: &'static str = "job-info.taken";
+    type Response = Done;
 }
 
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]

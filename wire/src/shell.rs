@@ -54,6 +54,31 @@ impl Topic for KillHere {
     type Response = Done;
 }
 
+/// Leader → shell: what to do with output of a job from now on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FlowHere {
+    pub id: JobId,
+    pub attempt: u32,
+    pub flow: Flow,
+}
+
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flow {
+    /// Report it.
+    #[default]
+    Pass,
+    /// Whoever follows it has not taken what there is: tasks wait in their write.
+    Wait,
+    /// It is not kept, and nobody follows it: drop it.
+    Drop,
+}
+
+impl Topic for FlowHere {
+    const NAME: &'static str = "shell.flow";
+    type Response = Done;
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StdinHere(pub Stdin);
 

@@ -119,7 +119,7 @@ fn examples() -> String {
     );
     line(
         out,
-        &job::Watch { id: id(), logs: vec![job::Log::Eventlog, job::Log::Output], follow: true },
+        &job::Watch { id: id(), logs: vec![job::Log::Eventlog, job::Log::Output], follow: true, paced: true },
         &job::Watched { entries: vec![(job::Log::Eventlog, entry("submit"))] },
     );
     line(
@@ -188,6 +188,8 @@ fn examples() -> String {
     line(out, &shell::StartHere(start), &done);
     line(out, &shell::KillHere(kill), &done);
     line(out, &shell::StdinHere(stdin), &done);
+    line(out, &shell::FlowHere { id: id(), attempt: 0, flow: shell::Flow::Wait }, &done);
+    line(out, &job::Taken { tag: 7 }, &done);
     line(
         out,
         &shell::StartInitial { command: vec!["sh".into()], cwd: "/".into(), environment: Default::default() },

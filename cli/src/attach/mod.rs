@@ -63,7 +63,7 @@ pub async fn attach(face: &Face, client: &Client, id: JobId, options: &Options) 
     if options.show_exec || waits_for_exec {
         logs.push(Log::Exec);
     }
-    let mut entries = job::watch(client, &Watch { id, logs, follow: true }).await?;
+    let mut entries = job::watch(client, &Watch { id, logs, follow: true, paced: true }).await?;
     let mut session = Session::new(face, client, id, options);
     let mut hands = if options.read_only { None } else { Some(Hands::new(options.forwards)?) };
     let mut clock = tokio::time::interval(Duration::from_secs(1));

@@ -12,7 +12,7 @@ use flurm_types::{Entry, Environment, Idset, JobId, JobState, R, Rank};
 use flurm_wire::exec::{Kill, Report, Reports, ShellReady, Start, StartJob, What};
 use flurm_wire::fact::GuestLog;
 use flurm_wire::job::{Done, Exception, Stdin};
-use flurm_wire::shell::{KillHere, StartHere, StdinHere};
+use flurm_wire::shell::{Flow, FlowHere, KillHere, StartHere, StdinHere};
 use flurm_wire::{Dest, Message, WireError};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -60,6 +60,8 @@ pub(super) struct Run {
     lived: bool,
     /// It is older than our leading: what shells have said of it may have been said to another.
     resumed: bool,
+    /// What shells have been told about its output.
+    flow: Flow,
     /// Last report by rank.
     seqs: BTreeMap<u32, u64>,
 }
@@ -367,6 +369,11 @@ impl Jobs {
             self.resources(cx, ResourceChange::Up(rank.into()));
         }
         for id in self.with_rank(rank) {
+            if self.full.contains(&id)
+                && let Some(run) = self.runs.runs.get(&id)
+            {
+                cx.tell(Dest::Rank(Rank(rank)), &FlowHere { id, attempt: ATTEMPT, flow: run.flow });
+            }
             self.reconcile(cx, id, rank, known.get(&id) == Some(&ATTEMPT));
         }
         cx.respond(m, &Done {});
@@ -398,6 +405,18 @@ impl Jobs {
     fn shell_died(&self, cx: &Cx, rank: u32) -> Raised {
         let host = cx.config.hosts.get(rank as usize).map_or("?", String::as_str);
         Raised::fatal("exec", format!("shell on {host} died"))
+    }
+
+    /// Tells the shells of a job what to do with its output, if that is not what they do.
+    pub(super) fn set_flow(&mut self, cx: &mut Cx, id: JobId, next: impl Fn(Flow) -> Flow) {
+        let Some(run) = self.runs.runs.get_mut(&id) else { return };
+        let flow = next(run.flow);
+        if std::mem::replace(&mut run.flow, flow) == flow {
+            return;
+        }
+        for rank in run.reachable().iter() {
+            cx.tell(Dest::Rank(Rank(rank)), &FlowHere { id, attempt: ATTEMPT, flow });
+        }
     }
 
     /// Signals all tasks of a running job.

@@ -2,15 +2,27 @@
 //!
 //! They are kept as the text that readers get, so that following one is copying from a position on. The order
 //! in which entries of all logs came, the eventlog's included, is kept beside them.
+//!
+//! Output beyond what is kept passes: it stays, in its place, until everybody has it who follows now.
 
 use flurm_types::{Entry, Timestamp};
 use flurm_wire::fact::{GuestLog, JobFact};
 use flurm_wire::job::Log;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-/// Bytes of one log of a job. Output to files has no limit.
-pub(super) const LOG_LEN_MAX: usize = 10 << 20;
+/// Bytes of input of a job that are kept.
+pub(super) const INPUT_LEN_MAX: u64 = 10 << 20;
+
+/// Entries in the order they came, from one log.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(super) enum Came {
+    Kept(Log),
+    /// The entry of the output that says that what follows is not kept.
+    Cut,
+    /// Output that is not kept.
+    Passing,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Guest {
@@ -18,17 +30,23 @@ pub(super) struct Guest {
     output: String,
     input: String,
     /// Runs of entries in the order they came.
-    pub order: Vec<(Log, u32)>,
+    pub order: Vec<(Came, u32)>,
     /// By rank, the last report that something here is from.
     pub reported: BTreeMap<u32, u64>,
-    /// Output has been dropped, and that has been said.
+    /// Bytes of data in the output and in the input, as tasks see them.
+    data: [u64; 2],
+    /// The output has its share, and that has been said.
     full: bool,
+    /// Output that is not kept and that somebody follows: lines, and how many there were before them.
+    passing: VecDeque<Box<str>>,
+    passed: u64,
+    passing_bytes: usize,
 }
 
 impl Guest {
     /// Of a job that has so many events before its first entry here.
     pub fn after(events: u32) -> Guest {
-        Guest { order: vec![(Log::Eventlog, events)], ..Guest::default() }
+        Guest { order: vec![(Came::Kept(Log::Eventlog), events)], ..Guest::default() }
     }
 
     /// One entry a line.
@@ -40,16 +58,34 @@ impl Guest {
         }
     }
 
-    pub fn absorb(&mut self, fact: &JobFact) {
+    /// Takes in a fact, and the output that came with it and is not kept: each after so many that are.
+    pub fn absorb(&mut self, fact: &JobFact, surplus: Vec<Surplus>) {
         // Output is reported before the end of its tasks, so it stands before the events that say so.
         let ends = |entry: &Entry| matches!(entry.name.as_str(), "finish" | "exception" | "release");
         let before = fact.events.iter().position(ends).unwrap_or(fact.events.len());
-        self.came(Log::Eventlog, before);
-        for (log, entry) in &fact.guest {
+        self.came(Came::Kept(Log::Eventlog), before);
+        let mut surplus = surplus.into_iter().peekable();
+        for (at, (log, entry)) in fact.guest.iter().enumerate() {
+            while let Some(surplus) = surplus.next_if(|surplus| surplus.after <= at) {
+                self.pass(surplus.line);
+            }
             self.push(*log, entry);
         }
-        self.came(Log::Eventlog, fact.events.len() - before);
+        surplus.for_each(|surplus| self.pass(surplus.line));
+        self.came(Came::Kept(Log::Eventlog), fact.events.len() - before);
         self.reported.extend(&fact.reported);
+    }
+
+    fn pass(&mut self, line: Option<Box<str>>) {
+        self.came(Came::Passing, 1);
+        match line {
+            Some(line) => {
+                self.passing_bytes += line.len();
+                self.passing.push_back(line);
+            }
+            // Nobody follows, so nothing is here that came before.
+            None => self.passed += 1,
+        }
     }
 
     fn push(&mut self, log: GuestLog, entry: &Entry) {
@@ -72,10 +108,20 @@ impl Guest {
             }
         }
         push_line(text, entry);
-        self.came(log.into(), count);
+        match log {
+            GuestLog::Exec => {}
+            GuestLog::Output => self.data[0] += weight(entry),
+            GuestLog::Input => self.data[1] += weight(entry),
+        }
+        if log == GuestLog::Output && entry.name == CUT {
+            self.full = true;
+            self.came(Came::Cut, count);
+        } else {
+            self.came(Came::Kept(log.into()), count);
+        }
     }
 
-    fn came(&mut self, log: Log, count: usize) {
+    fn came(&mut self, log: Came, count: usize) {
         let count = u32::try_from(count).expect("a batch has few entries");
         if count == 0 {
             return;
@@ -86,22 +132,84 @@ impl Guest {
         }
     }
 
-    /// Drops what is over the limit from entries to come; the first time, something is said instead.
-    pub fn trim(&mut self, entries: &mut Vec<(GuestLog, Entry)>) {
-        let mut len = [self.exec.len(), self.output.len(), self.input.len()];
-        let mut kept = Vec::with_capacity(entries.len());
+    /// Takes what is over the limit out of entries to come; the first time, something is said instead. `followed`: it
+    /// is not lost.
+    pub fn trim(
+        &mut self,
+        entries: &mut Vec<(GuestLog, Entry)>,
+        output_bytes_max: u64,
+        followed: bool,
+    ) -> Vec<Surplus> {
+        let [mut output, mut input] = self.data;
+        let mut full = self.full;
+        let (mut kept, mut surplus) = (Vec::with_capacity(entries.len()), Vec::new());
         for (log, entry) in entries.drain(..) {
-            let len = &mut len[log as usize];
-            *len += weight(&entry);
-            if *len <= LOG_LEN_MAX || weight(&entry) == 0 {
-                kept.push((log, entry));
-            } else if log == GuestLog::Output && !std::mem::replace(&mut self.full, true) {
-                let message = format!("output is kept up to {} MiB; the rest is not", LOG_LEN_MAX >> 20);
-                let context = json!({"level": 4, "message": message, "component": "exec"});
-                kept.push((log, Entry::new(entry.timestamp, "log").with_context(context)));
+            let weight = weight(&entry);
+            match log {
+                GuestLog::Output if weight > 0 => {
+                    if !full && output + weight > output_bytes_max {
+                        full = true;
+                        kept.push((log, cut(entry.timestamp, output_bytes_max)));
+                    }
+                    if full {
+                        let line = followed.then(|| entry.to_line().into_boxed_str());
+                        surplus.push(Surplus { after: kept.len(), line });
+                        continue;
+                    }
+                    output += weight;
+                }
+                GuestLog::Input if weight > 0 => {
+                    input += weight;
+                    if input > INPUT_LEN_MAX {
+                        continue;
+                    }
+                }
+                GuestLog::Exec | GuestLog::Output | GuestLog::Input => {}
             }
+            kept.push((log, entry));
         }
         *entries = kept;
+        surplus
+    }
+
+    /// Bytes of input that are kept.
+    pub fn input_bytes(&self) -> u64 {
+        self.data[1]
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Bytes of output that are not kept and that somebody has still to get.
+    pub fn passing_bytes(&self) -> usize {
+        self.passing_bytes
+    }
+
+    /// How many entries have passed and are not here any more.
+    pub fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    /// Has somebody been there for what is not kept?
+    pub fn is_passing(&self) -> bool {
+        !self.passing.is_empty()
+    }
+
+    /// One that is not kept, while it is here.
+    pub fn passing(&self, number: u64) -> Option<&str> {
+        let at = usize::try_from(number.checked_sub(self.passed)?).ok()?;
+        self.passing.get(at).map(|line| &**line)
+    }
+
+    /// Everybody who follows has so many entries that are not kept; none: nobody follows.
+    pub fn forget_passing(&mut self, have: Option<u64>) {
+        while have.is_none_or(|have| self.passed < have)
+            && let Some(line) = self.passing.pop_front()
+        {
+            self.passed += 1;
+            self.passing_bytes -= line.len();
+        }
     }
 
     /// The job is over: no room for more.
@@ -113,10 +221,31 @@ impl Guest {
     }
 }
 
-/// What an entry counts as towards the limit: its data and about what is around them. Ends of streams are free.
-fn weight(entry: &Entry) -> usize {
-    let data = entry.context.as_ref().and_then(|c| c.get("data")).and_then(Value::as_str);
-    data.map_or(0, |data| data.len() + 100)
+/// Output that is not kept.
+#[derive(Debug)]
+pub(super) struct Surplus {
+    /// Entries of its fact that come before it.
+    after: usize,
+    /// None when nobody wants it.
+    line: Option<Box<str>>,
+}
+
+/// Name of the entry that ends what is kept (RFC 24).
+const CUT: &str = "log";
+
+fn cut(time: Timestamp, bytes: u64) -> Entry {
+    let bytes =
+        if bytes.is_multiple_of(1 << 20) { format!("{} MiB", bytes >> 20) } else { format!("{bytes} bytes") };
+    let message =
+        format!("only the first {bytes} of output are kept; the rest is for those who follow the job");
+    Entry::new(time, CUT).with_context(json!({"level": 4, "message": message, "component": "exec"}))
+}
+
+/// What an entry counts as towards the limit: the bytes that a task has written. Ends of streams are free.
+fn weight(entry: &Entry) -> u64 {
+    let Some(context) = &entry.context else { return 0 };
+    let len = context.get("data").and_then(Value::as_str).map_or(0, str::len) as u64;
+    if context.get("encoding").is_some() { len / 4 * 3 } else { len }
 }
 
 fn push_line(text: &mut String, entry: &Entry) {

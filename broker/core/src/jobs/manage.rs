@@ -1,7 +1,7 @@
 //! Requests about jobs that are there, and about the queue they are in.
 
 use super::exec::input_entry;
-use super::guest::LOG_LEN_MAX;
+use super::guest::INPUT_LEN_MAX;
 use super::{Jobs, no_such_job, wire_error};
 use crate::cx::{Cx, asker};
 use flurm_job_manager::{Gate, Job, Manager, Raised, Request};
@@ -243,10 +243,10 @@ impl Jobs {
             return Err(invalid(format!("job {id} reads no input any more")));
         }
         let ranks = self.runs.reachable(id);
-        let kept = self.guests.get(&id).map_or(0, |guest| guest.text(GuestLog::Input).len());
-        if ranks.is_empty() && kept + stdin.data.len() > LOG_LEN_MAX {
+        let kept = self.guests.get(&id).map_or(0, |guest| guest.input_bytes());
+        if ranks.is_empty() && kept + stdin.data.len() as u64 > INPUT_LEN_MAX {
             let text =
-                format!("job {id} does not run yet, and {} MiB of input wait for it", LOG_LEN_MAX >> 20);
+                format!("job {id} does not run yet, and {} MiB of input wait for it", INPUT_LEN_MAX >> 20);
             return Err(WireError::new(ErrorCode::Unavailable, text));
         }
         let entry = input_entry(cx, &stdin);

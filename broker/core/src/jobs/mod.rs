@@ -28,12 +28,13 @@ mod tests;
 use crate::cx::Cx;
 use crate::door::CoreConfig;
 use exec::Runs;
-use flurm_job_manager::{Duty, Event, Gate, Manager, Raised, Refusal, Request};
+use flurm_job_manager::{Duty, Event, Gate, Job, Manager, Raised, Refusal, Request};
+use flurm_jobspec::OUTPUT_BYTES_KEPT;
 use flurm_sched::{Policy, ResourceChange, Sched, SchedInput, SchedOutput};
 use flurm_types::{FluidGenerator, JobId, JobState, Timestamp};
 use flurm_wire::fact::{Fact, GuestLog, JobFact};
 use flurm_wire::{Address, ErrorCode, Message, WireError, exec as wire_exec, job};
-use guest::Guest;
+use guest::{Guest, Surplus};
 use ingest::Texts;
 use manage::{Inputs, Waiting};
 use returning::Returning;
@@ -67,6 +68,8 @@ pub(crate) struct Jobs {
     streams: Streams,
     waiting: Waiting,
     inputs: Inputs,
+    /// Jobs with output beyond what is kept, until they are over and it is gone.
+    full: BTreeSet<JobId>,
     /// The time-out asked for last, and the monotonic time that was thought to be.
     tick: Option<(Timestamp, u64)>,
     /// Of this batch, by order of their first event.
@@ -94,6 +97,7 @@ impl Jobs {
             streams: Streams::default(),
             waiting: Waiting::default(),
             inputs: Inputs::default(),
+            full: BTreeSet::new(),
             tick: None,
             facts: Vec::new(),
             fact_of: BTreeMap::new(),
@@ -114,6 +118,7 @@ impl Jobs {
             job::Queue::NAME => self.queue(cx, m),
             job::Await::NAME => self.follow_jobs(cx, m),
             job::Watch::NAME => self.follow_logs(m),
+            job::Taken::NAME => self.pages_taken(m),
             job::Journal::NAME => self.follow_journal(m),
             job::Lookup::NAME => self.lookup(cx, m),
             job::List::NAME => self.list(cx, m),
@@ -141,7 +146,7 @@ impl Jobs {
             self.manager.apply(fact.id, entry.timestamp, &Event::read(entry, asked.as_ref(), r.as_ref()));
         }
         self.ids.advance_past(fact.id);
-        self.absorb(fact);
+        self.absorb(fact, Vec::new());
     }
 
     /// We lead now: what is not in the log is built from what is.
@@ -153,6 +158,9 @@ impl Jobs {
         }
         for job in self.manager.active() {
             self.dirty.insert(job.id());
+            if self.guests.get(&job.id()).is_some_and(|guest| guest.is_full()) {
+                self.full.insert(job.id());
+            }
             if let Some(r) = job.r().filter(|_| !job.held().is_empty()) {
                 self.runs.resume(job, self.guests.get(&job.id()).map(|guest| &**guest));
                 let r = if *job.held() == r.ranks() { r.clone() } else { Arc::new(r.restrict(job.held())) };
@@ -191,6 +199,7 @@ impl Jobs {
         self.propose(cx);
         self.answer_waiting(cx);
         self.flush_streams(cx);
+        self.pass_output(cx);
         if self.sched.cut_short() {
             self.cycle = true;
             cx.wake_at(cx.now.mono_ms);
@@ -387,29 +396,46 @@ impl Jobs {
     fn propose(&mut self, cx: &mut Cx) {
         self.fact_of.clear();
         for mut fact in std::mem::take(&mut self.facts) {
-            if !fact.guest.is_empty() {
-                self.guest_of(&fact).trim(&mut fact.guest);
-            }
-            if fact.events.is_empty() && fact.guest.is_empty() {
+            let surplus = self.trim(&mut fact);
+            let empty = fact.events.is_empty() && fact.guest.is_empty();
+            if empty && surplus.is_empty() {
                 continue;
             }
-            self.absorb(&fact);
+            self.absorb(&fact, surplus);
             self.streams.note(&fact, &self.manager);
             self.waiting.note(&fact);
-            cx.propose(Fact::Job(fact));
+            if !empty {
+                cx.propose(Fact::Job(fact));
+            }
         }
     }
 
+    /// Takes output out of a fact that is not kept.
+    fn trim(&mut self, fact: &mut JobFact) -> Vec<Surplus> {
+        if fact.guest.is_empty() {
+            return Vec::new();
+        }
+        let jobspec = self.manager.job(fact.id).and_then(Job::jobspec);
+        let bytes = jobspec.and_then(|spec| spec.attributes().output_bytes_kept());
+        let followed = self.streams.passed(fact.id).is_some();
+        let guest = self.guest_of(fact);
+        let surplus = guest.trim(&mut fact.guest, bytes.unwrap_or(OUTPUT_BYTES_KEPT), followed);
+        if !surplus.is_empty() {
+            self.full.insert(fact.id);
+        }
+        surplus
+    }
+
     /// What a fact adds to the logs that the manager does not keep.
-    fn absorb(&mut self, fact: &JobFact) {
+    fn absorb(&mut self, fact: &JobFact, surplus: Vec<Surplus>) {
         if !fact.events.is_empty() {
             let count = u32::try_from(fact.events.len()).expect("a fact has few events");
             self.journal.push((fact.id, self.first_event(fact), count));
         }
         if !fact.guest.is_empty() {
-            self.guest_of(fact).absorb(fact);
+            self.guest_of(fact).absorb(fact, surplus);
         } else if let Some(guest) = self.guests.get_mut(&fact.id) {
-            guest.absorb(fact);
+            guest.absorb(fact, surplus);
         }
         if self.manager.job(fact.id).is_some_and(|job| job.state() == JobState::Inactive)
             && let Some(guest) = self.guests.get_mut(&fact.id)

@@ -3,13 +3,14 @@
 //! Nobody's answers are queued here. A stream is a position in what is kept anyway, and a batch takes it
 //! forward by a page at most; so one that follows a gigabyte costs as much as one that follows nothing.
 
-use super::guest::Guest;
+use super::guest::{Came, Guest};
 use super::{Jobs, no_such_job};
 use crate::cx::{Cx, asker};
 use flurm_job_manager::{Job, Manager, QUEUE};
 use flurm_types::{Entry, JobId, JobState};
 use flurm_wire::fact::{GuestLog, JobFact};
-use flurm_wire::job::{Await, Awaited, AwaitedJob, Journal, JournalBatch, JournalEvent, Log, Watch};
+use flurm_wire::job::{Await, Awaited, AwaitedJob, Journal, JournalBatch, JournalEvent, Log, Taken, Watch};
+use flurm_wire::shell::Flow;
 use flurm_wire::{Address, Message, WireError};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -21,6 +22,11 @@ const PAGE_LEN: usize = 256 << 10;
 const AWAITED_MAX: usize = 1024;
 /// What an event counts as on a page.
 const EVENT_LEN: usize = 160;
+
+/// Bytes of output that is not kept and that wait for who follows a job; above it, its tasks wait.
+const PASSING_BYTES_MAX: usize = 1 << 20;
+/// Answers of a paced stream that may be on their way.
+const PAGES_OUT_MAX: u32 = 4;
 
 type Key = (Address, u64);
 
@@ -38,6 +44,24 @@ pub(super) struct Streams {
 struct Stream {
     asker: Message,
     kind: Kind,
+    /// Answers that have not been acknowledged, of a paced stream.
+    out: u32,
+}
+
+impl Stream {
+    fn is_paced(&self) -> bool {
+        matches!(&self.kind, Kind::Watch { watch, .. } if watch.paced)
+    }
+
+    /// How many entries of output that is not kept it has, if it is to get them all.
+    fn passed(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Watch { watch, at } if watch.paced && watch.follow && watch.logs.contains(&Log::Output) => {
+                Some(at.passing)
+            }
+            Kind::Await { .. } | Kind::Watch { .. } | Kind::Journal { .. } => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -56,11 +80,28 @@ struct Position {
     events: usize,
     /// Bytes, by [`GuestLog`].
     bytes: [usize; 3],
+    /// Entries that are not kept.
+    passing: u64,
 }
 
 impl Streams {
     pub fn cancel(&mut self, src: Address, tag: u64) {
         self.close((src, tag));
+    }
+
+    /// One more answer has been used.
+    pub fn taken(&mut self, src: Address, tag: u64) {
+        let key = (src, tag);
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.out = stream.out.saturating_sub(1);
+            self.ready.insert(key);
+        }
+    }
+
+    /// How much output that is not kept all have who follow it; none when nobody does.
+    pub fn passed(&self, id: JobId) -> Option<u64> {
+        let keys = self.followers.get(&id)?;
+        keys.iter().filter_map(|key| self.streams.get(key)?.passed()).min()
     }
 
     /// A fact has been added to the logs.
@@ -100,7 +141,7 @@ impl Streams {
                 self.journals.insert(key);
             }
         }
-        self.streams.insert(key, Stream { asker: asker(m), kind });
+        self.streams.insert(key, Stream { asker: asker(m), kind, out: 0 });
         self.ready.insert(key);
     }
 
@@ -164,9 +205,9 @@ impl Position {
         let mut page = Page { entries: Vec::new() };
         let mut len = 0;
         // A job without logs of its tasks has had only events.
-        let only = [(Log::Eventlog, u32::try_from(job.len()).unwrap_or(u32::MAX))];
+        let only = [(Came::Kept(Log::Eventlog), u32::try_from(job.len()).unwrap_or(u32::MAX))];
         let order = guest.map_or(&only[..], |guest| &guest.order);
-        while let Some((log, count)) = order.get(self.run) {
+        while let Some((came, count)) = order.get(self.run) {
             if self.of_run == *count {
                 // The last run may yet grow.
                 if self.run + 1 == order.len() {
@@ -178,7 +219,28 @@ impl Position {
             if len >= PAGE_LEN {
                 return (page, Then::More);
             }
-            let wanted = watch.logs.contains(log);
+            let log = match came {
+                Came::Kept(log) => *log,
+                Came::Cut | Came::Passing => Log::Output,
+            };
+            let wanted = watch.logs.contains(&log);
+            if *came == Came::Passing {
+                let line = guest.filter(|_| wanted).and_then(|guest| guest.passing(self.passing));
+                if let Some(line) = line {
+                    len += line.len();
+                    page.entries.push((log, Line::Kept(line)));
+                }
+                // What has gone before we came has gone together.
+                let passed = guest.map_or(0, Guest::passed).saturating_sub(self.passing);
+                let left = count - self.of_run;
+                let step = match (wanted, line) {
+                    (false, _) => left,
+                    (true, Some(_)) => 1,
+                    (true, None) => left.min(u32::try_from(passed).unwrap_or(u32::MAX)).max(1),
+                };
+                (self.of_run, self.passing) = (self.of_run + step, self.passing + u64::from(step));
+                continue;
+            }
             match log {
                 Log::Eventlog if !wanted => {
                     self.events += (count - self.of_run) as usize;
@@ -203,8 +265,12 @@ impl Position {
                     let line = guest.text(kind)[*at..].lines().next().expect("counted when it was kept");
                     *at += line.len() + 1;
                     self.of_run += 1;
+                    // Who gets all that follows has no need to hear that it is not kept.
+                    if *came == Came::Cut && guest.is_passing() && guest.passed() == 0 {
+                        continue;
+                    }
                     len += line.len();
-                    page.entries.push((*log, Line::Kept(line)));
+                    page.entries.push((log, Line::Kept(line)));
                 }
             }
         }
@@ -249,11 +315,43 @@ impl Jobs {
         Ok(())
     }
 
+    pub(super) fn pages_taken(&mut self, m: &Message) -> Result<(), WireError> {
+        let Taken { tag } = m.body()?;
+        self.streams.taken(m.src, tag);
+        Ok(())
+    }
+
+    /// Lets output go that is not kept and that all have who follow it, and has tasks wait for the slowest of them.
+    pub(super) fn pass_output(&mut self, cx: &mut Cx) {
+        for id in std::mem::take(&mut self.full) {
+            let Some(guest) = self.guests.get_mut(&id) else { continue };
+            let passed = self.streams.passed(id);
+            guest.forget_passing(passed);
+            let left = guest.passing_bytes();
+            self.set_flow(cx, id, |before| match passed {
+                None => Flow::Drop,
+                Some(_) if left > PASSING_BYTES_MAX => Flow::Wait,
+                Some(_) if left > PASSING_BYTES_MAX / 2 => before,
+                Some(_) => Flow::Pass,
+            });
+            let active = self.manager.job(id).is_some_and(|job| job.state() != JobState::Inactive);
+            if active || left > 0 {
+                self.full.insert(id);
+            }
+        }
+    }
+
     /// Takes every stream forward by a page.
     pub(super) fn flush_streams(&mut self, cx: &mut Cx) {
         for key in std::mem::take(&mut self.streams.ready) {
             // Taken out, so that it and everything it reads can be held at once.
             let Some(mut stream) = self.streams.streams.remove(&key) else { continue };
+            if stream.out >= PAGES_OUT_MAX {
+                // It goes on when one of them is taken.
+                self.streams.streams.insert(key, stream);
+                continue;
+            }
+            let paced = stream.is_paced();
             let then = match &mut stream.kind {
                 Kind::Await { waits, over, .. } => {
                     let mut jobs = Vec::new();
@@ -276,7 +374,9 @@ impl Jobs {
                     let job = self.manager.job(watch.id).expect("known when it was asked for");
                     let guest = self.guests.get(&watch.id).map(|guest| &**guest);
                     let (page, then) = at.page(watch, job, guest);
-                    answer(cx, &stream.asker, &page, page.entries.is_empty(), then);
+                    let empty = page.entries.is_empty();
+                    answer(cx, &stream.asker, &page, empty, then);
+                    stream.out += u32::from(paced && !empty);
                     then
                 }
                 Kind::Journal { at, caught_up } => {

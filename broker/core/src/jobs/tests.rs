@@ -8,7 +8,7 @@ use flurm_wire::exec::{Report, Reports, ShellReady, What};
 use flurm_wire::fact::{decode_record, encode_record};
 use flurm_wire::job::{Awaited, Log, SubmitFlags, SubmitJob, Submitted, Watched};
 use flurm_wire::kvs::Node;
-use flurm_wire::shell::{KillHere, StartHere, StdinHere};
+use flurm_wire::shell::{Flow, FlowHere, KillHere, StartHere, StdinHere};
 use flurm_wire::{ClientId, Dest, Topic};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -239,7 +239,15 @@ fn assert_same(a: &Jobs, b: &Jobs) {
         let texts = jobs.guests.iter().map(|(id, guest)| {
             let text = |log| guest.text(log).to_owned();
             let texts = [GuestLog::Exec, GuestLog::Output, GuestLog::Input].map(text);
-            (*id, texts, guest.order.clone())
+            // What is not kept is not in the log either.
+            let mut order: Vec<(guest::Came, u32)> = Vec::new();
+            for (came, count) in guest.order.iter().filter(|(came, _)| *came != guest::Came::Passing) {
+                match order.last_mut() {
+                    Some((last, n)) if last == came => *n += count,
+                    _ => order.push((*came, *count)),
+                }
+            }
+            (*id, texts, order)
         });
         texts.collect::<Vec<_>>()
     };
@@ -252,7 +260,7 @@ fn a_job_is_submitted_started_on_its_ranks_and_finished() {
     let id = w.submit(2);
     let awaited = w.ask(&job::Await { ids: vec![id], event: None });
     let logs = vec![Log::Eventlog, Log::Output];
-    let watched = w.ask(&job::Watch { id, logs, follow: true });
+    let watched = w.ask(&job::Watch { id, logs, follow: true, paced: false });
     let waited = w.ask(&job::WaitOne { id: None });
     assert_eq!(w.heard(), [format!("0: start {id}"), format!("1: start {id}")]);
     w.started(id, 0);
@@ -462,7 +470,7 @@ fn another_leader_hears_from_shells_what_was_started() {
     let mut w = World::new();
     let id = w.submit(2);
     let stdin = job::Stdin { id, ranks: "all".into(), data: "a".into(), base64: false, eof: true };
-    w.call(&stdin).expect("kept");
+    w.ask(&stdin);
     w.started(id, 0);
     // Rank 1 has not heard of it when the leader changes.
     let mut w = World { seqs: w.seqs.clone(), ..World::resume(w.log.clone()) };
@@ -552,11 +560,12 @@ fn input_waits_for_its_job_and_output_has_a_limit() {
     w.cancel(first);
     w.gone(first, 0, 15);
     w.gone(first, 1, 15);
-    w.call(&stdin("")).expect("sent");
+    // Answered when the shell has.
+    w.ask(&stdin(""));
     let heard = w.heard();
     assert_eq!(heard[2..], [format!("0: start {id}"), "0: stdin \"a\"".into(), "0: stdin \"\"".into()]);
 
-    let watched = w.ask(&job::Watch { id, logs: vec![Log::Output], follow: true });
+    let watched = w.ask(&job::Watch { id, logs: vec![Log::Output], follow: true, paced: false });
     let piece = "x".repeat(1 << 20);
     for _ in 0..12 {
         w.output(id, 0, &piece);
@@ -568,9 +577,63 @@ fn input_waits_for_its_job_and_output_has_a_limit() {
     let entries: Vec<Entry> =
         w.answers::<Watched>(watched).into_iter().flat_map(|p| p.entries).map(|(_, e)| e).collect();
     let named = |name: &str| entries.iter().filter(|e| e.name == name).count();
-    assert_eq!((named("header"), named("data"), named("log")), (1, 9, 1));
+    assert_eq!((named("header"), named("data"), named("log")), (1, 10, 1));
     let longest = w.said.iter().filter_map(|m| m.payload.as_ref()).map(|p| p.get().len()).max();
     assert!(longest.expect("some") < 2 << 20, "pages, not heaps");
+    assert_same(&w.jobs, &World::resume(w.log.clone()).jobs);
+}
+
+#[test]
+fn who_follows_gets_what_is_not_kept_and_sets_the_pace() {
+    let mut w = World::new();
+    let id = w.submit(1);
+    w.started(id, 0);
+    let watch = job::Watch { id, logs: vec![Log::Output], follow: true, paced: true };
+    let watched = w.ask(&watch);
+    let data = |w: &World, tag| {
+        let entries = w.answers::<Watched>(tag).into_iter().flat_map(|page| page.entries);
+        entries.filter(|(_, entry)| entry.name == "data").count()
+    };
+    let flows = |w: &mut World| {
+        let told = std::mem::take(&mut w.told);
+        told.iter()
+            .filter(|(_, m)| m.topic == FlowHere::NAME)
+            .map(|(_, m)| m.body::<FlowHere>().expect("ours").flow)
+            .collect::<Vec<_>>()
+    };
+    let take = |w: &mut World, tag| {
+        let before = w.tag;
+        w.ask(&job::Taken { tag });
+        w.tag = before + 1;
+    };
+    let piece = "x".repeat(1 << 20);
+    for _ in 0..13 {
+        w.output(id, 0, &piece);
+    }
+    // One page is one piece here; four of them are out.
+    assert_eq!(data(&w, watched), 4);
+    assert_eq!(flows(&mut w), [Flow::Wait]);
+    for _ in 0..9 {
+        take(&mut w, watched);
+        w.step(|_, _| {});
+    }
+    assert_eq!(data(&w, watched), 13);
+    assert_eq!(flows(&mut w), [Flow::Pass]);
+    let named = |w: &World, tag, name: &str| {
+        let entries = w.answers::<Watched>(tag).into_iter().flat_map(|page| page.entries);
+        entries.filter(|(_, entry)| entry.name == name).count()
+    };
+    assert_eq!(named(&w, watched, "log"), 0, "it has all");
+    // The next one comes too late for what has passed; without anybody it is dropped.
+    w.step(|jobs, _| jobs.cancel(Address { rank: Rank(1), client: ClientId(7) }, watched));
+    assert_eq!(flows(&mut w), [Flow::Drop]);
+    let late = w.ask(&watch);
+    for _ in 0..12 {
+        take(&mut w, late);
+        w.step(|_, _| {});
+    }
+    assert_eq!((data(&w, late), named(&w, late, "log")), (10, 1));
+    assert_eq!(flows(&mut w), [Flow::Pass]);
     assert_same(&w.jobs, &World::resume(w.log.clone()).jobs);
 }
 

@@ -26,7 +26,7 @@ pub struct Eventlog {
 
 impl Eventlog {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
-        let watch = Watch { id: self.id, logs: vec![self.path], follow: self.follow };
+        let watch = Watch { id: self.id, logs: vec![self.path], follow: self.follow, paced: true };
         let mut writer = self.options.writer();
         face.connected(async |client| {
             let mut batches = job::watch(&client, &watch).await?;
@@ -89,7 +89,7 @@ impl WaitEvent {
                 }
             };
             tokio::pin!(limit);
-            let watch = Watch { id: self.id, logs: vec![log], follow: true };
+            let watch = Watch { id: self.id, logs: vec![log], follow: true, paced: true };
             let mut batches = job::watch(&client, &watch).await?;
             let mut seen = 0;
             loop {
