@@ -14,12 +14,15 @@ use std::sync::Arc;
 const REPORTS_MAX: usize = 2048;
 const BYTES_MAX: usize = 4 << 20;
 
+/// A message, and the bytes of output in it by job.
+type Sent = (Arc<Reports>, Vec<(Key, usize)>);
+
 #[derive(Debug)]
 pub struct Outbox {
     rank: Rank,
     queue: VecDeque<(Report, usize)>,
-    /// The message that is out, and the bytes of output in it by job.
-    out: Option<(Arc<Reports>, Vec<(Key, usize)>)>,
+    /// The message that is out.
+    out: Option<Sent>,
     waiting: bool,
     /// Last number of each job that still has something to say.
     seqs: BTreeMap<Key, u64>,
