@@ -6,6 +6,7 @@ use crate::dependency::Dependency;
 use crate::error::{JobspecError, Place};
 use crate::file::{self, Archive};
 use crate::limits::{DEPENDENCIES_MAX, ENVIRONMENT_MAX};
+use crate::placement::{self, Placement};
 use crate::read::{Object, items, kernel_text, noun, object, text};
 use crate::task::TaskCount;
 use flurm_types::{Constraint, Environment, Fsd};
@@ -27,6 +28,8 @@ pub struct Attributes {
     pub project: Option<String>,
     pub dependencies: Vec<Dependency>,
     pub constraints: Constraint,
+    /// Where in nodes and sockets the job's cores should lie; the instance's default when the job does not say.
+    pub placement: Option<Placement>,
     pub shell_options: Map<String, Value>,
     pub files: Archive,
     /// What tools that start an instance as a job leave for it.
@@ -77,6 +80,7 @@ fn system(
         list => items(place, list, DEPENDENCIES_MAX, Dependency::read),
     })?;
     let constraints = system.read("constraints", constraint)?.unwrap_or_default();
+    let placement = placement::read(&mut system)?;
     let files = system.read("files", file::read)?.unwrap_or_default();
     let batch = system.read("batch", object)?;
     let (job_name, job) = system.read("job", job)?.unwrap_or_default();
@@ -102,6 +106,7 @@ fn system(
         project,
         dependencies: dependencies.unwrap_or_default(),
         constraints,
+        placement,
         shell_options,
         files,
         batch,

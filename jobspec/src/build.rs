@@ -118,6 +118,8 @@ impl Builder {
         queue => "system.queue";
         bank => "system.bank";
         project => "system.project";
+        /// Where in nodes and sockets the cores should lie, such as `spread:1/2`.
+        placement => "system.placement";
     }
 
     /// Whole nodes (`-x`); needs the number of nodes.

@@ -59,6 +59,7 @@ struct Section<'a> {
 #[serde(untagged)]
 enum Part<'a> {
     Text(&'a str),
+    Word(String),
     Number(f64),
     Json(&'a Value),
     Map(&'a Map<String, Value>),
@@ -92,6 +93,9 @@ fn system<'a>(a: &'a Attributes, environment: Option<&'a Environment>) -> BTreeM
     }
     if a.constraints != Constraint::True {
         system.insert("constraints", Part::Constraint(&a.constraints));
+    }
+    if let Some(placement) = a.placement {
+        system.insert("placement", Part::Word(placement.to_string()));
     }
     if !a.files.is_empty() {
         system.insert("files", Part::Files(&a.files));

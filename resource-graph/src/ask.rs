@@ -12,7 +12,7 @@
 //! Where a count is a range, its least value is taken.
 
 use crate::max_tree::Peak;
-use flurm_jobspec::{Jobspec, Kind, Resource};
+use flurm_jobspec::{Jobspec, Kind, Placement, Resource};
 use flurm_types::Constraint;
 
 /// A request for pieces.
@@ -28,6 +28,7 @@ pub(crate) struct Ask<'a> {
     /// Slots in all, which a resource set is marked with.
     pub(crate) slots: u32,
     pub(crate) constraint: &'a Constraint,
+    pub(crate) placement: Placement,
 }
 
 /// What lies on one node.
@@ -49,11 +50,11 @@ pub(crate) struct Sockets {
 }
 
 impl Ask<'_> {
-    /// Reads the resources of a jobspec.
+    /// Reads the resources of a jobspec; the placement is for those that ask for none.
     ///
     /// # Errors
     /// The first thing in them that is not matched here.
-    pub(crate) fn of(jobspec: &Jobspec) -> Result<Ask<'_>, String> {
+    pub(crate) fn of(jobspec: &Jobspec, default: Placement) -> Result<Ask<'_>, String> {
         let [top] = jobspec.resources() else {
             return Err("several resources side by side at the top cannot be matched yet".to_owned());
         };
@@ -103,7 +104,15 @@ impl Ask<'_> {
             all_slots = all_slots.saturating_mul(count);
         }
         let constraint = &jobspec.attributes().constraints;
-        Ok(Ask { nodes, pieces, piece, exclusive, slots: all_slots, constraint })
+        let placement = jobspec.attributes().placement.unwrap_or(default);
+        let whole = exclusive || piece.sockets.is_some_and(|sockets| sockets.whole);
+        if let (Placement::Spread(_), true) = (placement, whole) {
+            return Err(
+                "`spread` leaves a part of each socket to others, which whole nodes and sockets do not"
+                    .to_owned(),
+            );
+        }
+        Ok(Ask { nodes, pieces, piece, exclusive, slots: all_slots, constraint, placement })
     }
 
     /// What a node must have for this many pieces; if they are of sockets, those must have it, too.
@@ -114,6 +123,20 @@ impl Ask<'_> {
             cores,
             gpus: self.piece.gpus.saturating_mul(parts),
             idle: if self.exclusive { cores } else { 0 },
+            // What is of sockets, or spread over them, has a part in each that is not divided.
+            socket: match (self.piece.sockets, self.placement) {
+                (None, Placement::Spread(_)) | (Some(_), _) => self.piece.cores,
+                (None, _) => 0,
+            },
+        }
+    }
+
+    /// How many cores of a socket with so many the job may have.
+    pub(crate) fn cap(&self, cores: u32) -> u32 {
+        match self.placement {
+            Placement::Spread(share) => share.of(cores),
+            Placement::First | Placement::Low | Placement::High => cores,
+            Placement::Locality | Placement::Compact => cores,
         }
     }
 

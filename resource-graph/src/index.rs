@@ -57,6 +57,11 @@ impl Ids {
         self.by_bit.len()
     }
 
+    /// The bits in the order of their ids.
+    pub(crate) fn ascending(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
+        self.bits.iter().map(|(_, bit)| *bit as usize)
+    }
+
     /// The ids of these bits.
     fn of(&self, bits: impl Iterator<Item = usize>) -> Idset {
         bits.map(|bit| self.by_bit[bit]).collect()
@@ -95,6 +100,10 @@ pub(crate) struct Index {
     /// Sums over what `now` has, to tell at once that it cannot be enough.
     pub(crate) cores_now: u64,
     pub(crate) gpus_now: u64,
+    /// Cores of the largest socket, free or not.
+    largest_socket: u32,
+    /// Sockets of the node that has the most.
+    most_sockets: usize,
 }
 
 impl Index {
@@ -112,9 +121,10 @@ impl Index {
                 layouts.len() - 1
             });
             nodes.push(Node { rank: node.rank, host: node.host.clone(), layout, core0, gpu0, open: false });
-            let Layout { cores, gpus, .. } = &layouts[layout];
+            let Layout { cores, gpus, sockets } = &layouts[layout];
             let ncores = cores.len() as u32;
-            leaves.push(Peak { cores: ncores, gpus: gpus.len() as u32, idle: ncores });
+            let socket = sockets.iter().map(|span| span.cores.len() as u32).max().unwrap_or(0);
+            leaves.push(Peak { cores: ncores, gpus: gpus.len() as u32, idle: ncores, socket });
             core0 += cores.len();
             gpu0 += gpus.len();
         }
@@ -122,9 +132,31 @@ impl Index {
             (FixedBitSet::with_capacity(core0), FixedBitSet::with_capacity(gpu0));
         free_cores.insert_range(..);
         free_gpus.insert_range(..);
+        let largest_socket = leaves.iter().map(|peak| peak.socket).max().unwrap_or(0);
+        let most_sockets = layouts.iter().map(|layout| layout.sockets.len()).max().unwrap_or(0);
         let now = MaxTree::new(&vec![Peak::default(); leaves.len()]);
         let ever = MaxTree::new(&leaves);
-        Index { nodes, layouts, free_cores, free_gpus, now, ever, cores_now: 0, gpus_now: 0 }
+        let (cores_now, gpus_now) = (0, 0);
+        Index {
+            nodes,
+            layouts,
+            free_cores,
+            free_gpus,
+            now,
+            ever,
+            cores_now,
+            gpus_now,
+            largest_socket,
+            most_sockets,
+        }
+    }
+
+    pub(crate) fn largest_socket(&self) -> u32 {
+        self.largest_socket
+    }
+
+    pub(crate) fn most_sockets(&self) -> usize {
+        self.most_sockets
     }
 
     /// Number of nodes.
@@ -229,10 +261,11 @@ impl Index {
         let total = self.ever.get(at);
         let peak = if self.nodes[at].open {
             let layout = self.layout(at);
-            let cores = self.count_cores(at, &(0..layout.cores.len()));
+            let sockets = layout.sockets.iter().map(|span| self.count_cores(at, &span.cores));
+            let (cores, socket) = sockets.fold((0, 0), |(sum, max), n| (sum + n, n.max(max)));
             let gpus = self.count_gpus(at, &(0..layout.gpus.len()));
             let idle = if (cores, gpus) == (total.cores, total.gpus) { total.idle } else { 0 };
-            Peak { cores, gpus, idle }
+            Peak { cores, gpus, idle, socket }
         } else {
             Peak::default()
         };

@@ -4,9 +4,8 @@
 //! a jobspec fits and with what, and changes nothing; [`Graph::take`] and [`Graph::give_back`] change what is
 //! free; [`Graph::mark`] says which nodes may be used. Whose turn it is, is not decided here.
 //!
-//! Placement is compact: everything on the lowest node that holds it alone, else the lowest nodes filled one after
-//! the other; in a node the cores of one socket if they suffice, with GPUs of the same socket. `ask.rs` lists the
-//! requests that are understood.
+//! `ask.rs` lists the requests that are understood. Which of the places that would do a job gets is its placement,
+//! a word in the jobspec with a file in `policy/`.
 //!
 //! Matching does not walk a graph of vertices. `index.rs` keeps bits and two trees of maxima, so that the next node
 //! with room is found in a logarithm of steps.
@@ -18,15 +17,17 @@ mod index;
 mod max_tree;
 mod pick;
 mod place;
+mod policy;
 mod say;
 
 pub use containment::{Containment, Vertex};
 
 use allowed::Names;
 use ask::Ask;
-use flurm_jobspec::Jobspec;
+use flurm_jobspec::{Jobspec, Placement};
 use flurm_types::{Idset, JobId, R, RNode, Timestamp};
 use index::{Index, View};
+use place::Field;
 use std::collections::BTreeMap;
 
 /// The question that [`Graph::find`] is asked.
@@ -70,6 +71,8 @@ pub struct Graph {
     names: Names,
     up: Idset,
     drained: Idset,
+    /// For jobs that ask for none.
+    placement: Placement,
     held: BTreeMap<JobId, Vec<Held>>,
 }
 
@@ -89,14 +92,15 @@ impl Graph {
         let names = Names::new(r, &index);
         let inventory = R { nslots: None, ..r.clone() };
         let (up, drained) = (Idset::new(), Idset::new());
-        Graph { inventory, index, names, up, drained, held: BTreeMap::new() }
+        let placement = Placement::default();
+        Graph { inventory, index, names, up, drained, placement, held: BTreeMap::new() }
     }
 
     /// Another inventory. Marks stay, and so does what jobs hold, as far as it is still there.
     pub fn redefine(&mut self, r: &R) {
         let held = std::mem::take(&mut self.held);
         let (up, drained) = (std::mem::take(&mut self.up), std::mem::take(&mut self.drained));
-        *self = Graph { held, up, drained, ..Graph::from_r(r) };
+        *self = Graph { held, up, drained, placement: self.placement, ..Graph::from_r(r) };
         for at in 0..self.index.len() {
             self.reopen(at);
         }
@@ -122,33 +126,34 @@ impl Graph {
         now: Timestamp,
         visited: &mut usize,
     ) -> Found {
-        let ask = match Ask::of(jobspec) {
+        let ask = match Ask::of(jobspec, self.placement) {
             Ok(ask) => ask,
             Err(why) => return Found::Never(why),
         };
         let allowed = self.names.allowed(ask.constraint, &self.index);
-        let now_view = match op {
-            MatchOp::Allocate => place::place(&ask, &self.index, View::Now, &allowed, visited),
-            MatchOp::Satisfiability => None,
-        };
-        if let Some(shares) = now_view {
-            let nodes = shares.into_iter().map(|share| pick::pick(&ask, &self.index, share)).collect();
+        let field = |view| Field { ask: &ask, index: &self.index, view, allowed: &allowed };
+        if op == MatchOp::Allocate
+            && let Some(nodes) = policy::choose(field(View::Now), visited)
+        {
             return Found::Now(self.allocation(nodes, &ask, jobspec.attributes().duration, now));
         }
-        match (place::place(&ask, &self.index, View::Ever, &allowed, visited), op) {
+        match (place::place(field(View::Ever), visited), op) {
             (Some(_), MatchOp::Allocate) => Found::NotNow,
             (Some(shares), MatchOp::Satisfiability) => {
                 Found::Now(self.described(shares.iter().map(|share| self.index.whole(share.at)).collect()))
             }
-            (None, _) => Found::Never(say::never(&ask, &self.index, &allowed)),
+            (None, _) => Found::Never(say::never(field(View::Ever))),
         }
     }
 
     /// What the job waits for, in words. Of use only after [`Found::NotNow`].
     #[must_use]
     pub fn shortage(&self, jobspec: &Jobspec) -> String {
-        match Ask::of(jobspec) {
-            Ok(ask) => say::not_now(&ask, &self.index, &self.names.allowed(ask.constraint, &self.index)),
+        match Ask::of(jobspec, self.placement) {
+            Ok(ask) => {
+                let allowed = self.names.allowed(ask.constraint, &self.index);
+                say::not_now(Field { ask: &ask, index: &self.index, view: View::Now, allowed: &allowed })
+            }
             Err(why) => why,
         }
     }
@@ -203,6 +208,11 @@ impl Graph {
     /// When the instance ends; zero if nobody knows.
     pub fn set_expiration(&mut self, expiration: Timestamp) {
         self.inventory.expiration = expiration;
+    }
+
+    /// The placement of jobs that ask for none; compact until somebody says otherwise.
+    pub fn set_placement(&mut self, placement: Placement) {
+        self.placement = placement;
     }
 
     /// Everything, whatever its state.

@@ -12,6 +12,8 @@ pub(crate) struct Peak {
     pub(crate) gpus: u32,
     /// All its cores if nothing of the node is taken, else 0.
     pub(crate) idle: u32,
+    /// Free cores of the socket that has the most of them.
+    pub(crate) socket: u32,
 }
 
 impl Peak {
@@ -20,11 +22,15 @@ impl Peak {
             cores: self.cores.max(other.cores),
             gpus: self.gpus.max(other.gpus),
             idle: self.idle.max(other.idle),
+            socket: self.socket.max(other.socket),
         }
     }
 
     pub(crate) fn covers(self, need: Peak) -> bool {
-        self.cores >= need.cores && self.gpus >= need.gpus && self.idle >= need.idle
+        self.cores >= need.cores
+            && self.gpus >= need.gpus
+            && self.idle >= need.idle
+            && self.socket >= need.socket
     }
 }
 
@@ -90,6 +96,28 @@ impl MaxTree {
                 return None;
             }
             i += 1;
+        }
+    }
+
+    /// The last leaf up to here that covers the need; as [`MaxTree::first`], the other way.
+    pub(crate) fn last(&self, to: usize, need: Peak, visited: &mut usize) -> Option<usize> {
+        let mut i = self.width + to.min(self.width - 1);
+        loop {
+            *visited += 1;
+            if self.peaks[i].covers(need) {
+                if i >= self.width {
+                    return Some(i - self.width);
+                }
+                i = 2 * i + 1;
+                continue;
+            }
+            // Before this vertex: up while it is a left child, then its sibling. The root has none, nor have
+            // those on the left edge.
+            if i.is_power_of_two() {
+                return None;
+            }
+            i >>= i.trailing_zeros();
+            i -= 1;
         }
     }
 }

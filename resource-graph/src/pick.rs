@@ -1,46 +1,53 @@
-//! Which cores and GPUs of a chosen node a job gets: those of one socket if they suffice, else piece by piece.
+//! Taking cores and GPUs of a chosen node one after the other. Which ones, a policy says.
 
 use crate::{
     ask::{Ask, Piece, Sockets},
-    index::{Index, Span, View},
-    place::{Share, socket_fits},
+    index::{Index, Layout, Span, View},
+    place::Field,
 };
-use flurm_types::RNode;
+use flurm_types::{Idset, RNode};
 use std::ops::Range;
 
-/// The cores and GPUs for the pieces of a share, out of what is free there.
-pub(crate) fn pick(ask: &Ask<'_>, index: &Index, share: Share) -> RNode {
-    let layout = index.layout(share.at);
-    if ask.exclusive {
-        return index.whole(share.at);
-    }
-    let need = ask.need(share.pieces);
-    let mut picking = Picking { index, at: share.at, cores: Vec::new(), gpus: Vec::new() };
-    if let Some(sockets) = ask.piece.sockets {
-        picking.by_socket(ask, sockets, &layout.sockets, share.pieces);
-    } else if let [whole] = layout.sockets.as_slice() {
-        picking.cores_from(whole, need.cores);
-        picking.gpus_from(whole, need.gpus);
-    } else if let Some(socket) = picking.snuggest(&layout.sockets, need.cores, need.gpus) {
-        picking.cores_from(socket, need.cores);
-        picking.gpus_from(socket, need.gpus);
-    } else {
-        picking.piece_by_piece(&ask.piece, &layout.sockets, share.pieces);
-    }
-    picking.cores.sort_unstable();
-    picking.gpus.sort_unstable();
-    index.rnode(share.at, picking.cores.into_iter(), picking.gpus.into_iter())
-}
-
 /// What has been picked on one node so far.
-struct Picking<'a> {
+pub(crate) struct Picking<'a> {
     index: &'a Index,
     at: usize,
     cores: Vec<usize>,
     gpus: Vec<usize>,
 }
 
-impl Picking<'_> {
+impl<'a> Picking<'a> {
+    pub(crate) fn new(index: &'a Index, at: usize) -> Picking<'a> {
+        Picking { index, at, cores: Vec::new(), gpus: Vec::new() }
+    }
+
+    /// What was picked, as an entry of an R.
+    pub(crate) fn finish(mut self) -> RNode {
+        self.cores.sort_unstable();
+        self.gpus.sort_unstable();
+        self.index.rnode(self.at, self.cores.into_iter(), self.gpus.into_iter())
+    }
+
+    pub(crate) fn layout(&self) -> &'a Layout {
+        self.index.layout(self.at)
+    }
+
+    /// The sockets of the node.
+    pub(crate) fn sockets(&self) -> &'a [Span] {
+        &self.layout().sockets
+    }
+
+    /// Takes what is free in the order of these bits.
+    pub(crate) fn cores_in_order(&mut self, bits: impl Iterator<Item = usize>, count: u32) {
+        let (index, at) = (self.index, self.at);
+        self.cores.extend(bits.filter(|bit| index.is_core_free(at, *bit)).take(count as usize));
+    }
+
+    pub(crate) fn gpus_in_order(&mut self, bits: impl Iterator<Item = usize>, count: u32) {
+        let (index, at) = (self.index, self.at);
+        self.gpus.extend(bits.filter(|bit| index.is_gpu_free(at, *bit)).take(count as usize));
+    }
+
     /// Where in a socket the cores begin that were not looked at yet. Picks go upwards in each socket, so what is
     /// free behind the last of them is what is left.
     fn cores_behind(&self, socket: &Span) -> Range<usize> {
@@ -53,44 +60,51 @@ impl Picking<'_> {
         last.map_or(socket.gpus.start, |bit| bit + 1)..socket.gpus.end
     }
 
-    fn cores_left(&self, socket: &Span) -> u32 {
+    pub(crate) fn cores_left(&self, socket: &Span) -> u32 {
         self.index.count_cores(self.at, &self.cores_behind(socket))
     }
 
-    fn gpus_left(&self, socket: &Span) -> u32 {
+    pub(crate) fn gpus_left(&self, socket: &Span) -> u32 {
         self.index.count_gpus(self.at, &self.gpus_behind(socket))
+    }
+
+    pub(crate) fn cores_from(&mut self, socket: &Span, count: u32) {
+        let behind = self.cores_behind(socket);
+        self.cores_in_order(behind, count);
+    }
+
+    pub(crate) fn gpus_from(&mut self, socket: &Span, count: u32) {
+        let behind = self.gpus_behind(socket);
+        self.gpus_in_order(behind, count);
+    }
+
+    /// Takes so many whole pieces from a socket that has them.
+    pub(crate) fn pieces_from(&mut self, socket: &Span, piece: &Piece, pieces: u32) {
+        self.cores_from(socket, pieces * piece.cores);
+        self.gpus_from(socket, pieces * piece.gpus);
     }
 
     /// The socket where this leaves the least behind, so that larger holes stay for larger jobs. A job without
     /// GPUs stays off the GPUs' cores if it can.
-    fn snuggest<'s>(&self, sockets: &'s [Span], cores: u32, gpus: u32) -> Option<&'s Span> {
+    pub(crate) fn snuggest<'s>(&self, sockets: &[&'s Span], cores: u32, gpus: u32) -> Option<&'s Span> {
         let left = |socket: &Span| (self.gpus_left(socket), self.cores_left(socket));
         sockets
             .iter()
-            .map(|socket| (left(socket), socket))
+            .map(|socket| (left(socket), *socket))
             .filter(|((free_gpus, free_cores), _)| *free_gpus >= gpus && *free_cores >= cores)
             .min_by_key(|(left, _)| *left)
             .map(|(_, socket)| socket)
     }
 
-    fn cores_from(&mut self, socket: &Span, count: u32) {
-        let (index, at) = (self.index, self.at);
-        let free = self.cores_behind(socket).filter(|bit| index.is_core_free(at, *bit));
-        self.cores.extend(free.take(count as usize));
-    }
-
-    fn gpus_from(&mut self, socket: &Span, count: u32) {
-        let (index, at) = (self.index, self.at);
-        let free = self.gpus_behind(socket).filter(|bit| index.is_gpu_free(at, *bit));
-        self.gpus.extend(free.take(count as usize));
-    }
-
     /// Takes from as many sockets as all pieces together have, what each must have or everything.
-    fn by_socket(&mut self, ask: &Ask<'_>, sockets: Sockets, here: &[Span], pieces: u32) {
-        let fitting =
-            here.iter().filter(|span| socket_fits(ask, sockets, self.index, View::Now, self.at, span));
-        let chosen: Vec<&Span> = fitting.take((pieces * sockets.count) as usize).collect();
-        for socket in chosen {
+    pub(crate) fn by_socket(&mut self, ask: &Ask<'_>, sockets: Sockets, pieces: u32, from_top: bool) {
+        let field = Field { ask, index: self.index, view: View::Now, allowed: &Idset::new() };
+        let mut fitting: Vec<&Span> =
+            self.sockets().iter().filter(|span| field.socket_fits(sockets, self.at, span)).collect();
+        if from_top {
+            fitting.reverse();
+        }
+        for socket in fitting.into_iter().take((pieces * sockets.count) as usize) {
             let Piece { cores, gpus, .. } = ask.piece;
             self.cores_from(socket, if sockets.whole { u32::MAX } else { cores });
             self.gpus_from(socket, if sockets.whole { u32::MAX } else { gpus });
@@ -98,14 +112,13 @@ impl Picking<'_> {
     }
 
     /// Fills socket after socket with whole pieces; those that find no socket of their own take what is left.
-    fn piece_by_piece(&mut self, piece: &Piece, sockets: &[Span], pieces: u32) {
+    pub(crate) fn piece_by_piece(&mut self, piece: &Piece, sockets: &[&Span], pieces: u32) {
         let mut left = pieces;
         for socket in sockets {
             let fits = self.cores_left(socket) / piece.cores;
             let fits = self.gpus_left(socket).checked_div(piece.gpus).map_or(fits, |n| fits.min(n));
             let here = fits.min(left);
-            self.cores_from(socket, here * piece.cores);
-            self.gpus_from(socket, here * piece.gpus);
+            self.pieces_from(socket, piece, here);
             left -= here;
         }
         let (mut cores, mut gpus) = (left * piece.cores, left * piece.gpus);

@@ -1,15 +1,12 @@
 //! Why a request cannot be had, in words: never, with the largest that could; or not yet, with what is missing.
 
-use crate::{
-    ask::Ask,
-    index::{Index, View},
-    max_tree::Peak,
-    place::{capacity, with_room},
-};
-use flurm_types::{Constraint, Idset};
+use crate::{ask::Ask, index::View, max_tree::Peak, place::Field};
+use flurm_jobspec::{Placement, Share};
+use flurm_types::Constraint;
 
 /// Why this can never be had here. To be asked only when it is so.
-pub(crate) fn never(ask: &Ask<'_>, index: &Index, allowed: &Idset) -> String {
+pub(crate) fn never(field: Field<'_>) -> String {
+    let Field { ask, index, allowed, .. } = field;
     let tree = index.tree(View::Ever);
     let peaks = || allowed.iter().map(|at| tree.get(at as usize));
     let constrained = *ask.constraint != Constraint::True;
@@ -28,6 +25,9 @@ pub(crate) fn never(ask: &Ask<'_>, index: &Index, allowed: &Idset) -> String {
     if gpus < need.gpus {
         return format!("{nodes} has {} (largest: {gpus})", counted(need.gpus.into(), "GPU"));
     }
+    if let Placement::Spread(share) = ask.placement {
+        return never_spread(field, share, nodes);
+    }
     if ask.piece.sockets.is_some() {
         let sockets = || allowed.iter().flat_map(|at| &index.layout(at as usize).sockets);
         let largest = sockets().map(|socket| socket.cores.len()).max().unwrap_or(0);
@@ -36,7 +36,7 @@ pub(crate) fn never(ask: &Ask<'_>, index: &Index, allowed: &Idset) -> String {
             return format!("no socket here has {cores} (largest: {largest})");
         }
     }
-    let fitting = with_room(ask, index, View::Ever, ask.least(), allowed, &mut 0).count() as u64;
+    let fitting = field.with_room(ask.least(), &mut 0).count() as u64;
     let each = described(ask, need);
     if fitting == 0 {
         return format!("{nodes} has {each} together");
@@ -64,16 +64,58 @@ pub(crate) fn never(ask: &Ask<'_>, index: &Index, allowed: &Idset) -> String {
     if all_gpus < gpus {
         return format!("{here} {}, the job asks for {gpus}", counted(all_gpus, "GPU"));
     }
-    let pieces: u64 = allowed.iter().map(|at| u64::from(capacity(ask, index, View::Ever, at as usize))).sum();
+    let pieces: u64 = allowed.iter().map(|at| u64::from(field.capacity(at as usize))).sum();
     format!("{here} room for {pieces} times {each}, the job asks for {}", ask.pieces)
 }
 
+/// Why a job that may have a part of each socket only finds too few of them: with the number that it would need.
+fn never_spread(field: Field<'_>, share: Share, nodes: String) -> String {
+    let Field { ask, index, allowed, .. } = field;
+    let sockets = || allowed.iter().flat_map(|at| &index.layout(at as usize).sockets);
+    let largest = sockets().map(|socket| socket.cores.len() as u32).max().unwrap_or(0);
+    let most = share.of(largest);
+    let rule = format!(
+        "{} leaves a job {most} of the {} of a socket",
+        ask.placement,
+        counted(largest.into(), "core")
+    );
+    let each = both(ask.piece.cores.into(), ask.piece.gpus.into());
+    let fit = most / ask.piece.cores;
+    if fit == 0 {
+        return format!("{rule}, and {each} on one socket are asked for");
+    }
+    let (asked, place) = match (ask.piece.sockets, ask.nodes) {
+        (Some(_), _) => {
+            return format!("{rule}, and {nodes} has {} with {each}", counted(ask.least().into(), "socket"));
+        }
+        (None, Some(_)) => (ask.pieces, " on each node"),
+        (None, None) => (ask.pieces, ""),
+    };
+    let needed = asked.div_ceil(fit);
+    let here = match ask.nodes {
+        Some(_) => allowed.iter().map(|at| index.layout(at as usize).sockets.len()).max().unwrap_or(0),
+        None => sockets().count(),
+    };
+    let slots = format!("{} of {each}", counted(asked.into(), "slot"));
+    if here < needed as usize {
+        let needed = counted(needed.into(), "such socket");
+        return format!("{rule}: {slots} need {needed}{place} (here: {here})");
+    }
+    // Enough sockets, but smaller ones or with too few GPUs on them.
+    let room: u64 = allowed.iter().map(|at| u64::from(field.capacity(at as usize))).sum();
+    format!(
+        "{rule}: {slots}{place} need {} of that size (room here: {room})",
+        counted(needed.into(), "socket")
+    )
+}
+
 /// What a request waits for that fits, but not now.
-pub(crate) fn not_now(ask: &Ask<'_>, index: &Index, allowed: &Idset) -> String {
+pub(crate) fn not_now(field: Field<'_>) -> String {
+    let Field { ask, index, allowed, .. } = field;
     let tree = index.tree(View::Now);
     let peaks = || allowed.iter().map(|at| tree.get(at as usize));
     let need = ask.need(ask.least());
-    let fitting = with_room(ask, index, View::Now, ask.least(), allowed, &mut 0).count();
+    let fitting = field.with_room(ask.least(), &mut 0).count();
     let (cores, gpus) = ask.total();
     let sum = |part: fn(Peak) -> u32| peaks().map(|peak| u64::from(part(peak))).sum::<u64>();
     match (ask.exclusive, ask.nodes) {
@@ -100,7 +142,7 @@ pub(crate) fn not_now(ask: &Ask<'_>, index: &Index, allowed: &Idset) -> String {
             format!("waits for {} with {each} free (now: {fitting})", counted(asked.into(), "node"))
         }
         None => {
-            let open = allowed.iter().map(|at| u64::from(capacity(ask, index, View::Now, at as usize)));
+            let open = allowed.iter().map(|at| u64::from(field.capacity(at as usize)));
             format!("waits for {each} free on one node, {} times (now: {})", ask.pieces, open.sum::<u64>())
         }
     }

@@ -95,7 +95,7 @@ fn jobspec(asked: &Asked) -> Jobspec {
         Piece::OneSocket => format!("socket={pieces}/slot=1{x}/core={cores}{gpu}"),
         Piece::TwoWholeSockets => format!("slot={pieces}{x}/socket=2/core={cores}{gpu}"),
     };
-    shape::jobspec(&format!("{node}{inside}"), 0.0, &Constraint::Ranks(asked.ranks.clone()))
+    shape::jobspec(&format!("{node}{inside}"), 0.0, "", &Constraint::Ranks(asked.ranks.clone()))
 }
 
 /// How many pieces a node would hold if this were free on it. By counting.

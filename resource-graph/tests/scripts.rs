@@ -119,17 +119,19 @@ fn inventory(words: &[&str]) -> R {
     r
 }
 
-/// A shape such as `node=2/slot=3/core`, seconds behind `t` if wanted, and a constraint in quotes at the end.
+/// A shape such as `node=2/slot=3/core`, seconds behind `t` and a placement behind `@` if wanted, and a constraint
+/// in quotes at the end.
 fn jobspec(words: &[&str]) -> Jobspec {
     let (shape, rest) = words.split_first().expect("a shape");
-    let (mut duration, mut query) = (0.0, String::new());
+    let (mut duration, mut placement, mut query) = (0.0, "", String::new());
     for word in rest {
-        match word.strip_prefix('t') {
-            Some(seconds) if query.is_empty() => duration = seconds.parse().unwrap(),
+        match (word.strip_prefix('t'), word.strip_prefix('@')) {
+            (Some(seconds), _) if query.is_empty() => duration = seconds.parse().unwrap(),
+            (_, Some(name)) if query.is_empty() => placement = name,
             _ => query.extend([word.trim_matches('"'), " "]),
         }
     }
-    shape::jobspec(shape, duration, &Constraint::parse_query(&query).unwrap())
+    shape::jobspec(shape, duration, placement, &Constraint::parse_query(&query).unwrap())
 }
 
 fn answer(found: Found) -> String {

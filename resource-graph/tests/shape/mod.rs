@@ -4,14 +4,17 @@ use flurm_jobspec::Jobspec;
 use flurm_types::Constraint;
 use serde_json::{Value, json};
 
-/// A jobspec of this shape; `x` behind a count is exclusive, `s` shared.
-pub fn jobspec(shape: &str, duration: f64, constraint: &Constraint) -> Jobspec {
-    let document = json!({
+/// A jobspec of this shape; `x` behind a count is exclusive, `s` shared. An empty placement is none.
+pub fn jobspec(shape: &str, duration: f64, placement: &str, constraint: &Constraint) -> Jobspec {
+    let mut document = json!({
         "version": 1,
         "resources": vertices(shape),
         "tasks": [{ "command": ["true"], "slot": "task", "count": { "per_slot": 1 } }],
         "attributes": { "system": { "duration": duration, "constraints": constraint.to_json() } },
     });
+    if !placement.is_empty() {
+        document["attributes"]["system"]["placement"] = placement.into();
+    }
     Jobspec::parse(&document.to_string()).expect(shape)
 }
 

@@ -1,0 +1,118 @@
+//! `compact`: the fewest nodes, on them the fewest sockets, and of equally few those where the least is left over, so
+//! that whole sockets stay whole.
+//!
+//! For one node, or a given number of them, the fewest sockets are looked for over all nodes. Where a job needs
+//! several nodes, these come first: the ones with the most room, and at the end the one where the rest fits best.
+
+use super::{cheapest, fewest};
+use crate::{
+    ask::Ask,
+    index::{Span, View},
+    pick::Picking,
+    place::{Field, Share, place},
+};
+
+/// On a node with more sockets, the fewest are looked for by size only: there are too many sets of them.
+const SETS_MAX: usize = 8;
+
+pub(super) fn nodes(field: Field<'_>, visited: &mut usize) -> Option<Vec<Share>> {
+    let Field { ask, .. } = field;
+    let pieces = ask.pieces;
+    if ask.piece.sockets.is_some() || ask.exclusive {
+        let alone = ask.nodes.is_some() || field.with_room(pieces, visited).next().is_some();
+        return if alone { place(field, visited) } else { several(field, visited) };
+    }
+    let on_sockets = |at: usize| sockets_needed(field, at, pieces);
+    let need = ask.need(pieces);
+    let count = ask.nodes.unwrap_or(1);
+    // What fits one socket is found by the tree; only then is it worth looking at all that fits a node.
+    let largest = field.index.largest_socket();
+    if need.cores <= largest {
+        let one_socket = crate::max_tree::Peak { socket: need.cores, ..need };
+        let fitting = field.covering(one_socket, visited).filter(|at| on_sockets(*at) == 1);
+        let found: Vec<usize> = fitting.take(count as usize).collect();
+        if found.len() == count as usize {
+            return Some(found.into_iter().map(|at| Share { at, pieces }).collect());
+        }
+    }
+    let least = need.cores.div_ceil(largest.max(1));
+    let all = field.with_room(pieces, visited);
+    // Whoever would have done with one socket has just been looked for; one node needs two at least.
+    let least = if count == 1 { least.max(2) } else { least };
+    if let Some(found) = cheapest(count, all, on_sockets, least) {
+        return Some(found.into_iter().map(|at| Share { at, pieces }).collect());
+    }
+    if ask.nodes.is_some() { None } else { several(field, visited) }
+}
+
+fn several(field: Field<'_>, visited: &mut usize) -> Option<Vec<Share>> {
+    let some = field.with_room(1, visited).map(|at| Share { at, pieces: field.capacity(at) });
+    fewest(some.collect(), field.ask.pieces)
+}
+
+/// The least number of sockets of a node that have what these pieces need.
+fn sockets_needed(field: Field<'_>, at: usize, pieces: u32) -> u32 {
+    debug_assert_eq!(field.view, View::Now, "policies are asked about what is free now");
+    let picking = Picking::new(field.index, at);
+    chosen(field.ask, &picking, pieces).len() as u32
+}
+
+/// The fewest sockets that hold these pieces, and of equally few those that are fullest already.
+fn chosen<'a>(ask: &Ask<'_>, picking: &Picking<'a>, pieces: u32) -> Vec<&'a Span> {
+    let need = ask.need(pieces);
+    let sockets: Vec<&Span> = picking.sockets().iter().collect();
+    if sockets.len() <= 1 {
+        return sockets;
+    }
+    if let Some(one) = picking.snuggest(&sockets, need.cores, need.gpus) {
+        return vec![one];
+    }
+    if sockets.len() == 2 {
+        return sockets;
+    }
+    let free: Vec<(u32, u32)> =
+        sockets.iter().map(|socket| (picking.cores_left(socket), picking.gpus_left(socket))).collect();
+    if sockets.len() > SETS_MAX {
+        return by_size(sockets, &free, need.cores, need.gpus);
+    }
+    let in_set = |set: u32| (0..sockets.len()).filter(move |n| set & 1 << n != 0);
+    let sets = (1..1_u32 << sockets.len()).filter_map(|set| {
+        let sums = in_set(set).fold((0, 0), |sum, n| (sum.0 + free[n].0, sum.1 + free[n].1));
+        let left = (sums.0.checked_sub(need.cores)?, sums.1.checked_sub(need.gpus)?);
+        Some((set.count_ones(), left.1, left.0, set))
+    });
+    match sets.min() {
+        Some((.., set)) => in_set(set).map(|n| sockets[n]).collect(),
+        None => sockets,
+    }
+}
+
+/// The sockets with the most free cores, until they suffice; those with GPUs first if these are needed.
+fn by_size<'a>(mut sockets: Vec<&'a Span>, free: &[(u32, u32)], cores: u32, gpus: u32) -> Vec<&'a Span> {
+    let mut order: Vec<usize> = (0..sockets.len()).collect();
+    order.sort_by_key(|n| std::cmp::Reverse((free[*n].1.min(gpus), free[*n].0)));
+    let mut sums = (0, 0);
+    let enough = order.iter().position(|n| {
+        sums = (sums.0 + free[*n].0, sums.1 + free[*n].1);
+        sums.0 >= cores && sums.1 >= gpus
+    });
+    order.truncate(enough.map_or(sockets.len(), |last| last + 1));
+    order.sort_unstable();
+    let mut n = 0;
+    sockets.retain(|_| {
+        n += 1;
+        order.binary_search(&(n - 1)).is_ok()
+    });
+    sockets
+}
+
+pub(super) fn pick(ask: &Ask<'_>, picking: &mut Picking<'_>, pieces: u32) {
+    let need = ask.need(pieces);
+    let sockets = chosen(ask, picking, pieces);
+    if let [one] = sockets.as_slice() {
+        picking.cores_from(one, need.cores);
+        picking.gpus_from(one, need.gpus);
+    } else {
+        picking.piece_by_piece(&ask.piece, &sockets, pieces);
+    }
+}

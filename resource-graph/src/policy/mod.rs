@@ -1,0 +1,100 @@
+//! Match policies, one a file: which of the nodes, sockets and cores that would do a job gets.
+//!
+//! A policy is asked only about what is free now. It finds a place whenever there is one; what it is free to choose
+//! is the place. Where the request itself says which sockets (`slot > socket`, `socket > slot`), policies choose
+//! nodes only.
+
+mod compact;
+mod first;
+mod high;
+mod locality;
+mod low;
+mod spread;
+
+use crate::{
+    pick::Picking,
+    place::{Field, Share},
+};
+use flurm_jobspec::Placement;
+use flurm_types::RNode;
+
+/// What a request gets, ascending by rank; `None` when nothing holds it now.
+pub(crate) fn choose(field: Field<'_>, visited: &mut usize) -> Option<Vec<RNode>> {
+    if !field.sums_suffice() {
+        return None;
+    }
+    let Field { ask, index, .. } = field;
+    let by_socket = ask.piece.sockets;
+    let mut shares = match ask.placement {
+        Placement::Spread(_) if by_socket.is_none() => return spread::choose(field, visited),
+        Placement::First | Placement::Spread(_) => first::nodes(field, visited),
+        Placement::Low => low::nodes(field, visited),
+        Placement::High => high::nodes(field, visited),
+        Placement::Locality if by_socket.is_none() => locality::nodes(field, visited),
+        Placement::Locality | Placement::Compact => compact::nodes(field, visited),
+    }?;
+    shares.sort_unstable_by_key(|share| share.at);
+    let nodes = shares.into_iter().map(|Share { at, pieces }| {
+        if ask.exclusive {
+            return index.whole(at);
+        }
+        let mut picking = Picking::new(index, at);
+        match (by_socket, ask.placement) {
+            (Some(sockets), placement) => {
+                picking.by_socket(ask, sockets, pieces, placement == Placement::High);
+            }
+            (None, Placement::First | Placement::Spread(_)) => first::pick(ask, &mut picking, pieces),
+            (None, Placement::Low) => low::pick(ask, &mut picking, pieces),
+            (None, Placement::High) => high::pick(ask, &mut picking, pieces),
+            (None, Placement::Locality) => locality::pick(field, at, &mut picking, pieces),
+            (None, Placement::Compact) => compact::pick(ask, &mut picking, pieces),
+        }
+        picking.finish()
+    });
+    Some(nodes.collect())
+}
+
+/// So many nodes with the least cost, the lowest among equals. Looks no further once it has enough of those that
+/// cost no more than `least`, which is a bound that no node is below.
+fn cheapest(
+    nodes: u32,
+    candidates: impl Iterator<Item = usize>,
+    cost: impl Fn(usize) -> u32,
+    least: u32,
+) -> Option<Vec<usize>> {
+    let mut cheap = Vec::new();
+    let mut others = Vec::new();
+    for at in candidates {
+        match cost(at) {
+            cost if cost <= least => cheap.push(at),
+            cost => others.push((cost, at)),
+        }
+        if cheap.len() == nodes as usize {
+            return Some(cheap);
+        }
+    }
+    others.sort_unstable();
+    cheap.extend(others.into_iter().map(|(_, at)| at).take(nodes as usize - cheap.len()));
+    (cheap.len() == nodes as usize).then_some(cheap)
+}
+
+/// The fewest nodes that hold all pieces together: the fullest first, and at the end the one where the rest fits
+/// most snugly.
+fn fewest(mut capacities: Vec<Share>, pieces: u32) -> Option<Vec<Share>> {
+    capacities.sort_unstable_by_key(|share| (std::cmp::Reverse(share.pieces), share.at));
+    let mut left = pieces;
+    let mut count = 0;
+    for share in &capacities {
+        if share.pieces >= left {
+            let rest = &capacities[count..];
+            let snug = rest.iter().filter(|share| share.pieces >= left);
+            let last = snug.min_by_key(|share| (share.pieces, share.at)).expect("this one at least");
+            let mut shares = capacities[..count].to_vec();
+            shares.push(Share { at: last.at, pieces: left });
+            return Some(shares);
+        }
+        left -= share.pieces;
+        count += 1;
+    }
+    None
+}
