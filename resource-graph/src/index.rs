@@ -9,7 +9,7 @@ use crate::{
 };
 use fixedbitset::FixedBitSet;
 use flurm_types::{Idset, R, RNode, Socket};
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// Which of the two questions is asked of the index.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
@@ -76,6 +76,13 @@ impl Ids {
     }
 }
 
+/// Free cores and GPUs without the trees to search them by.
+#[derive(Debug, Clone)]
+pub(crate) struct Bits {
+    pub(crate) cores: FixedBitSet,
+    pub(crate) gpus: FixedBitSet,
+}
+
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) rank: u32,
@@ -85,18 +92,19 @@ pub(crate) struct Node {
     /// Its first bit among all cores.
     core0: usize,
     gpu0: usize,
-    /// May jobs be put here now?
-    pub(crate) open: bool,
 }
 
-#[derive(Debug)]
+/// What is there is shared between clones; what is free is each one's own.
+#[derive(Debug, Clone)]
 pub(crate) struct Index {
-    nodes: Vec<Node>,
-    layouts: Vec<Layout>,
+    nodes: Arc<[Node]>,
+    layouts: Arc<[Layout]>,
+    ever: Arc<MaxTree>,
+    /// Nodes where jobs may be put.
+    open: FixedBitSet,
     free_cores: FixedBitSet,
     free_gpus: FixedBitSet,
     now: MaxTree,
-    ever: MaxTree,
     /// Sums over what `now` has, to tell at once that it cannot be enough.
     pub(crate) cores_now: u64,
     pub(crate) gpus_now: u64,
@@ -120,7 +128,7 @@ impl Index {
                 layouts.push(Layout::new(node, sockets));
                 layouts.len() - 1
             });
-            nodes.push(Node { rank: node.rank, host: node.host.clone(), layout, core0, gpu0, open: false });
+            nodes.push(Node { rank: node.rank, host: node.host.clone(), layout, core0, gpu0 });
             let Layout { cores, gpus, sockets } = &layouts[layout];
             let ncores = cores.len() as u32;
             let socket = sockets.iter().map(|span| span.cores.len() as u32).max().unwrap_or(0);
@@ -134,18 +142,16 @@ impl Index {
         free_gpus.insert_range(..);
         let largest_socket = leaves.iter().map(|peak| peak.socket).max().unwrap_or(0);
         let most_sockets = layouts.iter().map(|layout| layout.sockets.len()).max().unwrap_or(0);
-        let now = MaxTree::new(&vec![Peak::default(); leaves.len()]);
-        let ever = MaxTree::new(&leaves);
-        let (cores_now, gpus_now) = (0, 0);
         Index {
-            nodes,
-            layouts,
+            open: FixedBitSet::with_capacity(nodes.len()),
+            now: MaxTree::new(&vec![Peak::default(); leaves.len()]),
+            ever: Arc::new(MaxTree::new(&leaves)),
+            nodes: nodes.into(),
+            layouts: layouts.into(),
             free_cores,
             free_gpus,
-            now,
-            ever,
-            cores_now,
-            gpus_now,
+            cores_now: 0,
+            gpus_now: 0,
             largest_socket,
             most_sockets,
         }
@@ -252,14 +258,53 @@ impl Index {
 
     /// Opens a node for jobs, or closes it.
     pub(crate) fn set_open(&mut self, at: usize, open: bool) {
-        self.nodes[at].open = open;
+        self.open.set(at, open);
         self.refresh(at);
+    }
+
+    /// Takes parts away from what is free, or puts them back. Ranks that are not here are passed over.
+    pub(crate) fn set_parts_free(&mut self, nodes: &[RNode], free: bool) {
+        for node in nodes {
+            if let Some(at) = self.position(node.rank) {
+                self.set_free(at, &node.cores, &node.gpus, free);
+            }
+        }
+    }
+
+    /// Which cores and GPUs are free on open nodes.
+    pub(crate) fn free_bits(&self) -> Bits {
+        let mut bits = Bits { cores: self.free_cores.clone(), gpus: self.free_gpus.clone() };
+        for at in self.open.zeroes() {
+            let (node, layout) = (&self.nodes[at], self.layout(at));
+            bits.cores.remove_range(node.core0..node.core0 + layout.cores.len());
+            bits.gpus.remove_range(node.gpu0..node.gpu0 + layout.gpus.len());
+        }
+        bits
+    }
+
+    /// The same resources with this free, and no other nodes open.
+    pub(crate) fn with_free(&self, bits: Bits) -> Index {
+        let mut index = Index { free_cores: bits.cores, free_gpus: bits.gpus, ..self.clone() };
+        for at in 0..index.len() {
+            index.refresh(at);
+        }
+        index
+    }
+
+    /// Sets the bits of parts on open nodes.
+    pub(crate) fn mark_bits(&self, bits: &mut Bits, nodes: &[RNode], free: bool) {
+        for node in nodes {
+            let Some(at) = self.position(node.rank).filter(|at| self.open.contains(*at)) else { continue };
+            let (here, layout) = (&self.nodes[at], self.layout(at));
+            layout.cores.bits(&node.cores).for_each(|bit| bits.cores.set(here.core0 + bit, free));
+            layout.gpus.bits(&node.gpus).for_each(|bit| bits.gpus.set(here.gpu0 + bit, free));
+        }
     }
 
     /// Brings tree and sums in line with the bits of a node.
     fn refresh(&mut self, at: usize) {
         let total = self.ever.get(at);
-        let peak = if self.nodes[at].open {
+        let peak = if self.open.contains(at) {
             let layout = self.layout(at);
             let sockets = layout.sockets.iter().map(|span| self.count_cores(at, &span.cores));
             let (cores, socket) = sockets.fold((0, 0), |(sum, max), n| (sum + n, n.max(max)));

@@ -17,10 +17,14 @@ mod index;
 mod max_tree;
 mod pick;
 mod place;
+mod plan;
 mod policy;
+mod room;
 mod say;
 
 pub use containment::{Containment, Vertex};
+pub use plan::Plan;
+pub use room::Room;
 
 use allowed::Names;
 use ask::Ask;
@@ -73,15 +77,15 @@ pub struct Graph {
     drained: Idset,
     /// For jobs that ask for none.
     placement: Placement,
-    held: BTreeMap<JobId, Vec<Held>>,
+    held: BTreeMap<JobId, Held>,
 }
 
-/// What a job holds on one rank.
+/// What a job holds.
 #[derive(Debug)]
 struct Held {
-    rank: u32,
-    cores: Idset,
-    gpus: Idset,
+    /// When its time is over; zero if nobody knows.
+    until: Timestamp,
+    parts: Vec<RNode>,
 }
 
 impl Graph {
@@ -104,10 +108,8 @@ impl Graph {
         for at in 0..self.index.len() {
             self.reopen(at);
         }
-        for held in self.held.values().flatten() {
-            if let Some(at) = self.index.position(held.rank) {
-                self.index.set_free(at, &held.cores, &held.gpus, false);
-            }
+        for held in self.held.values() {
+            self.index.set_parts_free(&held.parts, false);
         }
     }
 
@@ -130,6 +132,7 @@ impl Graph {
             Ok(ask) => ask,
             Err(why) => return Found::Never(why),
         };
+        *visited += 1;
         let allowed = self.names.allowed(ask.constraint, &self.index);
         let field = |view| Field { ask: &ask, index: &self.index, view, allowed: &allowed };
         if op == MatchOp::Allocate
@@ -161,28 +164,27 @@ impl Graph {
     /// Gives a job what [`Graph::find`] found, or what it had before a restart. Ranks and ids that are not in the
     /// inventory are kept in mind, in case they come back into it.
     pub fn take(&mut self, id: JobId, r: &R) {
-        let held = self.held.entry(id).or_default();
-        for node in &r.nodes {
-            held.push(Held { rank: node.rank, cores: node.cores.clone(), gpus: node.gpus.clone() });
-            if let Some(at) = self.index.position(node.rank) {
-                self.index.set_free(at, &node.cores, &node.gpus, false);
-            }
-        }
+        let held = self.held.entry(id).or_insert_with(|| Held { until: r.expiration, parts: Vec::new() });
+        held.parts.extend(r.nodes.iter().cloned());
+        self.index.set_parts_free(&r.nodes, false);
     }
 
     /// Frees what a job holds on these ranks.
     pub fn give_back(&mut self, id: JobId, ranks: &Idset) {
         let Some(held) = self.held.get_mut(&id) else { return };
-        held.retain(|part| {
-            let stays = !ranks.contains(part.rank);
-            if !stays && let Some(at) = self.index.position(part.rank) {
-                self.index.set_free(at, &part.cores, &part.gpus, true);
-            }
-            stays
-        });
-        if held.is_empty() {
+        let (left, stays) =
+            std::mem::take(&mut held.parts).into_iter().partition(|part| ranks.contains(part.rank));
+        held.parts = stays;
+        self.index.set_parts_free(&left, true);
+        if held.parts.is_empty() {
             self.held.remove(&id);
         }
+    }
+
+    /// When the time of a job that holds something is over; zero if nobody knows.
+    #[must_use]
+    pub fn held_until(&self, id: JobId) -> Option<Timestamp> {
+        self.held.get(&id).map(|held| held.until)
     }
 
     /// Says what has become of nodes. What jobs hold there stays held.

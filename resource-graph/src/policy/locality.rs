@@ -1,5 +1,5 @@
 //! `locality`: every slot on one socket, its GPUs beside its cores, if that can be had at all; of such places the
-//! fewest nodes. If it cannot be had, as `compact`.
+//! fewest nodes. If it cannot be had, the nodes are those of `compact`, and slots are divided only where they must be.
 
 use super::{compact, fewest};
 use crate::{

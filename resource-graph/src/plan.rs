@@ -1,0 +1,185 @@
+//! What is free when: jobs that run leave when their time is over, and others are promised a place later.
+//!
+//! A [`Plan`] is a line of steps, each with the bits that are free from its time until the next one's. A promise is
+//! for certain cores, so that it cannot be broken by how they are cut up. Sums of each step tell for most start
+//! times that they will not do; the bits are looked at only where they might.
+
+use crate::{
+    Graph, Room,
+    ask::Ask,
+    index::{Bits, View},
+    place::Field,
+    policy,
+};
+use flurm_jobspec::Jobspec;
+use flurm_types::{R, RNode, Timestamp};
+
+/// How long a job may take to leave after its time is over, before it is expected once more.
+const OVERTIME_US: i64 = 10_000_000;
+
+/// Steps for the ends of jobs that run. If there are more ends, several share the last one's time, which makes
+/// promises later, never wrong.
+const ENDS_MAX: usize = 4096;
+
+/// What will be free when, as far as is known now.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Ascending by time, one at least; the last one goes on forever.
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone)]
+struct Step {
+    from: Timestamp,
+    free: Bits,
+    cores: u64,
+    gpus: u64,
+}
+
+impl Step {
+    fn count(&mut self) {
+        self.cores = self.free.cores.count_ones(..) as u64;
+        self.gpus = self.free.gpus.count_ones(..) as u64;
+    }
+}
+
+impl Graph {
+    /// Running jobs by the time they leave. Whoever is late is expected soon; without a known end, never.
+    pub(crate) fn ends(&self, now: Timestamp) -> Vec<(Timestamp, &[RNode])> {
+        let soon = Timestamp(now.0.saturating_add(OVERTIME_US));
+        let held = self.held.values().filter(|held| !held.until.is_zero());
+        let mut ends: Vec<(Timestamp, &[RNode])> =
+            held.map(|held| (if held.until <= now { soon } else { held.until }, &held.parts[..])).collect();
+        ends.sort_by_key(|(end, _)| *end);
+        ends
+    }
+
+    /// What will be free when, with nothing promised to anybody yet.
+    #[must_use]
+    pub fn plan(&self, now: Timestamp) -> Plan {
+        let mut free = self.index.free_bits();
+        let mut steps = vec![Step { from: now, free: free.clone(), cores: 0, gpus: 0 }];
+        let ends = self.ends(now);
+        let at_once = ends.len().div_ceil(ENDS_MAX).max(1);
+        let mut first = 0;
+        while first < ends.len() {
+            let from = ends[(first + at_once).min(ends.len()) - 1].0;
+            let next = ends.partition_point(|(end, _)| *end <= from);
+            ends[first..next].iter().for_each(|(_, parts)| self.index.mark_bits(&mut free, parts, true));
+            steps.push(Step { from, free: free.clone(), cores: 0, gpus: 0 });
+            first = next;
+        }
+        steps.iter_mut().for_each(Step::count);
+        Plan { steps }
+    }
+
+    /// The earliest start of a job, not before `from`, and what it would get then. `None` if it would have to wait
+    /// for something that has no known end.
+    #[must_use]
+    pub fn earliest(
+        &self,
+        plan: &Plan,
+        jobspec: &Jobspec,
+        from: Timestamp,
+        visited: &mut usize,
+    ) -> Option<R> {
+        let ask = Ask::of(jobspec, self.placement).ok()?;
+        let mut at = plan.steps.partition_point(|step| step.from <= from).saturating_sub(1);
+        while at < plan.steps.len() {
+            let start = plan.steps[at].from.max(from);
+            match self.stretch(plan, &ask, jobspec, at, start, visited) {
+                Ok(r) => return Some(r),
+                Err(next) => at = next,
+            }
+        }
+        None
+    }
+
+    /// What a job would get if it began at this very time.
+    #[must_use]
+    pub fn reserve_at(
+        &self,
+        plan: &Plan,
+        jobspec: &Jobspec,
+        start: Timestamp,
+        visited: &mut usize,
+    ) -> Option<R> {
+        let ask = Ask::of(jobspec, self.placement).ok()?;
+        let at = plan.steps.partition_point(|step| step.from <= start).checked_sub(1)?;
+        self.stretch(plan, &ask, jobspec, at, start, visited).ok()
+    }
+
+    /// What the job gets from a start on, or the next step where to try.
+    fn stretch(
+        &self,
+        plan: &Plan,
+        ask: &Ask<'_>,
+        jobspec: &Jobspec,
+        at: usize,
+        start: Timestamp,
+        visited: &mut usize,
+    ) -> Result<R, usize> {
+        let duration = jobspec.attributes().duration;
+        let end = if duration > 0.0 { start.checked_add_secs(duration) } else { None };
+        let behind = end.map_or(plan.steps.len(), |end| plan.steps.partition_point(|step| step.from < end));
+        let steps = &plan.steps[at..behind.max(at + 1)];
+        let (cores, gpus) = ask.total();
+        *visited += steps.len();
+        if let Some(short) = steps.iter().rposition(|step| step.cores < cores || step.gpus < gpus) {
+            return Err(at + short + 1);
+        }
+        let mut free = steps[0].free.clone();
+        for step in &steps[1..] {
+            free.cores.intersect_with(&step.free.cores);
+            free.gpus.intersect_with(&step.free.gpus);
+        }
+        *visited += steps.len() * (free.cores.len() / 64 + 1);
+        if (free.cores.count_ones(..) as u64) < cores {
+            return Err(at + 1);
+        }
+        let index = self.index.with_free(free);
+        let allowed = self.names.allowed(ask.constraint, &index);
+        let field = Field { ask, index: &index, view: View::Now, allowed: &allowed };
+        let nodes = policy::choose(field, visited).ok_or(at + 1)?;
+        Ok(self.allocation(nodes, ask, duration, start))
+    }
+
+    /// Promises this from its start to its expiration.
+    pub fn reserve(&self, plan: &mut Plan, r: &R) {
+        self.set(plan, r, false);
+    }
+
+    /// Takes a promise back, or a job that was to run until later.
+    pub fn release(&self, plan: &mut Plan, r: &R) {
+        self.set(plan, r, true);
+    }
+
+    fn set(&self, plan: &mut Plan, r: &R, free: bool) {
+        let first = plan.cut(r.starttime);
+        let last = if r.expiration.is_zero() { plan.steps.len() } else { plan.cut(r.expiration) };
+        for step in &mut plan.steps[first..last.max(first)] {
+            self.index.mark_bits(&mut step.free, &r.nodes, free);
+            step.count();
+        }
+    }
+
+    /// What is free at a time of the plan.
+    #[must_use]
+    pub fn room_at(&self, plan: &Plan, at: Timestamp) -> Room {
+        let n = plan.steps.partition_point(|step| step.from <= at).saturating_sub(1);
+        Room(self.index.with_free(plan.steps[n].free.clone()))
+    }
+}
+
+impl Plan {
+    /// The place of the step that begins at this time; makes one if there is none. Before the first step is at it.
+    fn cut(&mut self, at: Timestamp) -> usize {
+        let behind = self.steps.partition_point(|step| step.from < at);
+        let is_there = self.steps.get(behind).is_some_and(|step| step.from == at);
+        if !is_there && behind > 0 {
+            let step = Step { from: at, ..self.steps[behind - 1].clone() };
+            self.steps.insert(behind, step);
+        }
+        behind
+    }
+}

@@ -1,0 +1,78 @@
+//! What is free at some time, apart from the graph: for trying out what would be if jobs had ended or others begun.
+
+use crate::{
+    Graph,
+    ask::Ask,
+    index::{Index, View},
+    place::Field,
+    policy,
+};
+use flurm_jobspec::Jobspec;
+use flurm_types::{R, Timestamp};
+
+/// Free resources at some time. Only the graph that it is of can search it.
+#[derive(Debug, Clone)]
+pub struct Room(pub(crate) Index);
+
+impl Room {
+    /// This is no longer free here.
+    pub fn take(&mut self, r: &R) {
+        self.0.set_parts_free(&r.nodes, false);
+    }
+
+    /// This is free here again.
+    pub fn give_back(&mut self, r: &R) {
+        self.0.set_parts_free(&r.nodes, true);
+    }
+}
+
+impl Graph {
+    /// What is free now, to be changed without changing the graph.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        Room(self.index.clone())
+    }
+
+    /// What a job would get out of this room if it began at this time. Does not ask whether it ever fits.
+    #[must_use]
+    pub fn fit(&self, jobspec: &Jobspec, room: &Room, at: Timestamp, visited: &mut usize) -> Option<R> {
+        self.fit_index(jobspec, &room.0, at, visited)
+    }
+
+    /// The same, out of what is free now.
+    #[must_use]
+    pub fn fit_now(&self, jobspec: &Jobspec, now: Timestamp, visited: &mut usize) -> Option<R> {
+        self.fit_index(jobspec, &self.index, now, visited)
+    }
+
+    fn fit_index(&self, jobspec: &Jobspec, index: &Index, at: Timestamp, visited: &mut usize) -> Option<R> {
+        let ask = Ask::of(jobspec, self.placement).ok()?;
+        *visited += 1;
+        let (cores, gpus) = ask.total();
+        if cores > index.cores_now || gpus > index.gpus_now {
+            return None;
+        }
+        let allowed = self.names.allowed(ask.constraint, index);
+        let field = Field { ask: &ask, index, view: View::Now, allowed: &allowed };
+        let nodes = policy::choose(field, visited)?;
+        Some(self.allocation(nodes, &ask, jobspec.attributes().duration, at))
+    }
+
+    /// The first time at which jobs that run have left enough, if each leaves when its time is over, with what is
+    /// free then and what this job would get. Jobs without a known end never leave.
+    #[must_use]
+    pub fn first_room(&self, jobspec: &Jobspec, now: Timestamp, visited: &mut usize) -> Option<(Room, R)> {
+        let mut room = self.room();
+        let mut ends = self.ends(now).into_iter().peekable();
+        let mut at = now;
+        loop {
+            if let Some(r) = self.fit(jobspec, &room, at, visited) {
+                return Some((room, r));
+            }
+            at = ends.peek()?.0;
+            while let Some((_, parts)) = ends.next_if(|(end, _)| *end == at) {
+                room.0.set_parts_free(parts, true);
+            }
+        }
+    }
+}
