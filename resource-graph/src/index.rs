@@ -291,6 +291,18 @@ impl Index {
         index
     }
 
+    /// Are all of these parts on open nodes, and their bits set?
+    pub(crate) fn are_bits(&self, bits: &Bits, nodes: &[RNode]) -> bool {
+        nodes.iter().all(|node| {
+            let Some(at) = self.position(node.rank).filter(|at| self.open.contains(*at)) else {
+                return false;
+            };
+            let (here, layout) = (&self.nodes[at], self.layout(at));
+            layout.cores.bits(&node.cores).all(|bit| bits.cores.contains(here.core0 + bit))
+                && layout.gpus.bits(&node.gpus).all(|bit| bits.gpus.contains(here.gpu0 + bit))
+        })
+    }
+
     /// Sets the bits of parts on open nodes.
     pub(crate) fn mark_bits(&self, bits: &mut Bits, nodes: &[RNode], free: bool) {
         for node in nodes {

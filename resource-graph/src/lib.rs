@@ -132,7 +132,6 @@ impl Graph {
             Ok(ask) => ask,
             Err(why) => return Found::Never(why),
         };
-        *visited += 1;
         let allowed = self.names.allowed(ask.constraint, &self.index);
         let field = |view| Field { ask: &ask, index: &self.index, view, allowed: &allowed };
         if op == MatchOp::Allocate
@@ -268,14 +267,18 @@ impl Graph {
         R { topology: topology.collect(), nodes, properties, ..R::default() }
     }
 
-    /// An allocation ends with its duration or with the instance, whichever is first.
     fn allocation(&self, nodes: Vec<RNode>, ask: &Ask<'_>, duration: f64, now: Timestamp) -> R {
-        let end = if duration > 0.0 { now.checked_add_secs(duration) } else { None };
+        let expiration = self.end_of(duration, now);
+        R { starttime: now, expiration, nslots: Some(ask.slots), ..self.described(nodes) }
+    }
+
+    /// An allocation ends with its duration or with the instance, whichever is first; zero if with neither.
+    fn end_of(&self, duration: f64, start: Timestamp) -> Timestamp {
+        let end = if duration > 0.0 { start.checked_add_secs(duration) } else { None };
         let last = Some(self.inventory.expiration).filter(|at| !at.is_zero());
-        let expiration = match (end, last) {
+        match (end, last) {
             (Some(end), Some(last)) => end.min(last),
             (one, other) => one.or(other).unwrap_or(Timestamp::ZERO),
-        };
-        R { starttime: now, expiration, nslots: Some(ask.slots), ..self.described(nodes) }
+        }
     }
 }

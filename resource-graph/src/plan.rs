@@ -163,6 +163,17 @@ impl Graph {
         }
     }
 
+    /// Is all of this free from its start to its expiration?
+    #[must_use]
+    pub fn is_free(&self, plan: &Plan, r: &R) -> bool {
+        let first = plan.steps.partition_point(|step| step.from <= r.starttime).saturating_sub(1);
+        let last = match r.expiration {
+            end if end.is_zero() => plan.steps.len(),
+            end => plan.steps.partition_point(|step| step.from < end),
+        };
+        plan.steps[first..last.max(first + 1)].iter().all(|step| self.index.are_bits(&step.free, &r.nodes))
+    }
+
     /// What is free at a time of the plan.
     #[must_use]
     pub fn room_at(&self, plan: &Plan, at: Timestamp) -> Room {

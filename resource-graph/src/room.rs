@@ -47,9 +47,9 @@ impl Graph {
 
     fn fit_index(&self, jobspec: &Jobspec, index: &Index, at: Timestamp, visited: &mut usize) -> Option<R> {
         let ask = Ask::of(jobspec, self.placement).ok()?;
-        *visited += 1;
         let (cores, gpus) = ask.total();
         if cores > index.cores_now || gpus > index.gpus_now {
+            *visited += 1;
             return None;
         }
         let allowed = self.names.allowed(ask.constraint, index);
@@ -74,5 +74,28 @@ impl Graph {
                 room.0.set_parts_free(parts, true);
             }
         }
+    }
+
+    /// Would the job fit if nobody else were on the nodes that are open?
+    #[must_use]
+    pub fn fits_open(&self, jobspec: &Jobspec) -> bool {
+        let mut room = self.room();
+        for held in self.held.values() {
+            room.0.set_parts_free(&held.parts, true);
+        }
+        self.fit(jobspec, &room, Timestamp::ZERO, &mut 0).is_some()
+    }
+
+    /// Is all of this free now, on open nodes?
+    #[must_use]
+    pub fn is_free_now(&self, r: &R) -> bool {
+        self.index.are_bits(&self.index.free_bits(), &r.nodes)
+    }
+
+    /// The same resources, from now on.
+    #[must_use]
+    pub fn begin(&self, jobspec: &Jobspec, r: R, now: Timestamp) -> R {
+        let expiration = self.end_of(jobspec.attributes().duration, now);
+        R { starttime: now, expiration, ..r }
     }
 }

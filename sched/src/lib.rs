@@ -34,26 +34,24 @@
 //! assert_eq!((r.nnodes(), r.ncores()), (1, 2));
 //! ```
 
+mod config;
 mod policy;
 mod queue;
+pub mod simulate;
+
+pub use config::{Config, Limits, QueueConfig};
+pub use policy::Policy;
 
 use flurm_jobspec::Jobspec;
 use flurm_resource_graph::{Found, Graph, Mark, MatchOp};
 use flurm_types::{Idset, JobId, Now, R, Timestamp};
-use queue::{Pending, Queue};
-use serde_json::Value;
+use queue::{Key, Order, Queue, Wish};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Vertices of the resource graph that one cycle may look at before it lets others have a turn: a few milliseconds.
 pub const CYCLE_VISITS_MAX: usize = 1 << 18;
-
-/// The order in which pending jobs are tried.
-#[derive(Debug, Copy, Clone, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// First come, first served, by priority; a job that must wait holds up all behind it.
-    #[default]
-    Fcfs,
-}
 
 /// News for the scheduler.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,6 +105,13 @@ pub enum SchedInput {
     Start,
     /// Cycles do nothing.
     Stop,
+    /// Jobs of a queue get resources, or none.
+    Gate {
+        /// The queue's name; one that is not known is passed over.
+        queue: String,
+        /// Do they?
+        open: bool,
+    },
 }
 
 /// What has become of the resources.
@@ -162,14 +167,22 @@ pub enum SchedOutput {
 /// The scheduler of one instance.
 #[derive(Debug)]
 pub struct Sched {
-    policy: Policy,
+    config: Config,
     queue: Queue,
     graph: Graph,
-    /// Has anybody said what there is?
-    defined: bool,
+    /// How often somebody has said what there is.
+    inventories: u64,
     started: bool,
-    /// The head of the queue that did not fit, as long as nothing has changed that might help it.
-    waiting: Option<JobId>,
+    /// Counts the changes after which a job that did not fit might.
+    epoch: u64,
+    /// Has anything happened since the last complete cycle?
+    news: bool,
+    /// The job of each lane that the others may not delay; under policies that know just one.
+    heads: BTreeMap<usize, JobId>,
+    /// What jobs will get later, under policies that promise.
+    promises: BTreeMap<JobId, R>,
+    /// Could a promise be moved forward?
+    replan: bool,
     /// Did the last cycle end because it had used up its budget?
     cut_short: bool,
 }
@@ -178,50 +191,100 @@ impl Sched {
     /// Nothing pending and no resources.
     #[must_use]
     pub fn new(policy: Policy) -> Sched {
+        Sched::with_config(Config { policy, ..Config::default() })
+    }
+
+    /// The same, as a site wants it.
+    #[must_use]
+    pub fn with_config(config: Config) -> Sched {
+        let age_us = config.age_s_per_priority.map(|s| i64::from(s.max(1)) * 1_000_000);
+        let mut graph = Graph::from_r(&R::default());
+        graph.set_placement(config.placement);
         Sched {
-            policy,
-            queue: Queue::default(),
-            graph: Graph::from_r(&R::default()),
-            defined: false,
+            queue: Queue::new(Order { age_us, shortest: config.policy == Policy::Sjf }),
+            config,
+            graph,
+            inventories: 0,
             started: true,
-            waiting: None,
+            epoch: 1,
+            news: false,
+            heads: BTreeMap::new(),
+            promises: BTreeMap::new(),
+            replan: false,
             cut_short: false,
         }
     }
 
     /// Takes in one piece of news and appends what follows from it.
     pub fn step(&mut self, now: Now, input: SchedInput, out: &mut Vec<SchedOutput>) {
+        self.news |= !matches!(input, SchedInput::Cycle);
         match input {
             SchedInput::Hello { id, priority: _, t_submit: _, r } => self.graph.take(id, &r),
             SchedInput::Resource(change) => self.change(change),
             SchedInput::Alloc { id, jobspec, priority, t_submit } => {
+                let lane = self.lane_of(&jobspec);
                 // A job may come again with another jobspec.
-                self.waiting = self.waiting.filter(|waiting| *waiting != id);
-                self.queue.insert(Pending { id, jobspec, priority, t_submit, annotated: false });
+                self.forget(id);
+                let key = self.queue.insert(Wish { id, jobspec, priority, t_submit, lane });
+                self.forget_behind(key);
             }
             SchedInput::Cancel { id } => {
+                self.forget(id);
                 if self.queue.remove(id).is_some() {
                     out.push(SchedOutput::Canceled { id });
                 }
             }
             SchedInput::Free { id, ranks } => {
+                // Who leaves when he was expected to changes nothing of the promises.
+                self.replan |= self.graph.held_until(id).is_some_and(|until| until != now.wall);
                 self.graph.give_back(id, &ranks);
-                self.waiting = None;
+                self.epoch += 1;
             }
-            SchedInput::Prioritize { id, priority } => self.queue.prioritize(id, priority),
+            SchedInput::Prioritize { id, priority } => {
+                if let Some((before, key)) = self.queue.prioritize(id, priority) {
+                    self.forget(id);
+                    self.forget_behind(key.min(before));
+                }
+            }
             SchedInput::Cycle => self.cycle(now, out),
             SchedInput::Start => self.started = true,
             SchedInput::Stop => self.started = false,
+            SchedInput::Gate { queue, open } => {
+                if let Some(config) = self.config.queues.get_mut(&queue) {
+                    config.stopped = !open;
+                }
+            }
         }
+    }
+
+    /// A job has no promise any more and is the head of nothing.
+    fn forget(&mut self, id: JobId) {
+        let was_promised = self.promises.remove(&id).is_some();
+        let heads = self.heads.len();
+        self.heads.retain(|_, head| *head != id);
+        if was_promised || heads > self.heads.len() {
+            self.replan = true;
+            self.epoch += 1;
+        }
+    }
+
+    /// Somebody has come in at this place: who is behind must not be in his way.
+    fn forget_behind(&mut self, key: Key) {
+        let behind = |id: &JobId| self.queue.get(*id).is_none_or(|job| job.key > key);
+        let before = self.promises.len();
+        let kept = std::mem::take(&mut self.promises).into_iter().filter(|(id, _)| !behind(id)).collect();
+        self.promises = kept;
+        self.replan |= self.promises.len() < before;
     }
 
     fn change(&mut self, change: ResourceChange) {
         // A job that waits may fit now, and one that fitted may never do so any more: look again in any case.
-        self.waiting = None;
+        self.epoch += 1;
+        self.replan = true;
         match change {
             ResourceChange::Define(r) => {
                 self.graph.redefine(&r);
-                self.defined = true;
+                self.inventories += 1;
             }
             ResourceChange::Up(ranks) => self.graph.mark(&ranks, Mark::Up),
             ResourceChange::Down(ranks) => self.graph.mark(&ranks, Mark::Down),
@@ -232,12 +295,102 @@ impl Sched {
     }
 
     fn cycle(&mut self, now: Now, out: &mut Vec<SchedOutput>) {
-        self.cut_short = false;
-        if !self.started || !self.defined {
+        let due = || self.wakes_at().is_some_and(|at| at <= now.wall);
+        if !self.started || self.inventories == 0 || !self.news && !self.cut_short && !due() {
+            self.cut_short = false;
             return;
         }
-        match self.policy {
+        (self.cut_short, self.news) = (false, false);
+        match self.config.policy {
             Policy::Fcfs => policy::fcfs::cycle(self, now, out),
+            Policy::Sjf => policy::sjf::cycle(self, now, out),
+            Policy::Easy => policy::easy::cycle(self, now, out),
+            Policy::Conservative => policy::conservative::cycle(self, now, out),
+            Policy::Hybrid { depth } => policy::hybrid::cycle(self, depth as usize, now, out),
+        }
+    }
+
+    /// Lanes are the queues by name, in order, and behind them one for jobs without a queue.
+    fn lanes(&self) -> usize {
+        self.config.queues.len() + 1
+    }
+
+    fn lane_of(&self, jobspec: &Jobspec) -> usize {
+        let queue = jobspec.attributes().queue.as_ref();
+        let known = queue.and_then(|queue| self.config.queues.keys().position(|name| name == queue));
+        known.unwrap_or(self.config.queues.len())
+    }
+
+    fn is_stopped(&self, lane: usize) -> bool {
+        self.config.queues.values().nth(lane).is_some_and(|queue| queue.stopped)
+    }
+
+    /// Has a cycle done enough? Then another one goes on.
+    fn spent(&mut self, visited: usize) -> bool {
+        self.cut_short |= visited >= CYCLE_VISITS_MAX;
+        self.cut_short
+    }
+
+    /// Could the job run here at all? If not, it is turned down.
+    fn is_possible(&mut self, id: JobId, out: &mut Vec<SchedOutput>) -> bool {
+        let Some(job) = self.queue.get(id) else { return false };
+        if job.possible == self.inventories {
+            return true;
+        }
+        match self.satisfiable(&Arc::clone(&job.jobspec)) {
+            Ok(()) => {
+                self.queue.set_possible(id, self.inventories);
+                true
+            }
+            Err(note) => {
+                self.deny(id, note, out);
+                false
+            }
+        }
+    }
+
+    fn start(&mut self, id: JobId, r: R, out: &mut Vec<SchedOutput>) {
+        self.graph.take(id, &r);
+        self.heads.retain(|_, head| *head != id);
+        let told = self.queue.remove(id).and_then(|job| job.told);
+        let annotations = match told {
+            None => Value::Null,
+            Some(None) => json!({ "sched": { "reason_pending": null } }),
+            Some(Some(_)) => json!({ "sched": { "reason_pending": null, "t_estimate": null } }),
+        };
+        out.push(SchedOutput::Alloc { id, r, annotations });
+    }
+
+    fn deny(&mut self, id: JobId, note: String, out: &mut Vec<SchedOutput>) {
+        self.forget(id);
+        self.queue.remove(id);
+        out.push(SchedOutput::Deny { id, note });
+    }
+
+    /// A job was tried in vain; it starts at this time if all goes as planned.
+    fn wait(&mut self, id: JobId, start: Option<Timestamp>, out: &mut Vec<SchedOutput>) {
+        self.queue.set_tried(id, self.epoch);
+        let Some(job) = self.queue.get(id) else { return };
+        if job.told == Some(start) {
+            return;
+        }
+        let mut said = json!({});
+        if job.told.is_none() {
+            said["reason_pending"] = self.graph.shortage(&job.jobspec).into();
+        }
+        if let Some(start) = start {
+            said["t_estimate"] = start.as_secs_f64().into();
+        } else if job.told.is_some() {
+            said["t_estimate"] = Value::Null;
+        }
+        self.queue.set_told(id, start);
+        out.push(SchedOutput::Annotate { id, annotations: json!({ "sched": said }) });
+    }
+
+    /// This job of a lane must not be delayed. If it was another one before, all others get another chance.
+    fn head_is(&mut self, lane: usize, id: JobId) {
+        if self.heads.insert(lane, id) != Some(id) {
+            self.epoch += 1;
         }
     }
 
@@ -251,29 +404,63 @@ impl Sched {
     #[must_use]
     pub fn why(&self, id: JobId) -> Option<String> {
         let job = self.queue.get(id)?;
-        Some(if !self.started {
-            "scheduling is stopped: no job gets resources until it is started again".to_owned()
-        } else if !self.defined {
-            "waits for the resources of this instance to become known".to_owned()
-        } else {
-            match (self.policy, self.queue.ahead(id)) {
-                (_, 0) => match self.graph.find(&job.jobspec, MatchOp::Allocate, Timestamp::ZERO) {
-                    Found::Now(_) => "is the next to get resources".to_owned(),
-                    Found::NotNow => self.graph.shortage(&job.jobspec),
-                    Found::Never(why) => why,
-                },
-                (Policy::Fcfs, 1) => "blocked by 1 job ahead in the queue".to_owned(),
-                (Policy::Fcfs, n) => format!("blocked by {n} jobs ahead in the queue"),
-            }
+        if !self.started {
+            return Some("scheduling is stopped: no job gets resources until it is started again".to_owned());
+        }
+        if self.inventories == 0 {
+            return Some("waits for the resources of this instance to become known".to_owned());
+        }
+        if self.is_stopped(job.lane) {
+            let queue = self.config.queues.keys().nth(job.lane).expect("only queues with names stop");
+            return Some(format!("queue {queue} is stopped"));
+        }
+        let ahead = self.queue.ahead(id);
+        let fits = || self.graph.find(&job.jobspec, MatchOp::Allocate, Timestamp::ZERO);
+        let passing = match self.config.policy {
+            Policy::Fcfs | Policy::Sjf => false,
+            Policy::Easy | Policy::Conservative | Policy::Hybrid { .. } => true,
+        };
+        Some(match (ahead, passing) {
+            (0, _) | (_, true) => match fits() {
+                Found::Now(_) if ahead == 0 => "is the next to get resources".to_owned(),
+                Found::Now(_) => "would delay a job ahead in the queue if it ran now".to_owned(),
+                Found::NotNow => self.graph.shortage(&job.jobspec),
+                Found::Never(why) => why,
+            },
+            (1, false) => "blocked by 1 job ahead in the queue".to_owned(),
+            (n, false) => format!("blocked by {n} jobs ahead in the queue"),
         })
     }
 
-    /// Could such a job run here at all? Before the resources are known, everything could.
+    /// When a pending job starts, if all goes as planned and nobody more urgent comes; `None` if nobody knows.
+    #[must_use]
+    pub fn expected_start(&self, id: JobId) -> Option<Timestamp> {
+        self.queue.get(id)?.told.flatten()
+    }
+
+    /// When a cycle has something to do even if nothing happens until then.
+    #[must_use]
+    pub fn wakes_at(&self) -> Option<Timestamp> {
+        self.promises.values().map(|r| r.starttime).min()
+    }
+
+    /// Number of jobs that wait for resources.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Could such a job run here at all? Before the resources are known, everything within its queue's limits could.
     ///
     /// # Errors
     /// Why not, for its owner.
     pub fn satisfiable(&self, jobspec: &Jobspec) -> Result<(), String> {
-        if !self.defined {
+        if let Some(queue) = &jobspec.attributes().queue
+            && let Some(config) = self.config.queues.get(queue)
+        {
+            config.limits.check(queue, jobspec)?;
+        }
+        if self.inventories == 0 {
             return Ok(());
         }
         match self.graph.find(jobspec, MatchOp::Satisfiability, Timestamp::ZERO) {

@@ -21,6 +21,7 @@ use flurm_types::RNode;
 /// What a request gets, ascending by rank; `None` when nothing holds it now.
 pub(crate) fn choose(field: Field<'_>, visited: &mut usize) -> Option<Vec<RNode>> {
     if !field.sums_suffice() {
+        *visited += 1;
         return None;
     }
     let Field { ask, index, .. } = field;

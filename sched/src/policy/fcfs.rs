@@ -1,50 +1,39 @@
-//! First come, first served: the head of the queue runs or waits, and while it waits nobody passes it.
+//! First come, first served: the head of a queue runs or waits, and while it waits nobody in that queue passes it.
 //!
-//! A cycle costs a search for each job that leaves the queue and one for the job that does not fit. That one is
-//! remembered, and cycles are free until something has changed for it.
+//! A cycle costs a search for each job that leaves the queue and one for each queue's head that does not fit. Those
+//! are remembered, and cycles are free until something has changed for them.
 
-use crate::{CYCLE_VISITS_MAX, Sched, SchedOutput};
+use crate::{Sched, SchedOutput};
 use flurm_resource_graph::{Found, MatchOp};
 use flurm_types::Now;
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-/// Serves the queue from its head until a job has to wait.
+/// Serves each queue from its head until a job has to wait.
 pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
-    let mut visited = 0;
-    while let Some(job) = sched.queue.head() {
-        let id = job.id;
-        if sched.waiting == Some(id) {
+    let (mut visited, mut after) = (0, None);
+    let mut blocked: BTreeSet<usize> = BTreeSet::new();
+    while blocked.len() < sched.lanes() {
+        let Some(job) = sched.queue.after(after) else { return };
+        after = Some(job.key);
+        let (id, lane, jobspec, tried) = (job.id, job.lane, Arc::clone(&job.jobspec), job.tried);
+        if blocked.contains(&lane) || sched.is_stopped(lane) {
+            continue;
+        }
+        if tried == sched.epoch {
+            blocked.insert(lane);
+            continue;
+        }
+        if sched.spent(visited) {
             return;
         }
-        if visited >= CYCLE_VISITS_MAX {
-            sched.cut_short = true;
-            return;
-        }
-        let found = sched.graph.find_counting(&job.jobspec, MatchOp::Allocate, now.wall, &mut visited);
-        match found {
-            Found::Now(r) => {
-                sched.graph.take(id, &r);
-                let reason_was_given = sched.queue.remove(id).is_some_and(|job| job.annotated);
-                let annotations = if reason_was_given { reason(Value::Null) } else { Value::Null };
-                out.push(SchedOutput::Alloc { id, r, annotations });
-            }
+        match sched.graph.find_counting(&jobspec, MatchOp::Allocate, now.wall, &mut visited) {
+            Found::Now(r) => sched.start(id, r, out),
             Found::NotNow => {
-                sched.waiting = Some(id);
-                if !job.annotated {
-                    let why = sched.graph.shortage(&job.jobspec);
-                    sched.queue.annotated(id);
-                    out.push(SchedOutput::Annotate { id, annotations: reason(why.into()) });
-                }
-                return;
+                blocked.insert(lane);
+                sched.wait(id, None, out);
             }
-            Found::Never(note) => {
-                sched.queue.remove(id);
-                out.push(SchedOutput::Deny { id, note });
-            }
+            Found::Never(note) => sched.deny(id, note, out),
         }
     }
-}
-
-fn reason(why: Value) -> Value {
-    json!({ "sched": { "reason_pending": why } })
 }

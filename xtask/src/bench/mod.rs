@@ -6,9 +6,11 @@
 mod end_to_end;
 mod instance;
 mod machine;
+mod matching;
 mod measure;
 mod memory;
 mod overlay;
+mod scheduling;
 mod spawn;
 
 use serde_json::json;
@@ -57,6 +59,18 @@ const BENCHES: &[Bench] = &[
         about: "no-op jobs from `flurm submit --cc=1-N --wait` to the last one's end, all durable, beside the rate at \
                 which this machine starts the same program without flurm",
         run: end_to_end::throughput,
+    },
+    Bench {
+        name: "match",
+        about: "find, take and give back in the resource graph, no broker: 2 sockets x 24 cores a node, one GPU a socket, \
+                at several fills in random order",
+        run: matching::matching,
+    },
+    Bench {
+        name: "sched",
+        about: "cycles of the scheduler with many jobs pending on 1,000 full nodes, no broker; and with FLURM_BENCH_SWF a \
+                trace replayed on one core a processor",
+        run: scheduling::scheduling,
     },
     Bench {
         name: "memory",

@@ -1,0 +1,67 @@
+//! What a site says about scheduling: the policy, how much waiting counts, and queues with their limits.
+
+use crate::Policy;
+use flurm_jobspec::{Jobspec, Placement};
+use std::collections::BTreeMap;
+
+/// How to schedule.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Config {
+    /// The order in which pending jobs are tried.
+    pub policy: Policy,
+    /// Where jobs go that do not say.
+    pub placement: Placement,
+    /// Seconds of waiting that count as much as one step of priority. If it is not set, age decides only among
+    /// jobs of equal priority.
+    pub age_s_per_priority: Option<u32>,
+    /// Queues by name. A job of one does not wait for the jobs of another, except for resources.
+    pub queues: BTreeMap<String, QueueConfig>,
+}
+
+/// A queue.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct QueueConfig {
+    /// No job of it starts.
+    pub stopped: bool,
+    /// What one job may ask for.
+    pub limits: Limits,
+}
+
+/// The most that one job may ask for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Limits {
+    /// Nodes, for jobs that give their number.
+    pub nodes_max: Option<u32>,
+    /// Cores in all.
+    pub cores_max: Option<u32>,
+    /// Seconds; a job without a duration asks for more than any limit.
+    pub duration_s_max: Option<f64>,
+}
+
+impl Limits {
+    /// Is a job within the limits?
+    ///
+    /// # Errors
+    /// The first limit that it exceeds, for its owner.
+    pub fn check(&self, queue: &str, jobspec: &Jobspec) -> Result<(), String> {
+        let duration = jobspec.attributes().duration;
+        if let Some(max) = self.duration_s_max
+            && (duration == 0.0 || duration > max)
+        {
+            let asked = if duration == 0.0 { "no limit".to_owned() } else { format!("{duration} s") };
+            return Err(format!("jobs in queue {queue} run at most {max} s, the job asks for {asked}"));
+        }
+        let Some(request) = jobspec.request() else { return Ok(()) };
+        let cores = request.slots.saturating_mul(request.cores_per_slot);
+        for (what, asked, max) in
+            [("nodes", request.nodes.unwrap_or(0), self.nodes_max), ("cores", cores, self.cores_max)]
+        {
+            if let Some(max) = max.filter(|max| asked > *max) {
+                return Err(format!(
+                    "jobs in queue {queue} have at most {max} {what}, the job asks for {asked}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! Conservative backfilling: every job is promised a start when it comes, and nobody passes it if that would break
+//! the promise. When somebody leaves early, promises are moved forward in the order of the queue, never back.
+
+use crate::{Sched, SchedOutput, policy::hybrid};
+use flurm_types::Now;
+
+pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
+    hybrid::cycle(sched, usize::MAX, now, out);
+}
