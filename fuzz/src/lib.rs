@@ -1,5 +1,6 @@
 //! Bodies of the fuzz targets. Each crate's `tests/never_panics.rs` runs the same ones for a bounded time.
 
 pub mod jobspec;
+pub mod resource_graph;
 pub mod types;
 pub mod wire;

@@ -13,6 +13,7 @@
 mod allowed;
 mod ask;
 mod containment;
+pub mod describe;
 mod index;
 mod max_tree;
 mod pick;

@@ -1,0 +1,193 @@
+//! What hwloc saves of one machine as XML (`lstopo file.xml`), versions 1 and 2 of the format.
+//!
+//! Only objects and their attributes matter here, so this is no reader of XML in general: documents with a DTD of their
+//! own, entities other than the five that XML has, or text between tags are none that hwloc writes.
+
+use super::{CONTAINMENT, Description, DescriptionError, POOLS_MAX, Pool, Relation, Words, fail};
+use petgraph::graph::{DiGraph, NodeIndex};
+use std::collections::BTreeMap;
+
+/// How deep objects may nest; hwloc itself has a dozen levels.
+const DEPTH_MAX: usize = 64;
+
+/// A tag with its attributes.
+struct Tag<'a> {
+    name: &'a str,
+    attributes: BTreeMap<&'a str, String>,
+    /// `</name>`.
+    closes: bool,
+    /// `<name/>`.
+    alone: bool,
+}
+
+impl Tag<'_> {
+    fn get(&self, name: &str) -> &str {
+        self.attributes.get(name).map_or("", String::as_str)
+    }
+}
+
+impl Description {
+    /// Reads the XML that hwloc writes; the machine becomes a node with this name.
+    ///
+    /// # Errors
+    /// The line where the text is not what hwloc writes.
+    pub fn from_hwloc(text: &str, host: &str) -> Result<Description, DescriptionError> {
+        let mut reader = Reader { words: Words::default(), graph: DiGraph::new(), counts: BTreeMap::new() };
+        let root = reader.put(None, "cluster", "cluster0".to_owned(), 0);
+        // The places of the objects that are open; none for those that are looked through.
+        let mut open: Vec<Option<NodeIndex>> = Vec::new();
+        let mut rest = text;
+        while let Some(start) = rest.find('<') {
+            let line =
+                || format!("line {}", text[..text.len() - rest.len() + start].matches('\n').count() + 1);
+            let (tag, behind) = tag(&rest[start..]).or_else(|rule| fail(line(), rule))?;
+            rest = behind;
+            let Some(tag) = tag.filter(|tag| tag.name == "object") else { continue };
+            if tag.closes {
+                if open.pop().is_none() {
+                    return fail(line(), "an object ends that has not begun");
+                }
+                continue;
+            }
+            if reader.graph.node_count() >= POOLS_MAX || open.len() >= DEPTH_MAX {
+                return fail(line(), "too many objects");
+            }
+            let above = open.iter().rev().find_map(|place| *place);
+            let place =
+                reader.object(&tag, above.unwrap_or(root), host).or_else(|rule| fail(line(), rule))?;
+            if !tag.alone {
+                open.push(place);
+            }
+        }
+        if !open.is_empty() {
+            return fail("the end", "an object has not ended");
+        }
+        if reader.graph.node_count() == 1 {
+            return fail("the end", "no object of type Machine");
+        }
+        Description::checked(reader.graph)
+    }
+}
+
+struct Reader {
+    words: Words,
+    graph: DiGraph<Pool, Relation>,
+    /// How many of a kind there are, which numbers them.
+    counts: BTreeMap<&'static str, i64>,
+}
+
+impl Reader {
+    /// The place of an object, if it is of a kind that we keep.
+    fn object(&mut self, tag: &Tag<'_>, above: NodeIndex, host: &str) -> Result<Option<NodeIndex>, String> {
+        let kind = match (tag.get("type"), tag.get("subtype")) {
+            ("Machine", _) if self.counts.get("node").is_none() => "node",
+            ("Machine", _) => return Err("a machine inside a machine".to_owned()),
+            ("Package" | "Socket", _) => "socket",
+            ("Core", _) => "core",
+            ("PU", _) => "pu",
+            ("NUMANode", _) => "memory",
+            ("L3Cache", _) => "l3cache",
+            ("Cache", _) if tag.get("depth") == "3" => "l3cache",
+            // Each card once, by the interface that computes with it.
+            ("OSDev", "CUDA" | "RSMI" | "LevelZero") => "gpu",
+            _ => return Ok(None),
+        };
+        if self.graph.node_count() == 1 && kind != "node" {
+            return Err("the first object is not of type Machine".to_owned());
+        }
+        let id = *self.counts.entry(kind).and_modify(|n| *n += 1).or_insert(0);
+        let name = if kind == "node" { host.to_owned() } else { format!("{kind}{id}") };
+        let at = self.put(Some(above), kind, name, id);
+        if kind == "memory" {
+            let bytes: u64 = match tag.get("local_memory") {
+                "" => 0,
+                digits => digits.parse().map_err(|_| format!("`{digits}` is no number of bytes"))?,
+            };
+            (self.graph[at].size, self.graph[at].unit) = (bytes >> 20, self.words.word("MiB"));
+        }
+        Ok(Some(at))
+    }
+
+    fn put(&mut self, above: Option<NodeIndex>, kind: &str, name: String, id: i64) -> NodeIndex {
+        let pool = Pool {
+            vertex: self.graph.node_count().to_string().into(),
+            kind: self.words.word(kind),
+            basename: self.words.word(kind),
+            name: name.into(),
+            id,
+            rank: above.map(|_| 0),
+            size: 1,
+            unit: self.words.word(""),
+            exclusive: false,
+            up: true,
+            properties: BTreeMap::new(),
+        };
+        let at = self.graph.add_node(pool);
+        if let Some(above) = above {
+            let relation =
+                Relation { subsystem: self.words.word(CONTAINMENT), name: self.words.word("contains") };
+            self.graph.add_edge(above, at, relation);
+        }
+        at
+    }
+}
+
+/// The tag that the text opens with, if it is one with a name, and what is behind it.
+fn tag(text: &str) -> Result<(Option<Tag<'_>>, &str), String> {
+    for (open, close) in [("<?", "?>"), ("<!--", "-->"), ("<!", ">")] {
+        if let Some(inside) = text.strip_prefix(open) {
+            let end = inside.find(close).ok_or_else(|| format!("`{open}` without `{close}`"))?;
+            return Ok((None, &inside[end + close.len()..]));
+        }
+    }
+    let inside = &text[1..];
+    let (closes, inside) = inside.strip_prefix('/').map_or((false, inside), |inside| (true, inside));
+    let end = inside.find(|c: char| c.is_whitespace() || c == '>' || c == '/').ok_or("a tag does not end")?;
+    let (name, mut left) = inside.split_at(end);
+    let mut attributes = BTreeMap::new();
+    loop {
+        left = left.trim_start();
+        if let Some(behind) = left.strip_prefix("/>") {
+            return Ok((Some(Tag { name, attributes, closes, alone: true }), behind));
+        }
+        if let Some(behind) = left.strip_prefix('>') {
+            return Ok((Some(Tag { name, attributes, closes, alone: false }), behind));
+        }
+        let (key, value) = left.split_once('=').ok_or("a tag does not end")?;
+        let quote =
+            value.chars().next().filter(|c| ['"', '\''].contains(c)).ok_or("a value without quotes")?;
+        let (value, behind) = value[1..].split_once(quote).ok_or("a quote does not end")?;
+        attributes.insert(key.trim_end(), unescaped(value)?);
+        left = behind;
+    }
+}
+
+fn unescaped(value: &str) -> Result<String, String> {
+    if !value.contains('&') {
+        return Ok(value.to_owned());
+    }
+    let mut out = String::new();
+    let mut parts = value.split('&');
+    out.push_str(parts.next().unwrap_or(""));
+    for part in parts {
+        let (name, rest) = part.split_once(';').ok_or("`&` without `;`")?;
+        let sign = match name {
+            "amp" => '&',
+            "lt" => '<',
+            "gt" => '>',
+            "quot" => '"',
+            "apos" => '\'',
+            _ => name
+                .strip_prefix('#')
+                .and_then(|digits| match digits.strip_prefix('x') {
+                    Some(hex) => u32::from_str_radix(hex, 16).ok(),
+                    None => digits.parse().ok(),
+                })
+                .and_then(char::from_u32)
+                .ok_or_else(|| format!("unknown entity `&{name};`"))?,
+        };
+        out.push(sign);
+        out.push_str(rest);
+    }
+    Ok(out)
+}
