@@ -9,9 +9,10 @@
 //! | `[node] > slot > socket > [cores, GPUs]` | a slot of whole sockets | slots |
 //! | `slot > node > [cores, GPUs]` | a node, whole unless it says otherwise | one on each node |
 //!
-//! Where a count is a range, its least value is taken.
+//! A node may also hold several slots side by side; then everything in a node is one piece. Counts that are ranges
+//! come from `counts.rs`.
 
-use crate::max_tree::Peak;
+use crate::{counts::Counts, max_tree::Peak};
 use flurm_jobspec::{Jobspec, Kind, Placement, Resource};
 use flurm_types::Constraint;
 
@@ -54,25 +55,32 @@ impl Ask<'_> {
     ///
     /// # Errors
     /// The first thing in them that is not matched here.
-    pub(crate) fn of(jobspec: &Jobspec, default: Placement) -> Result<Ask<'_>, String> {
+    pub(crate) fn of<'a>(
+        jobspec: &'a Jobspec,
+        default: Placement,
+        counts: &Counts<'_>,
+    ) -> Result<Ask<'a>, String> {
         let [top] = jobspec.resources() else {
             return Err("several resources side by side at the top cannot be matched yet".to_owned());
         };
         let mut at = top;
         let (mut nodes, mut exclusive, mut around) = (None, false, None);
         if at.kind == Kind::Node {
-            nodes = Some(count(at)?);
+            nodes = Some(count(at, counts)?);
             exclusive = at.is_exclusive(false);
+            if let [_, _, ..] = at.with.as_slice() {
+                return Ask::several(jobspec, at, default, counts);
+            }
             at = only_child(at)?;
         }
         if at.kind == Kind::Socket {
-            around = Some((count(at)?, at.is_exclusive(false)));
+            around = Some((count(at, counts)?, at.is_exclusive(false)));
             at = only_child(at)?;
         }
         if at.kind != Kind::Slot {
             return Err(misplaced(at));
         }
-        let slots = count(at)?;
+        let slots = count(at, counts)?;
         exclusive |= at.exclusive == Some(true);
         let mut inside = at.with.as_slice();
         let mut pieces = slots;
@@ -82,7 +90,7 @@ impl Ask<'_> {
             && nodes.is_none()
             && around.is_none()
         {
-            nodes = Some(slots.saturating_mul(count(node)?));
+            nodes = Some(slots.saturating_mul(count(node, counts)?));
             exclusive = node.is_exclusive(true);
             pieces = 1;
             inside = &node.with;
@@ -92,10 +100,10 @@ impl Ask<'_> {
             && socket.kind == Kind::Socket
             && around.is_none()
         {
-            sockets = Some(Sockets { count: count(socket)?, whole: socket.is_exclusive(true) });
+            sockets = Some(Sockets { count: count(socket, counts)?, whole: socket.is_exclusive(true) });
             inside = &socket.with;
         }
-        let mut piece = Piece { sockets, ..leaves(inside)? };
+        let mut piece = Piece { sockets, ..leaves(inside, counts)? };
         if let Some((count, whole)) = around {
             piece.cores = piece.cores.saturating_mul(slots);
             piece.gpus = piece.gpus.saturating_mul(slots);
@@ -103,16 +111,61 @@ impl Ask<'_> {
             pieces = count;
             all_slots = all_slots.saturating_mul(count);
         }
-        let constraint = &jobspec.attributes().constraints;
-        let placement = jobspec.attributes().placement.unwrap_or(default);
-        let whole = exclusive || piece.sockets.is_some_and(|sockets| sockets.whole);
-        if let (Placement::Spread(_), true) = (placement, whole) {
+        Ask { nodes, pieces, piece, exclusive, slots: all_slots, ..Ask::bare(jobspec, default) }.checked()
+    }
+
+    /// Slots side by side in each of some nodes.
+    fn several<'a>(
+        jobspec: &'a Jobspec,
+        node: &Resource,
+        default: Placement,
+        counts: &Counts<'_>,
+    ) -> Result<Ask<'a>, String> {
+        let nodes = count(node, counts)?;
+        let mut ask = Ask { nodes: Some(nodes), ..Ask::bare(jobspec, default) };
+        ask.exclusive = node.is_exclusive(false);
+        let mut slots = 0_u32;
+        for slot in &node.with {
+            if slot.kind != Kind::Slot {
+                return Err(misplaced(slot));
+            }
+            let count = count(slot, counts)?;
+            let inside = leaves(&slot.with, counts)?;
+            slots = slots.saturating_add(count);
+            ask.piece.cores = ask.piece.cores.saturating_add(inside.cores.saturating_mul(count));
+            ask.piece.gpus = ask.piece.gpus.saturating_add(inside.gpus.saturating_mul(count));
+            ask.exclusive |= slot.exclusive == Some(true);
+        }
+        ask.slots = slots.saturating_mul(nodes);
+        if let Placement::Spread(_) = ask.placement {
+            return Err("slots of several kinds on a node cannot be spread over its sockets yet".to_owned());
+        }
+        ask.checked()
+    }
+
+    /// One piece of nothing.
+    fn bare(jobspec: &Jobspec, default: Placement) -> Ask<'_> {
+        let attributes = jobspec.attributes();
+        Ask {
+            nodes: None,
+            pieces: 1,
+            piece: Piece { cores: 0, gpus: 0, sockets: None },
+            exclusive: false,
+            slots: 0,
+            constraint: &attributes.constraints,
+            placement: attributes.placement.unwrap_or(default),
+        }
+    }
+
+    fn checked(self) -> Result<Self, String> {
+        let whole = self.exclusive || self.piece.sockets.is_some_and(|sockets| sockets.whole);
+        if let (Placement::Spread(_), true) = (self.placement, whole) {
             return Err(
                 "`spread` leaves a part of each socket to others, which whole nodes and sockets do not"
                     .to_owned(),
             );
         }
-        Ok(Ask { nodes, pieces, piece, exclusive, slots: all_slots, constraint, placement })
+        Ok(self)
     }
 
     /// What a node must have for this many pieces; if they are of sockets, those must have it, too.
@@ -155,7 +208,7 @@ impl Ask<'_> {
 }
 
 /// Cores and GPUs side by side, each at most once. A piece without cores gets one: nothing runs on a GPU alone.
-fn leaves(inside: &[Resource]) -> Result<Piece, String> {
+fn leaves(inside: &[Resource], counts: &Counts<'_>) -> Result<Piece, String> {
     let (mut cores, mut gpus) = (None, None);
     for leaf in inside {
         let found = match leaf.kind {
@@ -171,18 +224,18 @@ fn leaves(inside: &[Resource]) -> Result<Piece, String> {
         if leaf.exclusive == Some(false) {
             return Err(format!("a {} is never shared between jobs", leaf.kind));
         }
-        if found.replace(count(leaf)?).is_some() {
+        if found.replace(count(leaf, counts)?).is_some() {
             return Err(format!("{} twice in one place cannot be matched", leaf.kind));
         }
     }
     Ok(Piece { cores: cores.unwrap_or(1), gpus: gpus.unwrap_or(0), sockets: None })
 }
 
-fn count(resource: &Resource) -> Result<u32, String> {
+fn count(resource: &Resource, counts: &Counts<'_>) -> Result<u32, String> {
     if resource.id.is_some() {
         return Err(format!("a {} cannot be asked for by its id", resource.kind));
     }
-    Ok(resource.count.min())
+    Ok(counts.of(resource))
 }
 
 fn only_child(resource: &Resource) -> Result<&Resource, String> {

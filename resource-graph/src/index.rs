@@ -157,6 +157,11 @@ impl Index {
         }
     }
 
+    /// No count of anything that a job may have is above this.
+    pub(crate) fn largest_count(&self) -> u32 {
+        u32::try_from(self.free_cores.len().max(self.free_gpus.len())).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn largest_socket(&self) -> u32 {
         self.largest_socket
     }

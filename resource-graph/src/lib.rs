@@ -13,6 +13,7 @@
 mod allowed;
 mod ask;
 mod containment;
+mod counts;
 pub mod describe;
 mod index;
 mod max_tree;
@@ -29,6 +30,7 @@ pub use room::Room;
 
 use allowed::Names;
 use ask::Ask;
+use counts::Counts;
 use flurm_jobspec::{Jobspec, Placement};
 use flurm_types::{Idset, JobId, R, RNode, Timestamp};
 use index::{Index, View};
@@ -129,16 +131,16 @@ impl Graph {
         now: Timestamp,
         visited: &mut usize,
     ) -> Found {
-        let ask = match Ask::of(jobspec, self.placement) {
+        let ask = match Ask::of(jobspec, self.placement, &Counts::default()) {
             Ok(ask) => ask,
             Err(why) => return Found::Never(why),
         };
         let allowed = self.names.allowed(ask.constraint, &self.index);
         let field = |view| Field { ask: &ask, index: &self.index, view, allowed: &allowed };
         if op == MatchOp::Allocate
-            && let Some(nodes) = policy::choose(field(View::Now), visited)
+            && let Some(r) = self.most(jobspec, &self.index, &allowed, now, visited)
         {
-            return Found::Now(self.allocation(nodes, &ask, jobspec.attributes().duration, now));
+            return Found::Now(r);
         }
         match (place::place(field(View::Ever), visited), op) {
             (Some(_), MatchOp::Allocate) => Found::NotNow,
@@ -149,10 +151,30 @@ impl Graph {
         }
     }
 
+    /// What a job gets out of what is free in an index, with the largest of its counts.
+    fn most(
+        &self,
+        jobspec: &Jobspec,
+        index: &Index,
+        allowed: &Idset,
+        at: Timestamp,
+        visited: &mut usize,
+    ) -> Option<R> {
+        counts::largest(jobspec, self.index.largest_count(), |counts| {
+            let ask = Ask::of(jobspec, self.placement, counts).ok()?;
+            let nodes = policy::choose(Field { ask: &ask, index, view: View::Now, allowed }, visited)?;
+            Some((nodes, ask.slots))
+        })
+        .map(|(nodes, slots)| {
+            let expiration = self.end_of(jobspec.attributes().duration, at);
+            R { starttime: at, expiration, nslots: Some(slots), ..self.described(nodes) }
+        })
+    }
+
     /// What the job waits for, in words. Of use only after [`Found::NotNow`].
     #[must_use]
     pub fn shortage(&self, jobspec: &Jobspec) -> String {
-        match Ask::of(jobspec, self.placement) {
+        match Ask::of(jobspec, self.placement, &Counts::default()) {
             Ok(ask) => {
                 let allowed = self.names.allowed(ask.constraint, &self.index);
                 say::not_now(Field { ask: &ask, index: &self.index, view: View::Now, allowed: &allowed })
@@ -266,11 +288,6 @@ impl Graph {
             self.inventory.topology.get(&node.rank).map(|topology| (node.rank, topology.clone()))
         });
         R { topology: topology.collect(), nodes, properties, ..R::default() }
-    }
-
-    fn allocation(&self, nodes: Vec<RNode>, ask: &Ask<'_>, duration: f64, now: Timestamp) -> R {
-        let expiration = self.end_of(duration, now);
-        R { starttime: now, expiration, nslots: Some(ask.slots), ..self.described(nodes) }
     }
 
     /// An allocation ends with its duration or with the instance, whichever is first; zero if with neither.

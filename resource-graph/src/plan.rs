@@ -4,13 +4,7 @@
 //! for certain cores, so that it cannot be broken by how they are cut up. Sums of each step tell for most start
 //! times that they will not do; the bits are looked at only where they might.
 
-use crate::{
-    Graph, Room,
-    ask::Ask,
-    index::{Bits, View},
-    place::Field,
-    policy,
-};
+use crate::{Graph, Room, ask::Ask, counts::Counts, index::Bits};
 use flurm_jobspec::Jobspec;
 use flurm_types::{R, RNode, Timestamp};
 
@@ -83,7 +77,7 @@ impl Graph {
         from: Timestamp,
         visited: &mut usize,
     ) -> Option<R> {
-        let ask = Ask::of(jobspec, self.placement).ok()?;
+        let ask = Ask::of(jobspec, self.placement, &Counts::default()).ok()?;
         let mut at = plan.steps.partition_point(|step| step.from <= from).saturating_sub(1);
         while at < plan.steps.len() {
             let start = plan.steps[at].from.max(from);
@@ -104,7 +98,7 @@ impl Graph {
         start: Timestamp,
         visited: &mut usize,
     ) -> Option<R> {
-        let ask = Ask::of(jobspec, self.placement).ok()?;
+        let ask = Ask::of(jobspec, self.placement, &Counts::default()).ok()?;
         let at = plan.steps.partition_point(|step| step.from <= start).checked_sub(1)?;
         self.stretch(plan, &ask, jobspec, at, start, visited).ok()
     }
@@ -139,9 +133,7 @@ impl Graph {
         }
         let index = self.index.with_free(free);
         let allowed = self.names.allowed(ask.constraint, &index);
-        let field = Field { ask, index: &index, view: View::Now, allowed: &allowed };
-        let nodes = policy::choose(field, visited).ok_or(at + 1)?;
-        Ok(self.allocation(nodes, ask, duration, start))
+        self.most(jobspec, &index, &allowed, start, visited).ok_or(at + 1)
     }
 
     /// Promises this from its start to its expiration.

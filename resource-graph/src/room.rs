@@ -1,12 +1,6 @@
 //! What is free at some time, apart from the graph: for trying out what would be if jobs had ended or others begun.
 
-use crate::{
-    Graph,
-    ask::Ask,
-    index::{Index, View},
-    place::Field,
-    policy,
-};
+use crate::{Graph, ask::Ask, counts::Counts, index::Index};
 use flurm_jobspec::Jobspec;
 use flurm_types::{R, Timestamp};
 
@@ -46,16 +40,14 @@ impl Graph {
     }
 
     fn fit_index(&self, jobspec: &Jobspec, index: &Index, at: Timestamp, visited: &mut usize) -> Option<R> {
-        let ask = Ask::of(jobspec, self.placement).ok()?;
+        let ask = Ask::of(jobspec, self.placement, &Counts::default()).ok()?;
         let (cores, gpus) = ask.total();
         if cores > index.cores_now || gpus > index.gpus_now {
             *visited += 1;
             return None;
         }
         let allowed = self.names.allowed(ask.constraint, index);
-        let field = Field { ask: &ask, index, view: View::Now, allowed: &allowed };
-        let nodes = policy::choose(field, visited)?;
-        Some(self.allocation(nodes, &ask, jobspec.attributes().duration, at))
+        self.most(jobspec, index, &allowed, at, visited)
     }
 
     /// The first time at which jobs that run have left enough, if each leaves when its time is over, with what is

@@ -3,7 +3,7 @@
 //! Only objects and their attributes matter here, so this is no reader of XML in general: documents with a DTD of their
 //! own, entities other than the five that XML has, or text between tags are none that hwloc writes.
 
-use super::{CONTAINMENT, Description, DescriptionError, POOLS_MAX, Pool, Relation, Words, fail};
+use super::{CONTAINMENT, Description, DescriptionError, POOLS_MAX, Pool, Relation, SIZE_MAX, Words, fail};
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::BTreeMap;
 
@@ -101,7 +101,10 @@ impl Reader {
         if kind == "memory" {
             let bytes: u64 = match tag.get("local_memory") {
                 "" => 0,
-                digits => digits.parse().map_err(|_| format!("`{digits}` is no number of bytes"))?,
+                digits => {
+                    let bytes = digits.parse().ok().filter(|bytes| bytes >> 20 <= SIZE_MAX);
+                    bytes.ok_or_else(|| format!("`{digits}` is no number of bytes"))?
+                }
             };
             (self.graph[at].size, self.graph[at].unit) = (bytes >> 20, self.words.word("MiB"));
         }

@@ -20,15 +20,16 @@ pub fn jobspec(shape: &str, duration: f64, placement: &str, constraint: &Constra
 
 fn vertices(shape: &str) -> Value {
     let (here, below) = shape.split_once('/').map_or((shape, None), |(here, below)| (here, Some(below)));
-    let side_by_side = here.split(',').map(|vertex| {
+    let side_by_side = here.split(',').enumerate().map(|(n, vertex)| {
         let (kind, count) = vertex.split_once('=').unwrap_or((vertex, "1"));
         let mut value = json!({ "type": kind });
-        value["count"] = json!(count.trim_end_matches(['x', 's']).parse::<u32>().unwrap());
+        let number = count.trim_end_matches(['x', 's']);
+        value["count"] = number.parse::<u32>().map_or(json!(number), |number| json!(number));
         if count.ends_with(['x', 's']) {
             value["exclusive"] = json!(count.ends_with('x'));
         }
         if kind == "slot" {
-            value["label"] = json!("task");
+            value["label"] = json!(format!("task{}", if n > 0 { n.to_string() } else { String::new() }));
         }
         if let Some(below) = below {
             value["with"] = vertices(below);

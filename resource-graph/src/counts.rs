@@ -1,0 +1,54 @@
+//! Counts that are ranges: a job that can use more gets the most that can be had, one range after the other from the
+//! outside in, the others at their least.
+
+use flurm_jobspec::{Jobspec, Resource};
+
+/// The counts in use for resources that leave a choice.
+#[derive(Debug, Default)]
+pub(crate) struct Counts<'a>(Vec<(&'a Resource, u32)>);
+
+impl<'a> Counts<'a> {
+    /// The count of a resource: the chosen one, or the least.
+    pub(crate) fn of(&self, resource: &Resource) -> u32 {
+        let chosen = self.0.iter().find(|(known, _)| std::ptr::eq(*known, resource));
+        chosen.map_or(resource.count.min(), |(_, count)| *count)
+    }
+
+    fn set(&mut self, resource: &'a Resource, count: u32) {
+        match self.0.iter_mut().find(|(known, _)| std::ptr::eq(*known, resource)) {
+            Some((_, chosen)) => *chosen = count,
+            None => self.0.push((resource, count)),
+        }
+    }
+}
+
+/// What `attempt` finds with the largest counts that it finds anything with. More of anything is never easier to
+/// find, so each count is halved in on; nothing is counted above `most`.
+pub(crate) fn largest<T>(
+    jobspec: &Jobspec,
+    most: u32,
+    mut attempt: impl FnMut(&Counts<'_>) -> Option<T>,
+) -> Option<T> {
+    let mut counts = Counts::default();
+    let mut found = attempt(&counts)?;
+    let ranges = jobspec.resources().iter().flat_map(Resource::walk);
+    for range in ranges.filter(|resource| resource.count.fixed().is_none()) {
+        let mut good = range.count.min();
+        let (mut low, mut high) = (good, most.max(good));
+        while low < high {
+            let limit = high - (high - low) / 2;
+            match range.count.largest_up_to(limit) {
+                Some(count) if count > good => {
+                    counts.set(range, count);
+                    match attempt(&counts) {
+                        Some(more) => (found, good, low) = (more, count, limit),
+                        None => high = limit - 1,
+                    }
+                }
+                _ => low = limit,
+            }
+        }
+        counts.set(range, good);
+    }
+    Some(found)
+}
