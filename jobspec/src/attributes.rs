@@ -2,6 +2,7 @@
 //!
 //! A new attribute is a field here, a line in `system`, and one in `write.rs`.
 
+use crate::cosched::{self, Cosched};
 use crate::dependency::Dependency;
 use crate::error::{JobspecError, Place};
 use crate::file::{self, Archive};
@@ -30,6 +31,8 @@ pub struct Attributes {
     pub constraints: Constraint,
     /// Where in nodes and sockets the job's cores should lie; the instance's default when the job does not say.
     pub placement: Option<Placement>,
+    /// Set if the job is willing to share its sockets.
+    pub cosched: Option<Cosched>,
     pub shell_options: Map<String, Value>,
     pub files: Archive,
     /// What tools that start an instance as a job leave for it.
@@ -80,7 +83,13 @@ fn system(
         list => items(place, list, DEPENDENCIES_MAX, Dependency::read),
     })?;
     let constraints = system.read("constraints", constraint)?.unwrap_or_default();
-    let placement = placement::read(&mut system)?;
+    let (placement, willing) = placement::read(&mut system)?;
+    let cosched = cosched::read(&mut system, willing)?;
+    if let (Some(placement), Some(_)) = (placement, &cosched) {
+        return place
+            .key("placement")
+            .fail(format!("{placement}, but co-scheduled jobs have half of each socket"));
+    }
     let files = system.read("files", file::read)?.unwrap_or_default();
     let batch = system.read("batch", object)?;
     let (job_name, job) = system.read("job", job)?.unwrap_or_default();
@@ -107,6 +116,7 @@ fn system(
         dependencies: dependencies.unwrap_or_default(),
         constraints,
         placement,
+        cosched,
         shell_options,
         files,
         batch,

@@ -6,6 +6,7 @@
 
 mod attributes;
 pub mod build;
+mod cosched;
 mod count;
 mod dependency;
 mod error;
@@ -18,6 +19,7 @@ mod task;
 mod write;
 
 pub use attributes::{Attributes, OUTPUT_BYTES_KEPT, OUTPUT_BYTES_KEPT_MAX, size};
+pub use cosched::Cosched;
 pub use count::{Count, Operator, Range};
 pub use dependency::Dependency;
 pub use error::JobspecError;

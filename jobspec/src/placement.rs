@@ -36,7 +36,7 @@ pub struct Share {
 const SHARE_MAX: u32 = 1000;
 
 /// The words, for the text that says which are known.
-const KNOWN: &str = "first, low, high, locality, compact, spread, spread:SHARE";
+const KNOWN: &str = "first, low, high, locality, compact, spread, spread:SHARE, cosched";
 
 impl Share {
     /// Half, which leaves the other half to somebody else.
@@ -128,22 +128,30 @@ impl fmt::Display for Placement {
     }
 }
 
-/// Takes `placement`, or its other name `alloc-type`, out of the attributes.
-pub(crate) fn read(system: &mut Object<'_>) -> Result<Option<Placement>, JobspecError> {
-    let mut found: Option<Placement> = None;
+/// The other word that a placement may be: the job shares its sockets with another one (`cosched.rs`).
+const COSCHED: &str = "cosched";
+
+/// Takes `placement`, or its other name `alloc-type`, out of the attributes. The second value says whether it was
+/// `cosched`, with which the first is none.
+pub(crate) fn read(system: &mut Object<'_>) -> Result<(Option<Placement>, bool), JobspecError> {
+    let mut found: Option<String> = None;
     for key in ["placement", "alloc-type"] {
-        let placement = system.read(key, |place, value| {
-            let placement = text(place, value)?.parse().map_err(|rule: String| place.error(rule))?;
-            match found {
-                Some(other) if other != placement => {
-                    place.fail(format!("`placement` says {other} and `alloc-type` {placement}"))
+        let word = system.read(key, |place, value| {
+            let word = text(place, value)?;
+            if word != COSCHED {
+                word.parse::<Placement>().map_err(|rule| place.error(rule))?;
+            }
+            match &found {
+                Some(other) if *other != word => {
+                    place.fail(format!("`placement` says {other} and `alloc-type` {word}"))
                 }
-                _ => Ok(placement),
+                _ => Ok(word),
             }
         })?;
-        found = placement.or(found);
+        found = word.or(found);
     }
-    Ok(found)
+    let placement = found.as_ref().and_then(|word| word.parse().ok());
+    Ok((placement, found.is_some_and(|word| word == COSCHED)))
 }
 
 #[cfg(test)]

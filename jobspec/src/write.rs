@@ -1,6 +1,7 @@
 //! The canonical text: JSON with sorted keys, nothing said that is the default, no blanks.
 
 use crate::attributes::Attributes;
+use crate::cosched::Cosched;
 use crate::dependency::Dependency;
 use crate::file::Archive;
 use crate::resource::Resource;
@@ -60,6 +61,7 @@ struct Section<'a> {
 enum Part<'a> {
     Text(&'a str),
     Word(String),
+    Cosched(&'a Cosched),
     Number(f64),
     Json(&'a Value),
     Map(&'a Map<String, Value>),
@@ -96,6 +98,9 @@ fn system<'a>(a: &'a Attributes, environment: Option<&'a Environment>) -> BTreeM
     }
     if let Some(placement) = a.placement {
         system.insert("placement", Part::Word(placement.to_string()));
+    }
+    if let Some(cosched) = &a.cosched {
+        system.insert("cosched", Part::Cosched(cosched));
     }
     if !a.files.is_empty() {
         system.insert("files", Part::Files(&a.files));

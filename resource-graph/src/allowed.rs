@@ -23,6 +23,11 @@ impl Names {
         Names { all: positions(index, &r.ranks()), hosts, properties: properties.collect() }
     }
 
+    /// The positions of those ranks that are here.
+    pub(crate) fn positions(&self, index: &Index, ranks: &Idset) -> Idset {
+        positions(index, ranks)
+    }
+
     /// The positions of all nodes that satisfy the constraint.
     pub(crate) fn allowed(&self, constraint: &Constraint, index: &Index) -> Idset {
         let all_of = |list: &[Constraint]| {

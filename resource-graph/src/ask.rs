@@ -13,7 +13,7 @@
 //! come from `counts.rs`.
 
 use crate::{counts::Counts, max_tree::Peak};
-use flurm_jobspec::{Jobspec, Kind, Placement, Resource};
+use flurm_jobspec::{Jobspec, Kind, Placement, Resource, Share};
 use flurm_types::Constraint;
 
 /// A request for pieces.
@@ -30,6 +30,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) slots: u32,
     pub(crate) constraint: &'a Constraint,
     pub(crate) placement: Placement,
+    /// On nodes where nobody else is, although others may come.
+    pub(crate) fresh: bool,
 }
 
 /// What lies on one node.
@@ -153,7 +155,11 @@ impl Ask<'_> {
             exclusive: false,
             slots: 0,
             constraint: &attributes.constraints,
-            placement: attributes.placement.unwrap_or(default),
+            placement: match attributes.cosched {
+                Some(_) => Placement::Spread(Share::HALF),
+                None => attributes.placement.unwrap_or(default),
+            },
+            fresh: false,
         }
     }
 
@@ -175,7 +181,7 @@ impl Ask<'_> {
         Peak {
             cores,
             gpus: self.piece.gpus.saturating_mul(parts),
-            idle: if self.exclusive { cores } else { 0 },
+            idle: if self.exclusive || self.fresh { cores } else { 0 },
             // What is of sockets, or spread over them, has a part in each that is not divided.
             socket: match (self.piece.sockets, self.placement) {
                 (None, Placement::Spread(_)) | (Some(_), _) => self.piece.cores,

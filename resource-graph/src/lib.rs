@@ -13,6 +13,7 @@
 mod allowed;
 mod ask;
 mod containment;
+mod cosched;
 mod counts;
 pub mod describe;
 mod index;
@@ -25,11 +26,13 @@ mod room;
 mod say;
 
 pub use containment::{Containment, Vertex};
+pub use cosched::SlowDowns;
 pub use plan::Plan;
 pub use room::Room;
 
 use allowed::Names;
 use ask::Ask;
+use cosched::Tenants;
 use counts::Counts;
 use flurm_jobspec::{Jobspec, Placement};
 use flurm_types::{Idset, JobId, R, RNode, Timestamp};
@@ -81,6 +84,8 @@ pub struct Graph {
     /// For jobs that ask for none.
     placement: Placement,
     held: BTreeMap<JobId, Held>,
+    /// Those of them that share their nodes with one other job.
+    tenants: Tenants,
 }
 
 /// What a job holds.
@@ -100,14 +105,16 @@ impl Graph {
         let inventory = R { nslots: None, ..r.clone() };
         let (up, drained) = (Idset::new(), Idset::new());
         let placement = Placement::default();
-        Graph { inventory, index, names, up, drained, placement, held: BTreeMap::new() }
+        let (held, tenants) = (BTreeMap::new(), Tenants::default());
+        Graph { inventory, index, names, up, drained, placement, held, tenants }
     }
 
     /// Another inventory. Marks stay, and so does what jobs hold, as far as it is still there.
     pub fn redefine(&mut self, r: &R) {
         let held = std::mem::take(&mut self.held);
         let (up, drained) = (std::mem::take(&mut self.up), std::mem::take(&mut self.drained));
-        *self = Graph { held, up, drained, placement: self.placement, ..Graph::from_r(r) };
+        let tenants = std::mem::take(&mut self.tenants);
+        *self = Graph { held, up, drained, placement: self.placement, tenants, ..Graph::from_r(r) };
         for at in 0..self.index.len() {
             self.reopen(at);
         }
@@ -138,7 +145,7 @@ impl Graph {
         let allowed = self.names.allowed(ask.constraint, &self.index);
         let field = |view| Field { ask: &ask, index: &self.index, view, allowed: &allowed };
         if op == MatchOp::Allocate
-            && let Some(r) = self.most(jobspec, &self.index, &allowed, now, visited)
+            && let Some(r) = self.most(jobspec, &self.index, &allowed, &self.shared(), now, visited)
         {
             return Found::Now(r);
         }
@@ -151,24 +158,52 @@ impl Graph {
         }
     }
 
-    /// What a job gets out of what is free in an index, with the largest of its counts.
+    /// What a job gets out of what is free in an index, with the largest of its counts. `shared` are the ranks where
+    /// willing jobs are at that time; with none of them there, a willing job gets nodes where nobody is.
     fn most(
         &self,
         jobspec: &Jobspec,
         index: &Index,
         allowed: &Idset,
+        shared: &Idset,
         at: Timestamp,
         visited: &mut usize,
     ) -> Option<R> {
-        counts::largest(jobspec, self.index.largest_count(), |counts| {
-            let ask = Ask::of(jobspec, self.placement, counts).ok()?;
-            let nodes = policy::choose(Field { ask: &ask, index, view: View::Now, allowed }, visited)?;
-            Some((nodes, ask.slots))
-        })
-        .map(|(nodes, slots)| {
-            let expiration = self.end_of(jobspec.attributes().duration, at);
-            R { starttime: at, expiration, nslots: Some(slots), ..self.described(nodes) }
-        })
+        let mut search = |allowed: &Idset, fresh: bool| {
+            let found = counts::largest(jobspec, index.largest_count(), |counts| {
+                let ask = Ask { fresh, ..Ask::of(jobspec, self.placement, counts).ok()? };
+                let nodes = policy::choose(Field { ask: &ask, index, view: View::Now, allowed }, visited)?;
+                Some((nodes, ask.slots))
+            });
+            found.map(|(nodes, slots)| {
+                let expiration = self.end_of(jobspec.attributes().duration, at);
+                R { starttime: at, expiration, nslots: Some(slots), ..self.described(nodes) }
+            })
+        };
+        match &jobspec.attributes().cosched {
+            None if shared.is_empty() => search(allowed, false),
+            None => search(&allowed.difference(&self.names.positions(index, shared)), false),
+            Some(willing) => {
+                let class = willing.class.as_deref().unwrap_or("");
+                let beside = self.tenants.mates(class).into_iter().find_map(|ranks| {
+                    let there = self.names.positions(index, &ranks.intersection(shared));
+                    search(&allowed.intersection(&there), false)
+                });
+                let mut r = beside.or_else(|| search(allowed, true))?;
+                cosched::note(&mut r, class);
+                Some(r)
+            }
+        }
+    }
+
+    /// How much jobs slow each other down, for pairs of those that are willing to share.
+    pub fn set_slowdowns(&mut self, slowdowns: SlowDowns) {
+        self.tenants.slowdowns = slowdowns;
+    }
+
+    /// Ranks where willing jobs are now.
+    fn shared(&self) -> Idset {
+        if self.tenants.is_empty() { Idset::new() } else { self.tenants.ranks() }
     }
 
     /// What the job waits for, in words. Of use only after [`Found::NotNow`].
@@ -189,6 +224,7 @@ impl Graph {
         let held = self.held.entry(id).or_insert_with(|| Held { until: r.expiration, parts: Vec::new() });
         held.parts.extend(r.nodes.iter().cloned());
         self.index.set_parts_free(&r.nodes, false);
+        self.tenants.take(id, r);
     }
 
     /// Frees what a job holds on these ranks.
@@ -198,6 +234,7 @@ impl Graph {
             std::mem::take(&mut held.parts).into_iter().partition(|part| ranks.contains(part.rank));
         held.parts = stays;
         self.index.set_parts_free(&left, true);
+        self.tenants.give_back(id, ranks);
         if held.parts.is_empty() {
             self.held.remove(&id);
         }

@@ -6,7 +6,7 @@
 
 use crate::{Graph, Room, ask::Ask, counts::Counts, index::Bits};
 use flurm_jobspec::Jobspec;
-use flurm_types::{R, RNode, Timestamp};
+use flurm_types::{Idset, R, RNode, Timestamp};
 
 /// How long a job may take to leave after its time is over, before it is expected once more.
 const OVERTIME_US: i64 = 10_000_000;
@@ -133,7 +133,9 @@ impl Graph {
         }
         let index = self.index.with_free(free);
         let allowed = self.names.allowed(ask.constraint, &index);
-        self.most(jobspec, &index, &allowed, start, visited).ok_or(at + 1)
+        // Who shares what is known only of the present.
+        let shared = if at == 0 { self.shared() } else { Idset::new() };
+        self.most(jobspec, &index, &allowed, &shared, start, visited).ok_or(at + 1)
     }
 
     /// Promises this from its start to its expiration.
@@ -170,7 +172,8 @@ impl Graph {
     #[must_use]
     pub fn room_at(&self, plan: &Plan, at: Timestamp) -> Room {
         let n = plan.steps.partition_point(|step| step.from <= at).saturating_sub(1);
-        Room(self.index.with_free(plan.steps[n].free.clone()))
+        let shared = if n == 0 { self.shared() } else { Idset::new() };
+        Room { index: self.index.with_free(plan.steps[n].free.clone()), shared }
     }
 }
 

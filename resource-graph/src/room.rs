@@ -2,21 +2,25 @@
 
 use crate::{Graph, ask::Ask, counts::Counts, index::Index};
 use flurm_jobspec::Jobspec;
-use flurm_types::{R, Timestamp};
+use flurm_types::{Idset, R, Timestamp};
 
 /// Free resources at some time. Only the graph that it is of can search it.
 #[derive(Debug, Clone)]
-pub struct Room(pub(crate) Index);
+pub struct Room {
+    pub(crate) index: Index,
+    /// Ranks where willing jobs are.
+    pub(crate) shared: Idset,
+}
 
 impl Room {
     /// This is no longer free here.
     pub fn take(&mut self, r: &R) {
-        self.0.set_parts_free(&r.nodes, false);
+        self.index.set_parts_free(&r.nodes, false);
     }
 
     /// This is free here again.
     pub fn give_back(&mut self, r: &R) {
-        self.0.set_parts_free(&r.nodes, true);
+        self.index.set_parts_free(&r.nodes, true);
     }
 }
 
@@ -24,22 +28,29 @@ impl Graph {
     /// What is free now, to be changed without changing the graph.
     #[must_use]
     pub fn room(&self) -> Room {
-        Room(self.index.clone())
+        Room { index: self.index.clone(), shared: self.shared() }
     }
 
     /// What a job would get out of this room if it began at this time. Does not ask whether it ever fits.
     #[must_use]
     pub fn fit(&self, jobspec: &Jobspec, room: &Room, at: Timestamp, visited: &mut usize) -> Option<R> {
-        self.fit_index(jobspec, &room.0, at, visited)
+        self.fit_index(jobspec, &room.index, &room.shared, at, visited)
     }
 
     /// The same, out of what is free now.
     #[must_use]
     pub fn fit_now(&self, jobspec: &Jobspec, now: Timestamp, visited: &mut usize) -> Option<R> {
-        self.fit_index(jobspec, &self.index, now, visited)
+        self.fit_index(jobspec, &self.index, &self.shared(), now, visited)
     }
 
-    fn fit_index(&self, jobspec: &Jobspec, index: &Index, at: Timestamp, visited: &mut usize) -> Option<R> {
+    fn fit_index(
+        &self,
+        jobspec: &Jobspec,
+        index: &Index,
+        shared: &Idset,
+        at: Timestamp,
+        visited: &mut usize,
+    ) -> Option<R> {
         let ask = Ask::of(jobspec, self.placement, &Counts::default()).ok()?;
         let (cores, gpus) = ask.total();
         if cores > index.cores_now || gpus > index.gpus_now {
@@ -47,7 +58,7 @@ impl Graph {
             return None;
         }
         let allowed = self.names.allowed(ask.constraint, index);
-        self.most(jobspec, index, &allowed, at, visited)
+        self.most(jobspec, index, &allowed, shared, at, visited)
     }
 
     /// The first time at which jobs that run have left enough, if each leaves when its time is over, with what is
@@ -63,7 +74,11 @@ impl Graph {
             }
             at = ends.peek()?.0;
             while let Some((_, parts)) = ends.next_if(|(end, _)| *end == at) {
-                room.0.set_parts_free(parts, true);
+                room.index.set_parts_free(parts, true);
+                // Whoever shared a node with somebody else is gone from it, or will be soon.
+                for part in parts {
+                    room.shared.remove(part.rank);
+                }
             }
         }
     }
@@ -71,9 +86,9 @@ impl Graph {
     /// Would the job fit if nobody else were on the nodes that are open?
     #[must_use]
     pub fn fits_open(&self, jobspec: &Jobspec) -> bool {
-        let mut room = self.room();
+        let mut room = Room { index: self.index.clone(), shared: Idset::new() };
         for held in self.held.values() {
-            room.0.set_parts_free(&held.parts, true);
+            room.index.set_parts_free(&held.parts, true);
         }
         self.fit(jobspec, &room, Timestamp::ZERO, &mut 0).is_some()
     }

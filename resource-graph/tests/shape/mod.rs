@@ -12,7 +12,9 @@ pub fn jobspec(shape: &str, duration: f64, placement: &str, constraint: &Constra
         "tasks": [{ "command": ["true"], "slot": "task", "count": { "per_slot": 1 } }],
         "attributes": { "system": { "duration": duration, "constraints": constraint.to_json() } },
     });
-    if !placement.is_empty() {
+    if let Some(class) = placement.strip_prefix("cosched:") {
+        document["attributes"]["system"]["cosched-class"] = class.into();
+    } else if !placement.is_empty() {
         document["attributes"]["system"]["placement"] = placement.into();
     }
     Jobspec::parse(&document.to_string()).expect(shape)
