@@ -20,6 +20,8 @@ const ENDS_MAX: usize = 4096;
 pub struct Plan {
     /// Ascending by time, one at least; the last one goes on forever.
     steps: Vec<Step>,
+    /// Promises by the time at which they begin: only then is less free than before.
+    promised: Vec<(Timestamp, Vec<RNode>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -64,7 +66,7 @@ impl Graph {
             first = next;
         }
         steps.iter_mut().for_each(Step::count);
-        Plan { steps }
+        Plan { steps, promised: Vec::new() }
     }
 
     /// The earliest start of a job, not before `from`, and what it would get then. `None` if it would have to wait
@@ -122,15 +124,19 @@ impl Graph {
         if let Some(short) = steps.iter().rposition(|step| step.cores < cores || step.gpus < gpus) {
             return Err(at + short + 1);
         }
+        // What is free at the start and is not taken before the end is free all the time.
         let mut free = steps[0].free.clone();
-        for step in &steps[1..] {
-            free.cores.intersect_with(&step.free.cores);
-            free.gpus.intersect_with(&step.free.gpus);
+        let first = plan.promised.partition_point(|(begin, _)| *begin <= start);
+        for (begin, nodes) in &plan.promised[first..] {
+            if end.is_some_and(|end| *begin >= end) {
+                break;
+            }
+            self.index.mark_bits(&mut free, nodes, false);
         }
-        *visited += steps.len() * (free.cores.len() / 64 + 1);
         if (free.cores.count_ones(..) as u64) < cores {
             return Err(at + 1);
         }
+        *visited += self.index.len();
         let index = self.index.with_free(free);
         let allowed = self.names.allowed(ask.constraint, &index);
         // Who shares what is known only of the present.
@@ -141,11 +147,17 @@ impl Graph {
     /// Promises this from its start to its expiration.
     pub fn reserve(&self, plan: &mut Plan, r: &R) {
         self.set(plan, r, false);
+        let place = plan.promised.partition_point(|(begin, _)| *begin <= r.starttime);
+        plan.promised.insert(place, (r.starttime, r.nodes.clone()));
     }
 
-    /// Takes a promise back, or a job that was to run until later.
+    /// Takes a promise back.
     pub fn release(&self, plan: &mut Plan, r: &R) {
-        self.set(plan, r, true);
+        let same = |(begin, nodes): &(Timestamp, Vec<RNode>)| *begin == r.starttime && *nodes == r.nodes;
+        if let Some(place) = plan.promised.iter().position(same) {
+            plan.promised.remove(place);
+            self.set(plan, r, true);
+        }
     }
 
     fn set(&self, plan: &mut Plan, r: &R, free: bool) {

@@ -183,6 +183,10 @@ pub struct Sched {
     promises: BTreeMap<JobId, R>,
     /// Could a promise be moved forward?
     replan: bool,
+    /// How far down the queue that was looked into by cycles that were cut short.
+    replanned: Option<Key>,
+    /// Has one moved meanwhile?
+    moved: bool,
     /// Did the last cycle end because it had used up its budget?
     cut_short: bool,
 }
@@ -211,6 +215,8 @@ impl Sched {
             heads: BTreeMap::new(),
             promises: BTreeMap::new(),
             replan: false,
+            replanned: None,
+            moved: false,
             cut_short: false,
         }
     }
@@ -236,7 +242,9 @@ impl Sched {
             }
             SchedInput::Free { id, ranks } => {
                 // Who leaves when he was expected to changes nothing of the promises.
-                self.replan |= self.graph.held_until(id).is_some_and(|until| until != now.wall);
+                if self.graph.held_until(id).is_some_and(|until| until != now.wall) {
+                    self.plan_again();
+                }
                 self.graph.give_back(id, &ranks);
                 self.epoch += 1;
             }
@@ -263,9 +271,14 @@ impl Sched {
         let heads = self.heads.len();
         self.heads.retain(|_, head| *head != id);
         if was_promised || heads > self.heads.len() {
-            self.replan = true;
+            self.plan_again();
             self.epoch += 1;
         }
+    }
+
+    /// All promises are to be looked at, from the first one on.
+    fn plan_again(&mut self) {
+        (self.replan, self.replanned) = (true, None);
     }
 
     /// Somebody has come in at this place: who is behind must not be in his way.
@@ -274,13 +287,15 @@ impl Sched {
         let before = self.promises.len();
         let kept = std::mem::take(&mut self.promises).into_iter().filter(|(id, _)| !behind(id)).collect();
         self.promises = kept;
-        self.replan |= self.promises.len() < before;
+        if self.promises.len() < before {
+            self.plan_again();
+        }
     }
 
     fn change(&mut self, change: ResourceChange) {
         // A job that waits may fit now, and one that fitted may never do so any more: look again in any case.
         self.epoch += 1;
-        self.replan = true;
+        self.plan_again();
         match change {
             ResourceChange::Define(r) => {
                 self.graph.redefine(&r);

@@ -90,7 +90,8 @@ pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
                 sched.start(id, r, out);
             }
             None if is_head => {
-                let found = sched.graph.first_room(&jobspec, now.wall, &mut visited);
+                // Not counted: a cycle that spent all it has on this would never come to the others.
+                let found = sched.graph.first_room(&jobspec, now.wall, &mut 0);
                 if found.is_none() && !sched.graph.fits_open(&jobspec) {
                     // It waits for nodes to come back, which does not depend on who else runs.
                     sched.wait(id, None, out);

@@ -13,12 +13,13 @@ pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<Sch
     let mut visited = 0;
     let mut plan = sched.graph.plan(now.wall);
     keep_promises(sched, &mut plan, now, out);
-    let (mut promised, mut after, mut moved) = (0, None, false);
+    let (mut promised, mut after) = (0, None);
     while let Some(job) = sched.queue.after(after) {
         after = Some(job.key);
         let (id, lane, jobspec, tried) = (job.id, job.lane, Arc::clone(&job.jobspec), job.tried);
         let promise = sched.promises.get(&id);
-        if promised < depth && promise.is_some() && !sched.replan {
+        let is_done = !sched.replan || sched.replanned.is_some_and(|last| job.key <= last);
+        if promised < depth && promise.is_some() && is_done {
             promised += 1;
             continue;
         }
@@ -50,7 +51,7 @@ pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<Sch
         }
         match sched.graph.earliest(&plan, &jobspec, now.wall, &mut visited) {
             Some(r) => {
-                moved |= old.is_some_and(|old| r.starttime < old.starttime);
+                sched.moved |= old.is_some_and(|old| r.starttime < old.starttime);
                 sched.graph.reserve(&mut plan, &r);
                 if r.starttime <= now.wall {
                     sched.start(id, r, out);
@@ -59,6 +60,7 @@ pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<Sch
                     sched.wait(id, Some(r.starttime), out);
                     sched.promises.insert(id, r);
                 }
+                sched.replanned = after;
             }
             None => {
                 sched.wait(id, None, out);
@@ -70,7 +72,8 @@ pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<Sch
         }
     }
     // What one leaves behind when it moves forward may be of use to one ahead of it, so it is done once more.
-    sched.replan = moved;
+    let moved = std::mem::take(&mut sched.moved);
+    (sched.replan, sched.replanned) = (moved, None);
     sched.cut_short |= moved;
 }
 
@@ -95,9 +98,11 @@ fn keep_promises(sched: &mut Sched, plan: &mut Plan, now: Now, out: &mut Vec<Sch
             sched.graph.reserve(plan, &r);
             sched.start(*id, r, out);
             // Who starts late leaves late.
-            sched.replan |= late;
+            if late {
+                sched.plan_again();
+            }
         } else {
-            sched.replan = true;
+            sched.plan_again();
         }
     }
     for id in &ids {
@@ -106,7 +111,7 @@ fn keep_promises(sched: &mut Sched, plan: &mut Plan, now: Now, out: &mut Vec<Sch
             sched.graph.reserve(plan, r);
         } else {
             sched.promises.remove(id);
-            sched.replan = true;
+            sched.plan_again();
         }
     }
 }
