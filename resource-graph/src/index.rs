@@ -83,6 +83,50 @@ pub(crate) struct Bits {
     pub(crate) gpus: FixedBitSet,
 }
 
+/// Some cores and GPUs as words of bits, to be set or looked up in many [`Bits`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Mask {
+    /// Which word, and its bits.
+    cores: Vec<(usize, usize)>,
+    gpus: Vec<(usize, usize)>,
+    /// Were all parts on open nodes?
+    all_open: bool,
+}
+
+/// Adds a bit to words, where neighbours mostly come one after the other.
+fn put(words: &mut Vec<(usize, usize)>, bit: usize) {
+    let (word, bit) = (bit / usize::BITS as usize, 1 << (bit % usize::BITS as usize));
+    match words.last_mut() {
+        Some((last, bits)) if *last == word => *bits |= bit,
+        _ => words.push((word, bit)),
+    }
+}
+
+impl Mask {
+    /// Sets or clears the bits. Returns how many cores and GPUs were not so before.
+    pub(crate) fn apply(&self, bits: &mut Bits, free: bool) -> (u64, u64) {
+        let change = |set: &mut FixedBitSet, words: &[(usize, usize)]| {
+            let blocks = set.as_mut_slice();
+            words.iter().fold(0, |changed, (word, mask)| {
+                let block = &mut blocks[*word];
+                let before = *block;
+                *block = if free { before | mask } else { before & !mask };
+                changed + u64::from((before ^ *block).count_ones())
+            })
+        };
+        (change(&mut bits.cores, &self.cores), change(&mut bits.gpus, &self.gpus))
+    }
+
+    /// Were all parts on open nodes, and are their bits set?
+    pub(crate) fn is_in(&self, bits: &Bits) -> bool {
+        let has = |set: &FixedBitSet, words: &[(usize, usize)]| {
+            let blocks = set.as_slice();
+            words.iter().all(|(word, mask)| blocks[*word] & mask == *mask)
+        };
+        self.all_open && has(&bits.cores, &self.cores) && has(&bits.gpus, &self.gpus)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) rank: u32,
@@ -296,26 +340,19 @@ impl Index {
         index
     }
 
-    /// Are all of these parts on open nodes, and their bits set?
-    pub(crate) fn are_bits(&self, bits: &Bits, nodes: &[RNode]) -> bool {
-        nodes.iter().all(|node| {
+    /// The bits of parts, as far as they are on open nodes.
+    pub(crate) fn mask(&self, nodes: &[RNode]) -> Mask {
+        let mut mask = Mask { all_open: true, ..Mask::default() };
+        for node in nodes {
             let Some(at) = self.position(node.rank).filter(|at| self.open.contains(*at)) else {
-                return false;
+                mask.all_open = false;
+                continue;
             };
             let (here, layout) = (&self.nodes[at], self.layout(at));
-            layout.cores.bits(&node.cores).all(|bit| bits.cores.contains(here.core0 + bit))
-                && layout.gpus.bits(&node.gpus).all(|bit| bits.gpus.contains(here.gpu0 + bit))
-        })
-    }
-
-    /// Sets the bits of parts on open nodes.
-    pub(crate) fn mark_bits(&self, bits: &mut Bits, nodes: &[RNode], free: bool) {
-        for node in nodes {
-            let Some(at) = self.position(node.rank).filter(|at| self.open.contains(*at)) else { continue };
-            let (here, layout) = (&self.nodes[at], self.layout(at));
-            layout.cores.bits(&node.cores).for_each(|bit| bits.cores.set(here.core0 + bit, free));
-            layout.gpus.bits(&node.gpus).for_each(|bit| bits.gpus.set(here.gpu0 + bit, free));
+            layout.cores.bits(&node.cores).for_each(|bit| put(&mut mask.cores, here.core0 + bit));
+            layout.gpus.bits(&node.gpus).for_each(|bit| put(&mut mask.gpus, here.gpu0 + bit));
         }
+        mask
     }
 
     /// Brings tree and sums in line with the bits of a node.

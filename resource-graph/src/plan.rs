@@ -4,7 +4,12 @@
 //! for certain cores, so that it cannot be broken by how they are cut up. Sums of each step tell for most start
 //! times that they will not do; the bits are looked at only where they might.
 
-use crate::{Graph, Room, ask::Ask, counts::Counts, index::Bits};
+use crate::{
+    Graph, Room,
+    ask::Ask,
+    counts::Counts,
+    index::{Bits, Mask},
+};
 use flurm_jobspec::Jobspec;
 use flurm_types::{Idset, R, RNode, Timestamp};
 
@@ -21,7 +26,14 @@ pub struct Plan {
     /// Ascending by time, one at least; the last one goes on forever.
     steps: Vec<Step>,
     /// Promises by the time at which they begin: only then is less free than before.
-    promised: Vec<(Timestamp, Vec<RNode>)>,
+    promised: Vec<Promise>,
+}
+
+#[derive(Debug, Clone)]
+struct Promise {
+    begin: Timestamp,
+    nodes: Vec<RNode>,
+    mask: Mask,
 }
 
 #[derive(Debug, Clone)]
@@ -61,7 +73,9 @@ impl Graph {
         while first < ends.len() {
             let from = ends[(first + at_once).min(ends.len()) - 1].0;
             let next = ends.partition_point(|(end, _)| *end <= from);
-            ends[first..next].iter().for_each(|(_, parts)| self.index.mark_bits(&mut free, parts, true));
+            for (_, parts) in &ends[first..next] {
+                self.index.mask(parts).apply(&mut free, true);
+            }
             steps.push(Step { from, free: free.clone(), cores: 0, gpus: 0 });
             first = next;
         }
@@ -126,12 +140,12 @@ impl Graph {
         }
         // What is free at the start and is not taken before the end is free all the time.
         let mut free = steps[0].free.clone();
-        let first = plan.promised.partition_point(|(begin, _)| *begin <= start);
-        for (begin, nodes) in &plan.promised[first..] {
-            if end.is_some_and(|end| *begin >= end) {
+        let first = plan.promised.partition_point(|promise| promise.begin <= start);
+        for promise in &plan.promised[first..] {
+            if end.is_some_and(|end| promise.begin >= end) {
                 break;
             }
-            self.index.mark_bits(&mut free, nodes, false);
+            promise.mask.apply(&mut free, false);
         }
         if (free.cores.count_ones(..) as u64) < cores {
             return Err(at + 1);
@@ -146,26 +160,18 @@ impl Graph {
 
     /// Promises this from its start to its expiration.
     pub fn reserve(&self, plan: &mut Plan, r: &R) {
-        self.set(plan, r, false);
-        let place = plan.promised.partition_point(|(begin, _)| *begin <= r.starttime);
-        plan.promised.insert(place, (r.starttime, r.nodes.clone()));
+        let mask = self.index.mask(&r.nodes);
+        plan.set(r, &mask, false);
+        let place = plan.promised.partition_point(|promise| promise.begin <= r.starttime);
+        plan.promised.insert(place, Promise { begin: r.starttime, nodes: r.nodes.clone(), mask });
     }
 
     /// Takes a promise back.
     pub fn release(&self, plan: &mut Plan, r: &R) {
-        let same = |(begin, nodes): &(Timestamp, Vec<RNode>)| *begin == r.starttime && *nodes == r.nodes;
+        let same = |promise: &Promise| promise.begin == r.starttime && promise.nodes == r.nodes;
         if let Some(place) = plan.promised.iter().position(same) {
-            plan.promised.remove(place);
-            self.set(plan, r, true);
-        }
-    }
-
-    fn set(&self, plan: &mut Plan, r: &R, free: bool) {
-        let first = plan.cut(r.starttime);
-        let last = if r.expiration.is_zero() { plan.steps.len() } else { plan.cut(r.expiration) };
-        for step in &mut plan.steps[first..last.max(first)] {
-            self.index.mark_bits(&mut step.free, &r.nodes, free);
-            step.count();
+            let promise = plan.promised.remove(place);
+            plan.set(r, &promise.mask, true);
         }
     }
 
@@ -177,7 +183,8 @@ impl Graph {
             end if end.is_zero() => plan.steps.len(),
             end => plan.steps.partition_point(|step| step.from < end),
         };
-        plan.steps[first..last.max(first + 1)].iter().all(|step| self.index.are_bits(&step.free, &r.nodes))
+        let mask = self.index.mask(&r.nodes);
+        plan.steps[first..last.max(first + 1)].iter().all(|step| mask.is_in(&step.free))
     }
 
     /// What is free at a time of the plan.
@@ -190,6 +197,21 @@ impl Graph {
 }
 
 impl Plan {
+    fn set(&mut self, r: &R, mask: &Mask, free: bool) {
+        let first = self.cut(r.starttime);
+        let last = if r.expiration.is_zero() { self.steps.len() } else { self.cut(r.expiration) };
+        for step in &mut self.steps[first..last.max(first)] {
+            let (cores, gpus) = mask.apply(&mut step.free, free);
+            if free {
+                step.cores += cores;
+                step.gpus += gpus;
+            } else {
+                step.cores -= cores;
+                step.gpus -= gpus;
+            }
+        }
+    }
+
     /// The place of the step that begins at this time; makes one if there is none. Before the first step is at it.
     fn cut(&mut self, at: Timestamp) -> usize {
         let behind = self.steps.partition_point(|step| step.from < at);

@@ -96,7 +96,7 @@ impl Graph {
     /// Is all of this free now, on open nodes?
     #[must_use]
     pub fn is_free_now(&self, r: &R) -> bool {
-        self.index.are_bits(&self.index.free_bits(), &r.nodes)
+        self.index.mask(&r.nodes).is_in(&self.index.free_bits())
     }
 
     /// The same resources, from now on.
