@@ -4,8 +4,10 @@
 use flurm_resource_graph::Graph;
 use flurm_resource_graph::describe::Description;
 
+type Body = fn(&[u8]);
+
 /// Name, body, and texts to start from.
-pub const TARGETS: &[(&str, fn(&[u8]), &[&str])] = &[
+pub const TARGETS: &[(&str, Body, &[&str])] = &[
     (
         "jgf",
         jgf,

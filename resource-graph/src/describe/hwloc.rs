@@ -80,7 +80,7 @@ impl Reader {
     /// The place of an object, if it is of a kind that we keep.
     fn object(&mut self, tag: &Tag<'_>, above: NodeIndex, host: &str) -> Result<Option<NodeIndex>, String> {
         let kind = match (tag.get("type"), tag.get("subtype")) {
-            ("Machine", _) if self.counts.get("node").is_none() => "node",
+            ("Machine", _) if !self.counts.contains_key("node") => "node",
             ("Machine", _) => return Err("a machine inside a machine".to_owned()),
             ("Package" | "Socket", _) => "socket",
             ("Core", _) => "core",

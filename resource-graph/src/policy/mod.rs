@@ -84,8 +84,7 @@ fn cheapest(
 fn fewest(mut capacities: Vec<Share>, pieces: u32) -> Option<Vec<Share>> {
     capacities.sort_unstable_by_key(|share| (std::cmp::Reverse(share.pieces), share.at));
     let mut left = pieces;
-    let mut count = 0;
-    for share in &capacities {
+    for (count, share) in capacities.iter().enumerate() {
         if share.pieces >= left {
             let rest = &capacities[count..];
             let snug = rest.iter().filter(|share| share.pieces >= left);
@@ -95,7 +94,6 @@ fn fewest(mut capacities: Vec<Share>, pieces: u32) -> Option<Vec<Share>> {
             return Some(shares);
         }
         left -= share.pieces;
-        count += 1;
     }
     None
 }

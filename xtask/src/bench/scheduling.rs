@@ -22,7 +22,6 @@ pub fn scheduling(effort: Effort) -> Result<Vec<Figure>, String> {
     let pending: &[usize] = if effort == Effort::Quick { &[1000] } else { &[10_000, 100_000] };
     for pending in pending {
         for policy in [Policy::Fcfs, Policy::Easy, Policy::Hybrid { depth: 32 }] {
-            eprintln!("{policy} {pending}");
             figures.extend(cycles(*pending, policy));
         }
     }
