@@ -8,7 +8,8 @@ use flurm_wire::exec::{Kill, Report, Reports, Start, StartJob, What};
 use flurm_wire::job::{Done, Stdin};
 use flurm_wire::rexec::{Run, RunOutput};
 use flurm_wire::shell::{
-    Hello, InitialExited, KillHere, PmiFence, Quit, StartHere, StartInitial, StdinHere, Welcome,
+    Flow, FlowHere, Hello, InitialExited, KillHere, PmiFence, Quit, StartHere, StartInitial, StdinHere,
+    Welcome,
 };
 use flurm_wire::{Address, ClientId, Dest, Kind, Message, Topic, frame};
 use serde_json::{Value, json};
@@ -333,10 +334,7 @@ const TESTS: &[(&str, fn())] = &[
         "output_is_entries_in_order_with_a_header_first_and_ends_last",
         output_is_entries_in_order_with_a_header_first_and_ends_last,
     ),
-    (
-        "ten_megabytes_are_kept_and_the_rest_is_said_to_be_missing",
-        ten_megabytes_are_kept_and_the_rest_is_said_to_be_missing,
-    ),
+    ("all_output_is_reported_until_nobody_wants_it", all_output_is_reported_until_nobody_wants_it),
     (
         "an_unacknowledged_report_is_repeated_to_the_next_broker",
         an_unacknowledged_report_is_repeated_to_the_next_broker,
@@ -431,11 +429,18 @@ fn output_is_entries_in_order_with_a_header_first_and_ends_last() {
     }
 }
 
-fn ten_megabytes_are_kept_and_the_rest_is_said_to_be_missing() {
+fn all_output_is_reported_until_nobody_wants_it() {
     let mut broker = Broker::start();
-    let told = broker.run(1, &["sh", "-c", "yes | head -c 30000000; exit 4"], 1, json!({}));
-    assert_eq!((told.stdout().len(), told.status()), (10 << 20, 4 << 8));
-    assert_eq!(told.entries().iter().filter(|(name, _)| name == "log").count(), 1);
+    let much = "yes | head -c 30000000; exit 4";
+    let told = broker.run(1, &["sh", "-c", much], 1, json!({}));
+    assert_eq!((told.stdout().len(), told.status()), (30_000_000, 4 << 8));
+
+    broker.submit(2, &["sh", "-c", much], 1, json!({}));
+    broker.wait(2, |r| r.iter().any(|r| matches!(&r.what, What::Output { .. })));
+    broker.push(&FlowHere { id: JobId(2), attempt: 0, flow: Flow::Drop });
+    let told = broker.gone(2);
+    assert!(told.stdout().len() < 30_000_000, "{} bytes", told.stdout().len());
+    assert_eq!(told.status(), 4 << 8, "its task never waits");
 }
 
 fn an_unacknowledged_report_is_repeated_to_the_next_broker() {
