@@ -1,7 +1,7 @@
 //! The orders in which pending jobs are tried, one a file.
 //!
 //! A policy is a function that is called for a cycle. It goes through the queue, tries jobs, and says of each what
-//! became of it by the methods of [`Sched`]: `start`, `deny`, `wait`. It stops when `spent` says so; whatever it has
+//! became of it by the methods of [`Sched`](crate::Sched): `start`, `deny`, `wait`. It stops when `spent` says so; whatever it has
 //! not tried is tried in the next cycle.
 
 pub(crate) mod conservative;
