@@ -1,24 +1,14 @@
 //! `high`: as `low`, from the other end.
 
+use super::in_order;
 use crate::{
     ask::Ask,
     pick::Picking,
-    place::{Field, Share, fill},
+    place::{Field, Share},
 };
 
 pub(super) fn nodes(field: Field<'_>, visited: &mut usize) -> Option<Vec<Share>> {
-    let pieces = field.ask.pieces;
-    match field.ask.nodes {
-        Some(nodes) => {
-            let shares = field.with_room_from_top(pieces, visited).map(|at| Share { at, pieces });
-            let shares: Vec<Share> = shares.take(nodes as usize).collect();
-            (shares.len() == nodes as usize).then_some(shares)
-        }
-        None => {
-            let highest = field.with_room_from_top(1, visited);
-            fill(highest.map(|at| Share { at, pieces: field.capacity(at) }), pieces)
-        }
-    }
+    in_order(field, move |pieces| field.with_room_from_top(pieces, visited))
 }
 
 pub(super) fn pick(ask: &Ask<'_>, picking: &mut Picking<'_>, pieces: u32) {

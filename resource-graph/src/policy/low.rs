@@ -1,25 +1,15 @@
 //! `low`: the lowest ranks and on them the lowest ids, even if a job that one node could hold is scattered by it.
 //! High ranks stay empty, for whoever needs whole nodes or wants to give some back.
 
+use super::in_order;
 use crate::{
     ask::Ask,
     pick::Picking,
-    place::{Field, Share, fill},
+    place::{Field, Share},
 };
 
 pub(super) fn nodes(field: Field<'_>, visited: &mut usize) -> Option<Vec<Share>> {
-    let pieces = field.ask.pieces;
-    match field.ask.nodes {
-        Some(nodes) => {
-            let shares = field.with_room(pieces, visited).map(|at| Share { at, pieces });
-            let shares: Vec<Share> = shares.take(nodes as usize).collect();
-            (shares.len() == nodes as usize).then_some(shares)
-        }
-        None => {
-            let lowest = field.with_room(1, visited);
-            fill(lowest.map(|at| Share { at, pieces: field.capacity(at) }), pieces)
-        }
-    }
+    in_order(field, move |pieces| field.with_room(pieces, visited))
 }
 
 pub(super) fn pick(ask: &Ask<'_>, picking: &mut Picking<'_>, pieces: u32) {

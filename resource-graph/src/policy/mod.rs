@@ -13,7 +13,7 @@ mod spread;
 
 use crate::{
     pick::Picking,
-    place::{Field, Share},
+    place::{Field, Share, fill},
 };
 use flurm_jobspec::Placement;
 use flurm_types::RNode;
@@ -53,6 +53,23 @@ pub(crate) fn choose(field: Field<'_>, visited: &mut usize) -> Option<Vec<RNode>
         picking.finish()
     });
     Some(nodes.collect())
+}
+
+/// Nodes as an order gives them: each with all the pieces that the request wants there, or filled one by one.
+/// `with_room` gives the nodes that hold at least so many pieces.
+fn in_order<I: Iterator<Item = usize>>(
+    field: Field<'_>,
+    with_room: impl FnOnce(u32) -> I,
+) -> Option<Vec<Share>> {
+    let pieces = field.ask.pieces;
+    match field.ask.nodes {
+        Some(nodes) => {
+            let shares = with_room(pieces).map(|at| Share { at, pieces });
+            let shares: Vec<Share> = shares.take(nodes as usize).collect();
+            (shares.len() == nodes as usize).then_some(shares)
+        }
+        None => fill(with_room(1).map(|at| Share { at, pieces: field.capacity(at) }), pieces),
+    }
 }
 
 /// So many nodes with the least cost, the lowest among equals. Looks no further once it has enough of those that
