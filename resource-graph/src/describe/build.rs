@@ -48,12 +48,14 @@ impl Shape {
 }
 
 /// A description in the making; vertices are numbered as they come.
-struct Builder {
-    words: Words,
-    graph: DiGraph<Pool, Relation>,
+#[derive(Default)]
+pub(super) struct Builder {
+    pub words: Words,
+    pub graph: DiGraph<Pool, Relation>,
 }
 
 impl Builder {
+    /// A pool named after its kind (`core7`), or one with a name of its own (a host).
     fn put(
         &mut self,
         above: Option<NodeIndex>,
@@ -62,10 +64,23 @@ impl Builder {
         id: i64,
         rank: Option<u32>,
     ) -> NodeIndex {
+        let basename = if name.starts_with(kind) { kind.to_owned() } else { name.clone() };
+        self.put_as(above, kind, &basename, name, id, rank)
+    }
+
+    pub fn put_as(
+        &mut self,
+        above: Option<NodeIndex>,
+        kind: &str,
+        basename: &str,
+        name: String,
+        id: i64,
+        rank: Option<u32>,
+    ) -> NodeIndex {
         let pool = Pool {
             vertex: self.graph.node_count().to_string().into(),
             kind: self.words.word(kind),
-            basename: self.words.word(if name.starts_with(kind) { kind } else { &name }),
+            basename: self.words.word(basename),
             name: name.into(),
             id,
             rank,
@@ -89,7 +104,7 @@ impl Description {
     /// Every core and GPU of an R, and what they are in. Hosts with several ranks get names of their own.
     #[must_use]
     pub fn from_r(r: &R) -> Description {
-        let mut b = Builder { words: Words::default(), graph: DiGraph::new() };
+        let mut b = Builder::default();
         let root = b.put(None, "cluster", "cluster0".to_owned(), 0, None);
         let mut hosts: BTreeMap<&str, u32> = BTreeMap::new();
         for node in &r.nodes {

@@ -3,8 +3,9 @@
 //! Only objects and their attributes matter here, so this is no reader of XML in general: documents with a DTD of their
 //! own, entities other than the five that XML has, or text between tags are none that hwloc writes.
 
-use super::{CONTAINMENT, Description, DescriptionError, POOLS_MAX, Pool, Relation, SIZE_MAX, Words, fail};
-use petgraph::graph::{DiGraph, NodeIndex};
+use super::build::Builder;
+use super::{Description, DescriptionError, POOLS_MAX, SIZE_MAX, fail};
+use petgraph::graph::NodeIndex;
 use std::collections::BTreeMap;
 
 /// How deep objects may nest; hwloc itself has a dozen levels.
@@ -32,7 +33,7 @@ impl Description {
     /// # Errors
     /// The line where the text is not what hwloc writes.
     pub fn from_hwloc(text: &str, host: &str) -> Result<Description, DescriptionError> {
-        let mut reader = Reader { words: Words::default(), graph: DiGraph::new(), counts: BTreeMap::new() };
+        let mut reader = Reader { tree: Builder::default(), counts: BTreeMap::new() };
         let root = reader.put(None, "cluster", "cluster0".to_owned(), 0);
         // The places of the objects that are open; none for those that are looked through.
         let mut open: Vec<Option<NodeIndex>> = Vec::new();
@@ -49,7 +50,7 @@ impl Description {
                 }
                 continue;
             }
-            if reader.graph.node_count() >= POOLS_MAX || open.len() >= DEPTH_MAX {
+            if reader.tree.graph.node_count() >= POOLS_MAX || open.len() >= DEPTH_MAX {
                 return fail(line(), "too many objects");
             }
             let above = open.iter().rev().find_map(|place| *place);
@@ -62,16 +63,15 @@ impl Description {
         if !open.is_empty() {
             return fail("the end", "an object has not ended");
         }
-        if reader.graph.node_count() == 1 {
+        if reader.tree.graph.node_count() == 1 {
             return fail("the end", "no object of type Machine");
         }
-        Description::checked(reader.graph)
+        Description::checked(reader.tree.graph)
     }
 }
 
 struct Reader {
-    words: Words,
-    graph: DiGraph<Pool, Relation>,
+    tree: Builder,
     /// How many of a kind there are, which numbers them.
     counts: BTreeMap<&'static str, i64>,
 }
@@ -92,7 +92,7 @@ impl Reader {
             ("OSDev", "CUDA" | "RSMI" | "LevelZero") => "gpu",
             _ => return Ok(None),
         };
-        if self.graph.node_count() == 1 && kind != "node" {
+        if self.tree.graph.node_count() == 1 && kind != "node" {
             return Err("the first object is not of type Machine".to_owned());
         }
         let id = *self.counts.entry(kind).and_modify(|n| *n += 1).or_insert(0);
@@ -106,32 +106,13 @@ impl Reader {
                     bytes.ok_or_else(|| format!("`{digits}` is no number of bytes"))?
                 }
             };
-            (self.graph[at].size, self.graph[at].unit) = (bytes >> 20, self.words.word("MiB"));
+            (self.tree.graph[at].size, self.tree.graph[at].unit) = (bytes >> 20, self.tree.words.word("MiB"));
         }
         Ok(Some(at))
     }
 
     fn put(&mut self, above: Option<NodeIndex>, kind: &str, name: String, id: i64) -> NodeIndex {
-        let pool = Pool {
-            vertex: self.graph.node_count().to_string().into(),
-            kind: self.words.word(kind),
-            basename: self.words.word(kind),
-            name: name.into(),
-            id,
-            rank: above.map(|_| 0),
-            size: 1,
-            unit: self.words.word(""),
-            exclusive: false,
-            up: true,
-            properties: BTreeMap::new(),
-        };
-        let at = self.graph.add_node(pool);
-        if let Some(above) = above {
-            let relation =
-                Relation { subsystem: self.words.word(CONTAINMENT), name: self.words.word("contains") };
-            self.graph.add_edge(above, at, relation);
-        }
-        at
+        self.tree.put_as(above, kind, kind, name, id, above.map(|_| 0))
     }
 }
 
