@@ -53,6 +53,17 @@ pub struct Table {
 }
 
 impl Table {
+    /// The table of these brokers, whose cards are in the order of ranks.
+    pub fn of(cards: &[Card], instance_id: String, secret: Secret, fanout: u32) -> Table {
+        Table {
+            instance_id,
+            secret,
+            hosts: cards.iter().map(|card| card.host.clone()).collect(),
+            fanout,
+            addresses: cards.iter().filter_map(|card| Some((card.rank, card.address?))).collect(),
+        }
+    }
+
     /// The part that one broker needs. A table of all for each of ten thousand would be gigabytes.
     pub fn cut_for(&self, rank: Rank) -> Table {
         let up = ancestors(rank, self.fanout);

@@ -230,13 +230,9 @@ impl Start<'_> {
             return Err(mistake);
         }
         let settings = self.good_settings()?;
-        let table = Table {
-            instance_id: random_name().map_err(no_random)?,
-            secret: Secret::draw().map_err(no_random)?,
-            hosts: cards.iter().map(|card| card.host.clone()).collect(),
-            fanout: settings.fanout,
-            addresses: cards.iter().filter_map(|card| Some((card.rank, card.address?))).collect(),
-        };
+        let instance_id = random_name().map_err(no_random)?;
+        let secret = Secret::draw().map_err(no_random)?;
+        let table = Table::of(cards, instance_id, secret, settings.fanout);
         // Seen here, a misfit is said once.
         resources(settings, &table.hosts, launched)?;
         Ok(table)

@@ -436,13 +436,7 @@ mod tests {
         if cards.iter().any(|card| card.mistake.is_some()) {
             return Answer::Refused;
         }
-        Answer::Welcome(Table {
-            instance_id: "id".into(),
-            secret: Secret::from_bytes([9; 32]),
-            hosts: cards.iter().map(|card| card.host.clone()).collect(),
-            fanout: 2,
-            addresses: cards.iter().filter_map(|card| Some((card.rank, card.address?))).collect(),
-        })
+        Answer::Welcome(Table::of(cards, "id".into(), Secret::from_bytes([9; 32]), 2))
     }
 
     fn names(size: u32) -> Vec<String> {
