@@ -125,6 +125,7 @@ fn what_was_read_is_written_and_read_as_the_same() {
         gpus: 1,
         memory_gib: Some(28),
         properties: vec![("n1".to_owned(), "fat".to_owned())],
+        ..Shape::default()
     };
     for description in [Description::from_r(&shape.to_r()), Description::from_jgf(&hand_made()).unwrap()] {
         let written = description.to_jgf();
@@ -134,6 +135,70 @@ fn what_was_read_is_written_and_read_as_the_same() {
     }
     // By way of a description an inventory stays what it is.
     assert_eq!(Description::from_r(&shape.to_r()).to_r().unwrap(), shape.to_r());
+}
+
+#[test]
+fn a_shape_with_every_level_comes_to_the_inventory_that_it_says() {
+    let plain = Shape {
+        hosts: "n[0-4]".parse().unwrap(),
+        sockets: 2,
+        cores: 4,
+        gpus: 2,
+        memory_gib: Some(33),
+        properties: vec![("n4".to_owned(), "fat".to_owned())],
+        ..Shape::default()
+    };
+    plain.check().unwrap();
+    assert_eq!(plain.describe(), Description::from_r(&plain.to_r()), "without levels between");
+    let full = Shape { racks: 2, numa: 2, l3: 4, threads: 2, ..plain.clone() };
+    full.check().unwrap();
+    let description = full.describe();
+    assert_eq!(description.to_r().unwrap(), plain.to_r());
+    assert_eq!(Description::from_jgf(&description.to_jgf()).unwrap(), description);
+    assert_eq!(description.len() as u64, full.vertices());
+    let jgf = description.to_jgf();
+    for path in
+        ["/cluster0/rack0/n2/socket1/numanode3/l3cache7/core7/pu15", "/cluster0/rack1/n3/socket0/gpu1"]
+    {
+        assert!(jgf.contains(&format!("\"{path}\"")), "{path}");
+    }
+}
+
+#[test]
+fn shapes_that_cannot_be_are_refused_with_the_limit() {
+    let good = Shape { hosts: "n[0-3]".parse().unwrap(), sockets: 2, cores: 4, ..Shape::default() };
+    let cases = [
+        (Shape { hosts: "".parse().unwrap(), ..good.clone() }, "at least 1 node"),
+        (Shape { hosts: "a,a".parse().unwrap(), ..good.clone() }, "host a is named twice"),
+        (Shape { sockets: 0, ..good.clone() }, "a node has at least 1 socket"),
+        (Shape { cores: 0, ..good.clone() }, "a socket has at least 1 core"),
+        (Shape { cores: u32::MAX, ..good.clone() }, "a node has at most 65536 cores, not 8589934590"),
+        (Shape { gpus: 40_000, ..good.clone() }, "a node has at most 65536 GPUs, not 80000"),
+        (Shape { numa: 3, ..good.clone() }, "4 cores of a socket cannot be shared evenly by 3 NUMA domains"),
+        (Shape { l3: 3, ..good.clone() }, "4 cores of a socket cannot be shared evenly by 3 L3 caches"),
+        (
+            Shape { numa: 4, l3: 2, ..good.clone() },
+            "2 L3 caches of a socket cannot be shared evenly by 4 NUMA",
+        ),
+        (Shape { racks: 5, ..good.clone() }, "5 racks for 4 nodes"),
+        (
+            Shape { hosts: "n[0-9999]".parse().unwrap(), cores: 1000, ..good.clone() },
+            "20030001 vertices (at most 8388608)",
+        ),
+        (
+            Shape { properties: vec![("x".to_owned(), "p".to_owned())], ..good.clone() },
+            "host x of property p is not there",
+        ),
+        (
+            Shape { properties: vec![("n0".to_owned(), "a|b".to_owned())], ..good.clone() },
+            "`a|b` is no property",
+        ),
+    ];
+    for (shape, expected) in cases {
+        let said = shape.check().unwrap_err();
+        assert!(said.contains(expected), "{said}\nis not\n{expected}");
+    }
+    good.check().unwrap();
 }
 
 #[test]

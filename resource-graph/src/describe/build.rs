@@ -1,51 +1,10 @@
-//! Descriptions that are made here: of an R, or of so many nodes that look alike.
+//! Descriptions that are made here, vertex by vertex, and those that are made of an R.
 
 use super::{CONTAINMENT, Description, Pool, Relation, Words};
 use crate::containment::sockets_of;
-use flurm_types::{Hostlist, Idset, R, RNode, Socket, Topology};
+use flurm_types::R;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::BTreeMap;
-
-/// Nodes that look alike.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Shape {
-    /// The hosts, one a node.
-    pub hosts: Hostlist,
-    /// On each node; at least 1.
-    pub sockets: u32,
-    /// On each socket; at least 1.
-    pub cores: u32,
-    /// On each socket.
-    pub gpus: u32,
-    /// GiB on each socket, if it matters.
-    pub memory_gib: Option<u64>,
-    /// Hosts with a property each.
-    pub properties: Vec<(String, String)>,
-}
-
-impl Shape {
-    /// The inventory of such nodes. `host:name` of a host that is not there is passed over.
-    #[must_use]
-    pub fn to_r(&self) -> R {
-        let ids = |each: u32, s: u32| -> Idset { (s * each..(s + 1) * each).collect() };
-        let socket =
-            |s| Socket { cores: ids(self.cores, s), gpus: ids(self.gpus, s), memory_gib: self.memory_gib };
-        let sockets: Vec<Socket> = (0..self.sockets).map(socket).collect();
-        let mut r = R::default();
-        for (rank, host) in (0..).zip(self.hosts.iter()) {
-            let cores = (0..self.sockets * self.cores).collect();
-            let gpus = (0..self.sockets * self.gpus).collect();
-            r.nodes.push(RNode { rank, host: host.clone(), cores, gpus });
-            r.topology.insert(rank, Topology { sockets: sockets.clone() });
-        }
-        for (host, property) in &self.properties {
-            if let Some(rank) = self.hosts.find(host) {
-                r.properties.entry(property.clone()).or_default().insert(rank as u32);
-            }
-        }
-        r
-    }
-}
 
 /// A description in the making; vertices are numbered as they come.
 #[derive(Default)]
@@ -56,7 +15,7 @@ pub(super) struct Builder {
 
 impl Builder {
     /// A pool named after its kind (`core7`), or one with a name of its own (a host).
-    fn put(
+    pub fn put(
         &mut self,
         above: Option<NodeIndex>,
         kind: &str,

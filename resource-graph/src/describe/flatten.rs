@@ -7,7 +7,7 @@ use flurm_types::{Idset, R, RNode, Socket, Topology};
 use petgraph::graph::NodeIndex;
 
 /// Most cores of a node, and likewise GPUs: ids above make no sense and long sets slow.
-const ON_NODE_MAX: u64 = 1 << 16;
+pub(super) const ON_NODE_MAX: u64 = 1 << 16;
 
 /// What is found below a node.
 #[derive(Default)]

@@ -8,8 +8,9 @@ mod build;
 mod flatten;
 mod hwloc;
 mod jgf;
+mod shape;
 
-pub use build::Shape;
+pub use shape::Shape;
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
