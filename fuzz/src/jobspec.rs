@@ -11,7 +11,7 @@ pub const TARGETS: &[(&str, Body, &[&str])] = &[
         jobspec,
         &[
             r#"{"attributes":{"system":{"cwd":"/tmp","duration":3600.0,"environment":{"A":"1","B":null},"constraints":{"properties":["x"]},"dependencies":[{"scheme":"afterok","value":"ƒ2nd"}],"placement":"spread:1/3","job":{"name":"n"},"shell":{"options":{"per-resource":{"type":"node","count":2},"verbose":1}},"files":{"a":{"mode":33152,"encoding":"base64","data":"AP8="}},"queue":"q"},"user":{"k":[1]}},"resources":[{"type":"node","count":2,"exclusive":true,"with":[{"type":"slot","count":4,"label":"task","with":[{"type":"core","count":1},{"type":"gpu","count":1}]}]}],"tasks":[{"command":["hostname"],"slot":"task","count":{"per_slot":1}}],"version":1}"#,
-            r#"{"attributes":{"system":{"cosched":{"class":"memory"}}},"resources":[{"type":"slot","count":{"min":2,"max":9,"operator":"+","operand":3},"label":"s","with":[{"type":"memory","count":"2-16:2:*","unit":"GiB"},{"type":"core","count":"1,4,8-9"}]}],"tasks":[{"command":"a 'b c'","slot":"s","count":{"total":7}}],"version":1}"#,
+            r#"{"attributes":{"system":{"cosched":{"class":"memory","group":"g","size":3}}},"resources":[{"type":"slot","count":{"min":2,"max":9,"operator":"+","operand":3},"label":"s","with":[{"type":"memory","count":"2-16:2:*","unit":"GiB"},{"type":"core","count":"1,4,8-9"}]}],"tasks":[{"command":"a 'b c'","slot":"s","count":{"total":7}}],"version":1}"#,
             "version: 1\nresources: [{type: slot, count: 2, label: t, with: [{type: core, count: 1}]}]\ntasks:\n  - command: [a, b]\n    slot: t\n    count: {per_slot: 1}\nattributes:\n  system: {duration: 1.5h}\n",
         ],
     ),

@@ -3,6 +3,7 @@
 //! The builder writes a document and has the one reader read it, so whatever is set here is checked as if it had
 //! come in a file.
 
+use crate::cosched::Cosched;
 use crate::dependency::Dependency;
 use crate::error::{JobspecError, Place};
 use crate::file::File;
@@ -120,6 +121,14 @@ impl Builder {
         project => "system.project";
         /// Where in nodes and sockets the cores should lie, such as `spread:1/2`.
         placement => "system.placement";
+        /// What the job stresses, such as `memory`; makes it willing to share sockets.
+        cosched_class => "system.cosched-class";
+    }
+
+    /// Willing to share sockets with others that are.
+    #[must_use]
+    pub fn cosched(self, cosched: &Cosched) -> Builder {
+        self.setattr("system.cosched", &serde_json::to_value(cosched).expect("texts and a number"))
     }
 
     /// Whole nodes (`-x`); needs the number of nodes.

@@ -19,7 +19,7 @@ mod task;
 mod write;
 
 pub use attributes::{Attributes, OUTPUT_BYTES_KEPT, OUTPUT_BYTES_KEPT_MAX, size};
-pub use cosched::Cosched;
+pub use cosched::{Cosched, Group};
 pub use count::{Count, Operator, Range};
 pub use dependency::Dependency;
 pub use error::JobspecError;

@@ -42,6 +42,12 @@ impl Share {
     /// Half, which leaves the other half to somebody else.
     pub const HALF: Share = Share { part: 1, of: 2 };
 
+    /// One of so many equal parts; of none, all.
+    #[must_use]
+    pub(crate) const fn one_of(parts: u32) -> Share {
+        Share { part: 1, of: if parts == 0 { 1 } else { parts } }
+    }
+
     /// The share of so many cores, rounded down.
     #[must_use]
     pub fn of(self, cores: u32) -> u32 {

@@ -148,6 +148,10 @@ const ACCEPTED: &[(&str, &str, &str)] = &[
         ONE,
         r#"{"files":{"d":{"mode":16832},"d/l":{"mode":41471,"data":"../t"},"c":{"mode":33152,"data":{"a":1}}}}"#,
     ),
+    (SLOT, ONE, r#"{"cosched":true}"#),
+    (SLOT, ONE, r#"{"placement":"cosched","cosched-class":"io"}"#),
+    (SLOT, ONE, r#"{"cosched":{"group":"coupled-1","size":16,"class":"memory"},"placement":"cosched"}"#),
+    (SLOT, ONE, r#"{"cosched":{"group":"g"}}"#),
     (SLOT, ONE, r#"{"files":[{"path":"b","mode":33152,"encoding":"base64","data":"AP8="}]}"#),
     (SLOT, ONE, r#"{"unknown":{"kept":true},"preemptible-after":1.5,"batch":{"script":"s"},"queue":"q"}"#),
     (
@@ -266,6 +270,25 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         ONE,
         r#"{"environment":{"A=B":"x"}}"#,
         ".attributes.system.environment`: `A=B` cannot be the name of a variable",
+    ),
+    (
+        SLOT,
+        ONE,
+        r#"{"cosched":{"group":"a b"}}"#,
+        ".attributes.system.cosched.group`: `a b` is no group: up to 64 letters, digits, `_` and `-`",
+    ),
+    (SLOT, ONE, r#"{"cosched":{"size":3}}"#, ".attributes.system.cosched.size`: only a group has a size"),
+    (
+        SLOT,
+        ONE,
+        r#"{"cosched":{"group":"g","size":1}}"#,
+        ".attributes.system.cosched.size`: a group is of 2 to 16 jobs, not of 1",
+    ),
+    (
+        SLOT,
+        ONE,
+        r#"{"cosched":{"group":"g","number":2}}"#,
+        ".attributes.system.cosched`: unknown key `number`",
     ),
     (SLOT, ONE, r#"{"cwd":"here"}"#, ".attributes.system.cwd`: expected an absolute path"),
     (

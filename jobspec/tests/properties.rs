@@ -1,7 +1,7 @@
 //! Whatever is built or read is written as one canonical text, which reads back as the same and fits the schema.
 
 use flurm_jobspec::build::Builder;
-use flurm_jobspec::{Dependency, File, Jobspec, SCHEMA};
+use flurm_jobspec::{Cosched, Dependency, File, Group, Jobspec, SCHEMA};
 use flurm_types::{Constraint, Environment};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -134,6 +134,7 @@ proptest! {
         environment in environment(),
         (option, user) in (json_value(), json_value()),
         duration in prop_oneof![Just(0.0), 0.0..1e9_f64, Just(f64::INFINITY)],
+        cosched in option::of((option::of("[a-z]{1,4}"), option::of(("[a-z0-9]{1,4}", 2..17_u32)))),
         (name, bytes) in (option::of(".{0,8}"), vec(any::<u8>(), 0..12)),
     ) {
         let builder = builder
@@ -146,6 +147,13 @@ proptest! {
             .file("dir/data", &File::new(bytes, 0o600));
         let builder = match name {
             Some(name) => builder.name(name),
+            None => builder,
+        };
+        let builder = match cosched {
+            Some((class, group)) => {
+                let group = group.map(|(name, size)| Group { name, size });
+                builder.cosched(&Cosched { class, group })
+            }
             None => builder,
         };
         let Ok(jobspec) = builder.build() else { return Ok(()) };
