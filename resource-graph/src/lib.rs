@@ -17,6 +17,7 @@ mod cosched;
 mod counts;
 pub mod describe;
 mod index;
+mod lifetime;
 mod max_tree;
 mod pick;
 mod place;
@@ -27,6 +28,7 @@ mod say;
 
 pub use containment::{Containment, Vertex};
 pub use cosched::SlowDowns;
+pub use lifetime::span;
 pub use plan::Plan;
 pub use room::Room;
 
@@ -37,6 +39,7 @@ use counts::Counts;
 use flurm_jobspec::{Jobspec, Placement};
 use flurm_types::{Idset, JobId, R, RNode, Timestamp};
 use index::{Index, View};
+use lifetime::Lifetimes;
 use place::Field;
 use std::collections::BTreeMap;
 
@@ -81,6 +84,7 @@ pub struct Graph {
     names: Names,
     up: Idset,
     drained: Idset,
+    lifetimes: Lifetimes,
     /// For jobs that ask for none.
     placement: Placement,
     held: BTreeMap<JobId, Held>,
@@ -105,8 +109,8 @@ impl Graph {
         let inventory = R { nslots: None, ..r.clone() };
         let (up, drained) = (Idset::new(), Idset::new());
         let placement = Placement::default();
-        let (held, tenants) = (BTreeMap::new(), Tenants::default());
-        Graph { inventory, index, names, up, drained, placement, held, tenants }
+        let (held, tenants, lifetimes) = (BTreeMap::new(), Tenants::default(), Lifetimes::default());
+        Graph { inventory, index, names, up, drained, lifetimes, placement, held, tenants }
     }
 
     /// Another inventory. Marks stay, and so does what jobs hold, as far as it is still there.
@@ -114,7 +118,9 @@ impl Graph {
         let held = std::mem::take(&mut self.held);
         let (up, drained) = (std::mem::take(&mut self.up), std::mem::take(&mut self.drained));
         let tenants = std::mem::take(&mut self.tenants);
-        *self = Graph { held, up, drained, placement: self.placement, tenants, ..Graph::from_r(r) };
+        let lifetimes = std::mem::take(&mut self.lifetimes);
+        let placement = self.placement;
+        *self = Graph { held, up, drained, lifetimes, placement, tenants, ..Graph::from_r(r) };
         for at in 0..self.index.len() {
             self.reopen(at);
         }
@@ -142,7 +148,7 @@ impl Graph {
             Ok(ask) => ask,
             Err(why) => return Found::Never(why),
         };
-        let allowed = self.names.allowed(ask.constraint, &self.index);
+        let allowed = self.allowed(jobspec, now);
         let field = |view| Field { ask: &ask, index: &self.index, view, allowed: &allowed };
         if op == MatchOp::Allocate
             && let Some(r) = self.most(jobspec, &self.index, &allowed, &self.shared(), now, visited)
@@ -154,7 +160,46 @@ impl Graph {
             (Some(shares), MatchOp::Satisfiability) => {
                 Found::Now(self.described(shares.iter().map(|share| self.index.whole(share.at)).collect()))
             }
-            (None, _) => Found::Never(say::never(field(View::Ever))),
+            (None, _) => {
+                let ever = self.names.allowed(ask.constraint, &self.index);
+                let ever = Field { allowed: &ever, ..field(View::Ever) };
+                let too_long = place::place(ever, visited).is_some();
+                Found::Never(if too_long { self.too_long(jobspec, now) } else { say::never(ever) })
+            }
+        }
+    }
+
+    /// Positions where a job that begins at this time may be: its constraint holds there, and they last that long.
+    fn allowed(&self, jobspec: &Jobspec, at: Timestamp) -> Idset {
+        let attributes = jobspec.attributes();
+        let allowed = self.names.allowed(&attributes.constraints, &self.index);
+        // A job without a duration takes what time there is.
+        let end = at.checked_add_secs(attributes.duration.max(1e-6)).unwrap_or(at);
+        if self.instance_end().is_some_and(|last| last < end) {
+            return Idset::new();
+        }
+        match self.lifetimes.gone_before(end) {
+            gone if gone.is_empty() => allowed,
+            gone => allowed.difference(&self.names.positions(&self.index, &gone)),
+        }
+    }
+
+    fn instance_end(&self) -> Option<Timestamp> {
+        Some(self.inventory.expiration).filter(|at| !at.is_zero())
+    }
+
+    /// Why a job that would fit otherwise cannot be over in time.
+    fn too_long(&self, jobspec: &Jobspec, now: Timestamp) -> String {
+        let needs = match jobspec.attributes().duration {
+            0.0 => "the job needs time".to_owned(),
+            duration => format!("the job needs {}", span(duration)),
+        };
+        match self.instance_end() {
+            Some(end) if end <= now => format!("{needs}, but the time of this instance is over"),
+            Some(end) if self.allowed(jobspec, now).is_empty() => {
+                format!("{needs}, but this instance ends in {}", span(end.secs_since(now)))
+            }
+            _ => format!("{needs}, and too few of the nodes that it could have last that long"),
         }
     }
 
@@ -176,8 +221,8 @@ impl Graph {
                 Some((nodes, ask.slots))
             });
             found.map(|(nodes, slots)| {
-                let expiration = self.end_of(jobspec.attributes().duration, at);
-                R { starttime: at, expiration, nslots: Some(slots), ..self.described(nodes) }
+                let r = R { starttime: at, nslots: Some(slots), ..self.described(nodes) };
+                R { expiration: self.end_of(jobspec.attributes().duration, at, &r.ranks()), ..r }
             })
         };
         match &jobspec.attributes().cosched {
@@ -271,6 +316,11 @@ impl Graph {
         self.inventory.expiration = expiration;
     }
 
+    /// When these nodes end, if before the instance; zero if with it.
+    pub fn set_node_expiration(&mut self, ranks: &Idset, expiration: Timestamp) {
+        self.lifetimes.set(ranks, expiration);
+    }
+
     /// The placement of jobs that ask for none; compact until somebody says otherwise.
     pub fn set_placement(&mut self, placement: Placement) {
         self.placement = placement;
@@ -327,13 +377,10 @@ impl Graph {
         R { topology: topology.collect(), nodes, properties, ..R::default() }
     }
 
-    /// An allocation ends with its duration or with the instance, whichever is first; zero if with neither.
-    fn end_of(&self, duration: f64, start: Timestamp) -> Timestamp {
+    /// An allocation ends with its duration, or with the first of its nodes if it has none; zero if nobody knows.
+    fn end_of(&self, duration: f64, start: Timestamp, ranks: &Idset) -> Timestamp {
         let end = if duration > 0.0 { start.checked_add_secs(duration) } else { None };
-        let last = Some(self.inventory.expiration).filter(|at| !at.is_zero());
-        match (end, last) {
-            (Some(end), Some(last)) => end.min(last),
-            (one, other) => one.or(other).unwrap_or(Timestamp::ZERO),
-        }
+        let ends = [end, self.instance_end(), self.lifetimes.first_end(ranks)];
+        ends.into_iter().flatten().min().unwrap_or(Timestamp::ZERO)
     }
 }

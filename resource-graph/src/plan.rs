@@ -152,7 +152,7 @@ impl Graph {
         }
         *visited += self.index.len();
         let index = self.index.with_free(free);
-        let allowed = self.names.allowed(ask.constraint, &index);
+        let allowed = self.allowed(jobspec, start);
         // Who shares what is known only of the present.
         let shared = if at == 0 { self.shared() } else { Idset::new() };
         self.most(jobspec, &index, &allowed, &shared, start, visited).ok_or(at + 1)

@@ -57,7 +57,7 @@ impl Graph {
             *visited += 1;
             return None;
         }
-        let allowed = self.names.allowed(ask.constraint, index);
+        let allowed = self.allowed(jobspec, at);
         self.most(jobspec, index, &allowed, shared, at, visited)
     }
 
@@ -85,12 +85,12 @@ impl Graph {
 
     /// Would the job fit if nobody else were on the nodes that are open?
     #[must_use]
-    pub fn fits_open(&self, jobspec: &Jobspec) -> bool {
+    pub fn fits_open(&self, jobspec: &Jobspec, now: Timestamp) -> bool {
         let mut room = Room { index: self.index.clone(), shared: Idset::new() };
         for held in self.held.values() {
             room.index.set_parts_free(&held.parts, true);
         }
-        self.fit(jobspec, &room, Timestamp::ZERO, &mut 0).is_some()
+        self.fit(jobspec, &room, now, &mut 0).is_some()
     }
 
     /// Is all of this free now, on open nodes?
@@ -102,7 +102,7 @@ impl Graph {
     /// The same resources, from now on.
     #[must_use]
     pub fn begin(&self, jobspec: &Jobspec, r: R, now: Timestamp) -> R {
-        let expiration = self.end_of(jobspec.attributes().duration, now);
+        let expiration = self.end_of(jobspec.attributes().duration, now, &r.ranks());
         R { starttime: now, expiration, ..r }
     }
 }

@@ -25,6 +25,21 @@ pub struct QueueConfig {
     pub stopped: bool,
     /// What one job may ask for.
     pub limits: Limits,
+    /// What its jobs may have together.
+    pub running: Running,
+    /// Added to the priority of each of its jobs.
+    pub priority: i64,
+    /// Where its jobs go that do not say.
+    pub placement: Option<Placement>,
+}
+
+/// The most that the jobs of a queue that run may have together.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Running {
+    /// Jobs at once.
+    pub jobs_max: Option<u32>,
+    /// Cores at once.
+    pub cores_max: Option<u32>,
 }
 
 /// The most that one job may ask for.

@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use flurm_sched::{Policy, ResourceChange, Sched, SchedInput, SchedOutput};
-//! use flurm_types::{Idset, JobId, Now, R, Timestamp};
+//! use flurm_types::{JobId, Now, R, Timestamp};
 //! use std::sync::Arc;
 //!
 //! let inventory = R::parse(
@@ -35,16 +35,20 @@
 //! ```
 
 mod config;
+mod news;
 mod policy;
 mod queue;
 pub mod simulate;
+mod why;
 
-pub use config::{Config, Limits, QueueConfig};
+pub use config::{Config, Limits, QueueConfig, Running};
+pub use news::{ResourceChange, SchedInput, SchedOutput};
 pub use policy::Policy;
+pub use why::Why;
 
 use flurm_jobspec::Jobspec;
 use flurm_resource_graph::{Found, Graph, Mark, MatchOp};
-use flurm_types::{Idset, JobId, Now, R, Timestamp};
+use flurm_types::{JobId, Now, R, Timestamp};
 use queue::{Key, Order, Queue, Wish};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -52,117 +56,6 @@ use std::sync::Arc;
 
 /// Vertices of the resource graph that one cycle may look at before it lets others have a turn: a few milliseconds.
 pub const CYCLE_VISITS_MAX: usize = 1 << 18;
-
-/// News for the scheduler.
-#[derive(Debug, Clone, PartialEq)]
-pub enum SchedInput {
-    /// After a restart: this job holds these resources.
-    Hello {
-        /// The job.
-        id: JobId,
-        /// Its priority.
-        priority: i64,
-        /// When it was submitted.
-        t_submit: Timestamp,
-        /// What it holds still.
-        r: Arc<R>,
-    },
-    /// Resources have changed.
-    Resource(ResourceChange),
-    /// A job wants resources.
-    Alloc {
-        /// The job.
-        id: JobId,
-        /// What it wants.
-        jobspec: Arc<Jobspec>,
-        /// Higher goes first.
-        priority: i64,
-        /// Among equal priorities, earlier goes first.
-        t_submit: Timestamp,
-    },
-    /// A pending job wants nothing any more.
-    Cancel {
-        /// The job.
-        id: JobId,
-    },
-    /// A job has left these ranks.
-    Free {
-        /// The job.
-        id: JobId,
-        /// The ranks it leaves.
-        ranks: Idset,
-    },
-    /// A pending job has another priority.
-    Prioritize {
-        /// The job.
-        id: JobId,
-        /// The new priority.
-        priority: i64,
-    },
-    /// Give away what can be given.
-    Cycle,
-    /// Cycles give resources away; so it is from the beginning.
-    Start,
-    /// Cycles do nothing.
-    Stop,
-    /// Jobs of a queue get resources, or none.
-    Gate {
-        /// The queue's name; one that is not known is passed over.
-        queue: String,
-        /// Do they?
-        open: bool,
-    },
-}
-
-/// What has become of the resources.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ResourceChange {
-    /// This is what there is. The first one makes matching begin; until then jobs wait.
-    Define(R),
-    /// Brokers came online.
-    Up(Idset),
-    /// Brokers were lost.
-    Down(Idset),
-    /// No new jobs there.
-    Drain(Idset),
-    /// New jobs there again.
-    Undrain(Idset),
-    /// When the instance ends; zero if nobody knows.
-    Expiration(Timestamp),
-}
-
-/// What the scheduler wants done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum SchedOutput {
-    /// The job has these resources; in the graph they are taken already.
-    Alloc {
-        /// The job.
-        id: JobId,
-        /// What it gets.
-        r: R,
-        /// For the `alloc` event; null if there are none.
-        annotations: Value,
-    },
-    /// The job can never run here.
-    Deny {
-        /// The job.
-        id: JobId,
-        /// Why, for its owner.
-        note: String,
-    },
-    /// Something to show with a pending job. A null inside takes back what was said before.
-    Annotate {
-        /// The job.
-        id: JobId,
-        /// As in the `annotations` of RFC 27.
-        annotations: Value,
-    },
-    /// The job was pending and is no more.
-    Canceled {
-        /// The job.
-        id: JobId,
-    },
-}
 
 /// The scheduler of one instance.
 #[derive(Debug)]
@@ -225,7 +118,7 @@ impl Sched {
     pub fn step(&mut self, now: Now, input: SchedInput, out: &mut Vec<SchedOutput>) {
         self.news |= !matches!(input, SchedInput::Cycle);
         match input {
-            SchedInput::Hello { id, priority: _, t_submit: _, r } => self.graph.take(id, &r),
+            SchedInput::Hello { id, priority: _, t_submit: _, queue: _, r } => self.graph.take(id, &r),
             SchedInput::Resource(change) => self.change(change),
             SchedInput::Alloc { id, jobspec, priority, t_submit } => {
                 let lane = self.lane_of(&jobspec);
@@ -306,6 +199,7 @@ impl Sched {
             ResourceChange::Drain(ranks) => self.graph.mark(&ranks, Mark::Drain),
             ResourceChange::Undrain(ranks) => self.graph.mark(&ranks, Mark::Undrain),
             ResourceChange::Expiration(at) => self.graph.set_expiration(at),
+            ResourceChange::NodeExpiration(ranks, at) => self.graph.set_node_expiration(&ranks, at),
         }
     }
 
@@ -347,12 +241,12 @@ impl Sched {
     }
 
     /// Could the job run here at all? If not, it is turned down.
-    fn is_possible(&mut self, id: JobId, out: &mut Vec<SchedOutput>) -> bool {
+    fn is_possible(&mut self, id: JobId, now: Now, out: &mut Vec<SchedOutput>) -> bool {
         let Some(job) = self.queue.get(id) else { return false };
         if job.possible == self.inventories {
             return true;
         }
-        match self.satisfiable(&Arc::clone(&job.jobspec)) {
+        match self.satisfiable(&Arc::clone(&job.jobspec), now) {
             Ok(()) => {
                 self.queue.set_possible(id, self.inventories);
                 true
@@ -415,44 +309,6 @@ impl Sched {
         self.cut_short
     }
 
-    /// Why a pending job does not run yet; `None` if it is not pending.
-    #[must_use]
-    pub fn why(&self, id: JobId) -> Option<String> {
-        let job = self.queue.get(id)?;
-        if !self.started {
-            return Some("scheduling is stopped: no job gets resources until it is started again".to_owned());
-        }
-        if self.inventories == 0 {
-            return Some("waits for the resources of this instance to become known".to_owned());
-        }
-        if self.is_stopped(job.lane) {
-            let queue = self.config.queues.keys().nth(job.lane).expect("only queues with names stop");
-            return Some(format!("queue {queue} is stopped"));
-        }
-        let ahead = self.queue.ahead(id);
-        let fits = || self.graph.find(&job.jobspec, MatchOp::Allocate, Timestamp::ZERO);
-        let passing = match self.config.policy {
-            Policy::Fcfs | Policy::Sjf => false,
-            Policy::Easy | Policy::Conservative | Policy::Hybrid { .. } => true,
-        };
-        Some(match (ahead, passing) {
-            (0, _) | (_, true) => match fits() {
-                Found::Now(_) if ahead == 0 => "is the next to get resources".to_owned(),
-                Found::Now(_) => "would delay a job ahead in the queue if it ran now".to_owned(),
-                Found::NotNow => self.graph.shortage(&job.jobspec),
-                Found::Never(why) => why,
-            },
-            (1, false) => "blocked by 1 job ahead in the queue".to_owned(),
-            (n, false) => format!("blocked by {n} jobs ahead in the queue"),
-        })
-    }
-
-    /// When a pending job starts, if all goes as planned and nobody more urgent comes; `None` if nobody knows.
-    #[must_use]
-    pub fn expected_start(&self, id: JobId) -> Option<Timestamp> {
-        self.queue.get(id)?.told.flatten()
-    }
-
     /// When a cycle has something to do even if nothing happens until then.
     #[must_use]
     pub fn wakes_at(&self) -> Option<Timestamp> {
@@ -469,7 +325,7 @@ impl Sched {
     ///
     /// # Errors
     /// Why not, for its owner.
-    pub fn satisfiable(&self, jobspec: &Jobspec) -> Result<(), String> {
+    pub fn satisfiable(&self, jobspec: &Jobspec, now: Now) -> Result<(), String> {
         if let Some(queue) = &jobspec.attributes().queue
             && let Some(config) = self.config.queues.get(queue)
         {
@@ -478,7 +334,7 @@ impl Sched {
         if self.inventories == 0 {
             return Ok(());
         }
-        match self.graph.find(jobspec, MatchOp::Satisfiability, Timestamp::ZERO) {
+        match self.graph.find(jobspec, MatchOp::Satisfiability, now.wall) {
             Found::Now(_) | Found::NotNow => Ok(()),
             Found::Never(why) => Err(why),
         }

@@ -132,10 +132,12 @@ impl Queue {
         self.keys.get(&id).and_then(|key| self.jobs.get(key))
     }
 
-    /// How many jobs of the same lane come before this one; counts them one by one.
-    pub(crate) fn ahead(&self, id: JobId) -> usize {
-        let Some(job) = self.get(id) else { return 0 };
-        self.jobs.range(..job.key).filter(|(_, other)| other.lane == job.lane).count()
+    /// How many jobs of the same lane come before this one, and which is the first; counts them one by one.
+    pub(crate) fn ahead(&self, id: JobId) -> (usize, Option<JobId>) {
+        let Some(job) = self.get(id) else { return (0, None) };
+        let mut ahead = self.jobs.range(..job.key).filter(|(_, other)| other.lane == job.lane);
+        let first = ahead.next().map(|(_, job)| job.id);
+        (ahead.count() + usize::from(first.is_some()), first)
     }
 
     pub(crate) fn len(&self) -> usize {

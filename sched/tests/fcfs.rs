@@ -74,7 +74,7 @@ impl World {
     }
 
     fn why(&self, id: u64) -> String {
-        self.sched.why(JobId(id)).unwrap_or_default()
+        self.sched.why(JobId(id), Now::default()).map(|why| why.reason).unwrap_or_default()
     }
 }
 
@@ -98,8 +98,8 @@ fn the_head_blocks_all_behind_it_until_it_fits() {
         ["1 gets 0:0-1", r#"2 {"sched":{"reason_pending":"waits for 3 cores (free: 2)"}}"#]
     );
     assert_eq!(world.why(2), "waits for 3 cores (free: 2)");
-    assert_eq!(world.why(3), "blocked by 1 job ahead in the queue");
-    assert_eq!(world.why(4), "blocked by 2 jobs ahead in the queue");
+    assert_eq!(world.why(3), format!("blocked by {} ahead in the queue", JobId(2)));
+    assert_eq!(world.why(4), format!("blocked by {} and 1 more ahead in the queue", JobId(2)));
     assert!(world.cycle().is_empty());
     world.free(1, "0");
     assert_eq!(world.why(2), "is the next to get resources");
@@ -129,18 +129,23 @@ fn what_never_fits_is_denied_and_holds_up_nobody() {
     world.job(2, 1, 16, 2);
     assert_eq!(world.cycle(), ["1 never: this instance has 4 cores, the job asks for 5", "2 gets 0:0"]);
     assert_eq!(
-        world.sched.satisfiable(&cores(5)),
+        world.sched.satisfiable(&cores(5), Now::default()),
         Err("this instance has 4 cores, the job asks for 5".to_owned())
     );
-    assert_eq!(world.sched.satisfiable(&cores(4)), Ok(()));
+    assert_eq!(world.sched.satisfiable(&cores(4), Now::default()), Ok(()));
 }
 
 #[test]
 fn after_a_restart_held_resources_are_held_until_they_are_freed() {
     let mut world = World { sched: Sched::new(Policy::Fcfs), said: Vec::new() };
     // The order in which things come back does not matter.
-    let hello =
-        |id, r| SchedInput::Hello { id: JobId(id), priority: 16, t_submit: Timestamp(1), r: Arc::new(r) };
+    let hello = |id, r| SchedInput::Hello {
+        id: JobId(id),
+        priority: 16,
+        t_submit: Timestamp(1),
+        queue: None,
+        r: Arc::new(r),
+    };
     world.step(hello(1, r("0-1", "0")));
     world.resource(ResourceChange::Up(set("0-1")));
     world.resource(ResourceChange::Define(r("0-1", "0-1")));
@@ -178,7 +183,7 @@ fn nothing_happens_while_stopped_or_before_resources_are_known() {
     world.job(1, 64, 16, 1);
     assert!(world.cycle().is_empty());
     assert_eq!(world.why(1), "waits for the resources of this instance to become known");
-    assert_eq!(world.sched.satisfiable(&cores(64)), Ok(()));
+    assert_eq!(world.sched.satisfiable(&cores(64), Now::default()), Ok(()));
     world.resource(ResourceChange::Define(r("0", "0-63")));
     world.resource(ResourceChange::Up(set("0")));
     world.step(SchedInput::Stop);
@@ -186,7 +191,7 @@ fn nothing_happens_while_stopped_or_before_resources_are_known() {
     assert!(world.why(1).starts_with("scheduling is stopped: "));
     world.step(SchedInput::Start);
     assert_eq!(world.cycle(), ["1 gets 0:0-63"]);
-    assert_eq!(world.sched.why(JobId(1)), None);
+    assert_eq!(world.sched.why(JobId(1), Now::default()), None);
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn lines_of_json_may_say_more() {
 "#;
     let trace = Trace::parse(text).unwrap();
     let limits = Limits { duration_s_max: Some(60.0), ..Limits::default() };
-    let queues = [("short".to_owned(), QueueConfig { stopped: false, limits })].into();
+    let queues = [("short".to_owned(), QueueConfig { limits, ..QueueConfig::default() })].into();
     let config = Config { policy: Policy::Conservative, queues, ..Config::default() };
     let run = run(&trace, &machine(4), &config, |_| ());
     let ran: Vec<bool> = run.outcomes.iter().map(|job| job.ran.is_some()).collect();

@@ -77,7 +77,7 @@ pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
             }
             continue;
         }
-        if !sched.is_possible(id, out) {
+        if !sched.is_possible(id, now, out) {
             continue;
         }
         match candidate(sched, &jobspec, now, &mut heads, &mut visited) {
@@ -92,7 +92,7 @@ pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
             None if is_head => {
                 // Not counted: a cycle that spent all it has on this would never come to the others.
                 let found = sched.graph.first_room(&jobspec, now.wall, &mut 0);
-                if found.is_none() && !sched.graph.fits_open(&jobspec) {
+                if found.is_none() && !sched.graph.fits_open(&jobspec, now.wall) {
                     // It waits for nodes to come back, which does not depend on who else runs.
                     sched.wait(id, None, out);
                     continue;

@@ -29,7 +29,7 @@ pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<Sch
         if sched.spent(visited) {
             return;
         }
-        if !sched.is_possible(id, out) {
+        if !sched.is_possible(id, now, out) {
             continue;
         }
         if promised >= depth {
@@ -64,7 +64,7 @@ pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<Sch
             }
             None => {
                 sched.wait(id, None, out);
-                if sched.graph.fits_open(&jobspec) {
+                if sched.graph.fits_open(&jobspec, now.wall) {
                     // It waits for somebody who has no known end, so whoever passed it might delay it.
                     return;
                 }

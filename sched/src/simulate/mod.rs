@@ -97,7 +97,7 @@ pub fn run(trace: &Trace, inventory: &R, config: &Config, mut progress: impl FnM
                 }
                 SchedOutput::Annotate { id, .. } => {
                     let promised = &mut outcomes[place(id)].promised;
-                    *promised = promised.or(sched.expected_start(id));
+                    *promised = promised.or(sched.promised(id));
                 }
                 SchedOutput::Deny { .. } | SchedOutput::Canceled { .. } => over += 1,
             }

@@ -8,7 +8,7 @@ use crate::cx::Cx;
 use flurm_job_manager::{Asked, Batch, Request, Submit};
 use flurm_jobspec::{Jobspec, JobspecError};
 use flurm_sched::Sched;
-use flurm_types::{Environment, JobId, Urgency};
+use flurm_types::{Environment, JobId, Now, Urgency};
 use flurm_wire::fact::JobSpecText;
 use flurm_wire::job::{SubmitJob, Submitted};
 use flurm_wire::{ErrorCode, Message, WireError};
@@ -95,8 +95,8 @@ impl Texts {
 }
 
 impl Text {
-    fn fits(&mut self, sched: &Sched) -> Result<(), String> {
-        self.fits.get_or_insert_with(|| sched.satisfiable(&self.asked.jobspec)).clone()
+    fn fits(&mut self, sched: &Sched, now: Now) -> Result<(), String> {
+        self.fits.get_or_insert_with(|| sched.satisfiable(&self.asked.jobspec, now)).clone()
     }
 }
 
@@ -169,7 +169,7 @@ impl Jobs {
             return Err(super::no_queue(queue));
         }
         if !job.flags.novalidate {
-            text.fits(&self.sched)
+            text.fits(&self.sched, cx.now)
                 .map_err(|rule| invalid(rule).hint("`flurm resource list` shows what there is"))?;
         }
         let asked = text.asked.clone();

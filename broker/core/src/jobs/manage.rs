@@ -218,7 +218,8 @@ impl Jobs {
             JobState::Sched => match &self.manager.gates().stopped {
                 Some(reason) if reason.is_empty() => "the queue is stopped".to_owned(),
                 Some(reason) => format!("the queue is stopped: {reason}"),
-                None => self.sched.why(id).unwrap_or_else(|| "waits for the scheduler".to_owned()),
+                None => (self.sched.why(id, cx.now))
+                    .map_or_else(|| "waits for the scheduler".to_owned(), |why| why.reason),
             },
             JobState::Run => "runs".to_owned(),
             JobState::Cleanup => "is being ended".to_owned(),

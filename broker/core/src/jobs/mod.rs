@@ -165,7 +165,8 @@ impl Jobs {
                 self.runs.resume(job, self.guests.get(&job.id()).map(|guest| &**guest));
                 let r = if *job.held() == r.ranks() { r.clone() } else { Arc::new(r.restrict(job.held())) };
                 let (id, priority, t_submit) = (job.id(), job.priority(), job.t_submit());
-                self.sched.step(cx.now, SchedInput::Hello { id, priority, t_submit, r }, &mut out);
+                let queue = job.jobspec().and_then(|jobspec| jobspec.attributes().queue.clone());
+                self.sched.step(cx.now, SchedInput::Hello { id, priority, t_submit, queue, r }, &mut out);
             }
         }
         self.waiting.restore(&self.manager);

@@ -46,7 +46,8 @@ impl Returning {
             ResourceChange::Define(_)
             | ResourceChange::Drain(_)
             | ResourceChange::Undrain(_)
-            | ResourceChange::Expiration(_) => change,
+            | ResourceChange::Expiration(_)
+            | ResourceChange::NodeExpiration(..) => change,
         }
     }
 

@@ -1,0 +1,74 @@
+//! Why a job waits, and when it starts.
+
+use crate::{Policy, Sched};
+use flurm_resource_graph::{Found, MatchOp};
+use flurm_types::{JobId, Now, Timestamp};
+
+/// Why a pending job does not run yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Why {
+    /// In words, for its owner.
+    pub reason: String,
+    /// The job that it waits for, if it is one: ahead in the queue, or delayed if this one ran now.
+    pub blocked_by: Option<JobId>,
+    /// When it starts, if those that run stay as long as they said and nobody more urgent comes; none if nobody
+    /// knows.
+    pub earliest: Option<Timestamp>,
+}
+
+impl Sched {
+    /// Why a pending job does not run yet; `None` if it is not pending. Looks for the answer when it is asked.
+    #[must_use]
+    pub fn why(&self, id: JobId, now: Now) -> Option<Why> {
+        let job = self.queue.get(id)?;
+        let earliest = self.promised(id);
+        let because = |reason: String| Some(Why { reason, blocked_by: None, earliest });
+        if !self.started {
+            return because(
+                "scheduling is stopped: no job gets resources until it is started again".to_owned(),
+            );
+        }
+        if self.inventories == 0 {
+            return because("waits for the resources of this instance to become known".to_owned());
+        }
+        if self.is_stopped(job.lane) {
+            let queue = self.config.queues.keys().nth(job.lane).expect("only queues with names stop");
+            return because(format!("queue {queue} is stopped"));
+        }
+        let (ahead, first) = self.queue.ahead(id);
+        let passing = match self.config.policy {
+            Policy::Fcfs | Policy::Sjf => false,
+            Policy::Easy | Policy::Conservative | Policy::Hybrid { .. } => true,
+        };
+        match (first, passing) {
+            (Some(first), false) => {
+                let more = if ahead > 1 { format!(" and {} more", ahead - 1) } else { String::new() };
+                let reason = format!("blocked by {first}{more} ahead in the queue");
+                Some(Why { reason, blocked_by: Some(first), earliest })
+            }
+            (first, _) => match self.graph.find(&job.jobspec, MatchOp::Allocate, now.wall) {
+                Found::Now(_) => match first {
+                    None => because("is the next to get resources".to_owned()),
+                    Some(first) => {
+                        let reason = format!("would delay {first} if it ran now");
+                        Some(Why { reason, blocked_by: Some(first), earliest })
+                    }
+                },
+                Found::NotNow => because(self.graph.shortage(&job.jobspec)),
+                Found::Never(why) => because(why),
+            },
+        }
+    }
+
+    /// When a pending job starts, as far as anybody knows; `None` if it is not pending, too.
+    #[must_use]
+    pub fn expected_start(&self, id: JobId, now: Now) -> Option<Timestamp> {
+        self.why(id, now)?.earliest
+    }
+
+    /// The start that its owner has been told, without looking for a better answer.
+    #[must_use]
+    pub fn promised(&self, id: JobId) -> Option<Timestamp> {
+        self.queue.get(id)?.told.flatten()
+    }
+}
