@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use flurm_sched::{Policy, ResourceChange, Sched, SchedInput, SchedOutput};
-//! use flurm_types::{JobId, Now, R, Timestamp};
+//! use flurm_types::{Idset, JobId, Now, R, Timestamp};
 //! use std::sync::Arc;
 //!
 //! let inventory = R::parse(
