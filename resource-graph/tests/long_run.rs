@@ -21,7 +21,7 @@ fn inventory(nodes: u32) -> R {
         ];
         let (cores, gpus) = ((0..first + second).collect(), (0..1).collect());
         r.nodes.push(RNode { rank, host: format!("n{rank}"), cores, gpus });
-        r.topology.insert(rank, Topology { sockets });
+        r.topology.insert(rank, Topology { sockets: sockets.into() });
     }
     r
 }

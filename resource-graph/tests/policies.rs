@@ -60,7 +60,7 @@ impl Case {
             }
             let (cores, gpus) = ((0..core).collect(), (0..gpu).collect());
             r.nodes.push(RNode { rank, host: format!("n{rank}"), cores, gpus });
-            r.topology.insert(rank, Topology { sockets });
+            r.topology.insert(rank, Topology { sockets: sockets.into() });
         }
         r
     }

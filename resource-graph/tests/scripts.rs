@@ -108,7 +108,7 @@ fn inventory(words: &[&str]) -> R {
         let (cores, gpus) = (all(|s| &s.cores), all(|s| &s.gpus));
         r.nodes.push(RNode { rank, host: format!("n{n}"), cores, gpus });
         if sockets > 1 {
-            r.topology.insert(rank, Topology { sockets: inside });
+            r.topology.insert(rank, Topology { sockets: inside.into() });
         }
     }
     for word in words {

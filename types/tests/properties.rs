@@ -54,7 +54,7 @@ fn r() -> impl Strategy<Value = R> {
             for &rank in ranks.iter().filter(|rank| shape(**rank).2) {
                 let cores = shape(rank).0;
                 let socket = |cores: Idset| Socket { cores, gpus: Idset::new(), memory_gib: Some(28) };
-                let sockets = vec![socket((0..cores).collect()), socket((cores..2 * cores).collect())];
+                let sockets = [socket((0..cores).collect()), socket((cores..2 * cores).collect())].into();
                 r.topology.insert(rank, Topology { sockets });
             }
             r.properties.insert("first".into(), ranks.iter().take(1).copied().collect());

@@ -145,7 +145,7 @@ impl Description {
             return fail(&*pool.vertex, "a node without cores");
         }
         let node = RNode { rank, host: host(&pool.name).to_owned(), cores, gpus };
-        Ok((node, known.then_some(Topology { sockets })))
+        Ok((node, known.then_some(Topology { sockets: sockets.into() })))
     }
 }
 

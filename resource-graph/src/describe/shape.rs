@@ -113,7 +113,7 @@ impl Shape {
         let ids = |each: u32, s: u32| -> Idset { range(s * each, (s + 1) * each) };
         let socket =
             |s| Socket { cores: ids(self.cores, s), gpus: ids(self.gpus, s), memory_gib: self.memory_gib };
-        let sockets: Vec<Socket> = (0..self.sockets).map(socket).collect();
+        let inside = Topology { sockets: (0..self.sockets).map(socket).collect() };
         let (cores, gpus) = (range(0, self.sockets * self.cores), range(0, self.sockets * self.gpus));
         let properties = self.properties_by_host();
         let mut r = R::default();
@@ -122,7 +122,7 @@ impl Shape {
                 r.properties.entry((*property).to_owned()).or_default().insert(rank);
             }
             r.nodes.push(RNode { rank, host: host.clone(), cores: cores.clone(), gpus: gpus.clone() });
-            r.topology.insert(rank, Topology { sockets: sockets.clone() });
+            r.topology.insert(rank, inside.clone());
         }
         r
     }

@@ -10,7 +10,7 @@ pub use read::RError;
 
 use crate::{Hostlist, Idset, Timestamp};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Most sockets over all nodes of an R that is read.
 pub const MAX_SOCKETS: usize = 1 << 20;
@@ -50,8 +50,8 @@ pub struct RNode {
 /// The inside of a node; without sockets nothing is known, and all is near to all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Topology {
-    /// The sockets in order.
-    pub sockets: Vec<Socket>,
+    /// The sockets in order. Nodes that look alike, and the jobs on them, share the list.
+    pub sockets: Arc<[Socket]>,
 }
 
 /// A part of a node whose cores are near each other.

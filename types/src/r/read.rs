@@ -285,8 +285,9 @@ fn topology(scheduling: &Value, ranks: &Idset) -> Result<BTreeMap<u32, Topology>
         if total > MAX_SOCKETS {
             return rule("scheduling.children", format!("more than {MAX_SOCKETS} sockets"));
         }
+        let inside = Topology { sockets: sockets.into() };
         for rank in here.iter() {
-            let known = topology.insert(rank, Topology { sockets: sockets.clone() });
+            let known = topology.insert(rank, inside.clone());
             if known.is_some() {
                 return rule(path("ranks".to_owned()), format!("rank {rank} is in two entries"));
             }

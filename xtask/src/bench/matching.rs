@@ -31,8 +31,8 @@ impl Lcg {
 /// So many nodes of two sockets; a third of them have a property.
 pub fn inventory(nodes: u32) -> R {
     let ids = |each: u32, s: u32| -> Idset { (s * each..(s + 1) * each).collect() };
-    let sockets: Vec<Socket> =
-        (0..2).map(|s| Socket { cores: ids(CORES, s), gpus: ids(1, s), memory_gib: None }).collect();
+    let socket = |s| Socket { cores: ids(CORES, s), gpus: ids(1, s), memory_gib: None };
+    let inside = Topology { sockets: (0..2).map(socket).collect() };
     let node = |rank| RNode {
         rank,
         host: format!("n{rank}"),
@@ -40,7 +40,7 @@ pub fn inventory(nodes: u32) -> R {
         gpus: (0..2).collect(),
     };
     let mut r = R::from_nodes((0..nodes).map(node));
-    r.topology = (0..nodes).map(|rank| (rank, Topology { sockets: sockets.clone() })).collect();
+    r.topology = (0..nodes).map(|rank| (rank, inside.clone())).collect();
     r.properties.insert("third".to_owned(), (0..nodes).filter(|rank| rank % 3 == 0).collect());
     r
 }

@@ -115,7 +115,7 @@ mod tests {
         let mut all = R::from_nodes((0..3).map(|rank| node(rank, "0-3")));
         let socket = |cores: &str| Socket { cores: set(cores), ..Socket::default() };
         for rank in 0..3 {
-            all.topology.insert(rank, Topology { sockets: vec![socket("0-1"), socket("2-3")] });
+            all.topology.insert(rank, Topology { sockets: [socket("0-1"), socket("2-3")].into() });
         }
         let info = StatusInfo {
             allocated: R::from_nodes([node(1, "0")]),
