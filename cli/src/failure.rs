@@ -53,6 +53,12 @@ impl Failure {
         Failure { hint, ..self }
     }
 
+    /// The same, with the place of what was wrong before it.
+    #[must_use]
+    pub fn within(self, place: &str) -> Failure {
+        Failure { text: self.text.map(|text| format!("{place}: {text}")), ..self }
+    }
+
     #[must_use]
     pub fn code(self, code: u8) -> Failure {
         Failure { code, ..self }

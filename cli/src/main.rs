@@ -2,7 +2,7 @@
 //!
 //! Each command is a file in `cmd/`. What they share: [`face`] (which instance, under which name), [`failure`]
 //! (two lines and an exit code), [`attach`] (staying with a job), [`submission`] (what a job is),
-//! [`mod@format`] (columns of listings), [`events`],
+//! [`mod@format`] (columns of listings), [`inventory`] (resources without an instance), [`events`],
 //! [`out`], [`signals`] and [`when`] (what is printed and typed).
 
 mod attach;
@@ -11,6 +11,7 @@ mod events;
 mod face;
 mod failure;
 mod format;
+mod inventory;
 mod out;
 mod progress;
 mod signals;

@@ -4,6 +4,8 @@
 //! nothing behind even when the test fails. Waiting is always for an event (a line, an exit, a condition
 //! with a deadline), never for time to pass.
 
+pub mod transcript;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -24,6 +26,17 @@ pub fn flurm_bin() -> PathBuf {
     let path = me.ancestors().nth(2).expect("target/PROFILE/deps/test").join("flurm");
     assert!(path.exists(), "{} is missing: run `cargo build -p flurm` first", path.display());
     path
+}
+
+/// A folder for `PATH`, with the binary under test in it as `flurm`.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn bin_folder(below: &Path) -> PathBuf {
+    let bin = below.join("bin");
+    std::fs::create_dir(&bin).expect("a bin directory");
+    std::os::unix::fs::symlink(flurm_bin(), bin.join("flurm")).expect("a link");
+    bin
 }
 
 /// `flurm ARGS…` outside any instance, in an environment with nothing of Slurm, Flux, PMI or flurm in it.

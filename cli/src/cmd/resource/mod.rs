@@ -1,6 +1,7 @@
 //! `flurm resource`: what there is, what is free, what is taken out of service.
 
 mod drain;
+mod jgf;
 mod list;
 mod status;
 mod tree;
@@ -30,6 +31,7 @@ enum Command {
     Tree(tree::Args),
     Drain(drain::Drain),
     Undrain(drain::Undrain),
+    Jgf(jgf::Args),
 }
 
 impl Args {
@@ -42,6 +44,7 @@ impl Args {
             Command::Tree(args) => args.run(face),
             Command::Drain(args) => args.run(face),
             Command::Undrain(args) => args.run(face),
+            Command::Jgf(args) => args.run(face),
         }
     }
 }

@@ -1,0 +1,269 @@
+//! Resources for the tools that need no instance: made of sizes, or read from a file in one of three formats.
+
+use crate::failure::Failure;
+use clap::ValueEnum;
+use flurm_resource_graph::describe::{Description, DescriptionError, Shape};
+use flurm_types::{Hostlist, R};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// How resources are written.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Format {
+    /// hwloc's XML of one machine
+    Hwloc,
+    /// A JSON graph, alone or inside an R
+    Jgf,
+    /// A resource set (RFC 20)
+    #[value(name = "R")]
+    R,
+}
+
+/// How much there is, in words of the command line.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
+#[command(next_help_heading = "Sizes")]
+pub struct Sizes {
+    /// Nodes, called node0, node1, …
+    #[arg(long, value_name = "N")]
+    nodes: Option<u32>,
+    /// Nodes by their names
+    #[arg(long, value_name = "HOSTS", conflicts_with = "nodes")]
+    hosts: Option<Hostlist>,
+    /// Racks, which share the nodes in their order
+    #[arg(long, value_name = "N")]
+    racks: Option<u32>,
+    /// Sockets of each node (default: 1)
+    #[arg(long, value_name = "N")]
+    sockets: Option<u32>,
+    /// NUMA domains of each socket
+    #[arg(long, value_name = "N")]
+    numa: Option<u32>,
+    /// L3 caches of each socket
+    #[arg(long, value_name = "N")]
+    l3: Option<u32>,
+    /// Cores of each socket (default: 1)
+    #[arg(long, value_name = "N")]
+    cores: Option<u32>,
+    /// Hardware threads of each core
+    #[arg(long, value_name = "N")]
+    threads: Option<u32>,
+    /// GPUs of each socket
+    #[arg(long, value_name = "N")]
+    gpus: Option<u32>,
+    /// Memory of each socket, in GiB
+    #[arg(long, value_name = "GIB")]
+    memory: Option<u64>,
+    /// A property of some nodes; may be repeated
+    #[arg(long, value_name = "HOSTS:NAME")]
+    prop: Vec<String>,
+}
+
+impl Sizes {
+    pub fn are_given(&self) -> bool {
+        *self != Sizes::default()
+    }
+
+    /// The nodes that these words describe.
+    pub fn shape(&self) -> Result<Shape, Failure> {
+        let hosts = match (&self.hosts, self.nodes) {
+            (Some(hosts), _) => hosts.clone(),
+            (None, Some(0)) => return Err(Failure::usage("at least 1 node is needed")),
+            (None, Some(nodes)) => format!("node[0-{}]", nodes - 1).parse()?,
+            (None, None) => {
+                return Err(
+                    Failure::usage("how many nodes?").hint("--nodes=N, or their names: --hosts=HOSTS")
+                );
+            }
+        };
+        let mut properties = Vec::new();
+        for word in &self.prop {
+            let parts = word.rsplit_once(':').filter(|(hosts, name)| !hosts.is_empty() && !name.is_empty());
+            let Some((with, name)) = parts else {
+                return Err(Failure::usage(format!("cannot read property `{word}`"))
+                    .hint("hosts and a name, such as --prop=node[0-1]:thin"));
+            };
+            let with: Hostlist = with.parse()?;
+            properties.extend(with.iter().map(|host| (host.clone(), name.to_owned())));
+        }
+        let shape = Shape {
+            hosts,
+            racks: self.racks.unwrap_or(0),
+            sockets: self.sockets.unwrap_or(1),
+            numa: self.numa.unwrap_or(0),
+            l3: self.l3.unwrap_or(0),
+            cores: self.cores.unwrap_or(1),
+            threads: self.threads.unwrap_or(0),
+            gpus: self.gpus.unwrap_or(0),
+            memory_gib: self.memory,
+            properties,
+        };
+        shape.check().map_err(|rule| Failure::usage(format!("cannot make such nodes: {rule}")))?;
+        Ok(shape)
+    }
+}
+
+/// Resources, with as much as is known of them.
+#[derive(Debug)]
+pub struct Inventory {
+    /// What matching uses.
+    pub r: R,
+    told: Told,
+}
+
+#[derive(Debug)]
+enum Told {
+    /// Nothing but the R.
+    Nothing,
+    Shape(Shape),
+    Description(Description),
+}
+
+/// What a JSON text has at its top.
+#[derive(Deserialize)]
+struct Top {
+    execution: Option<IgnoredAny>,
+    graph: Option<IgnoredAny>,
+    nodes: Option<IgnoredAny>,
+}
+
+impl Inventory {
+    pub fn from_shape(shape: Shape) -> Inventory {
+        Inventory { r: shape.to_r(), told: Told::Shape(shape) }
+    }
+
+    /// Reads a file, `-` for standard input. The machine in a file of hwloc gets this name.
+    pub fn load(path: &Path, format: Option<Format>, host: &str) -> Result<Inventory, Failure> {
+        let text = read(path)?;
+        let named = |failure: Failure| failure.within(&path.display().to_string());
+        Inventory::parse(&text, format, host).map_err(named)
+    }
+
+    /// Reads a text; without a format, in the one that it looks like.
+    pub fn parse(text: &str, format: Option<Format>, host: &str) -> Result<Inventory, Failure> {
+        let wrong = |error: DescriptionError| Failure::new(format!("cannot {error}"));
+        let described = |description: Description| {
+            Ok(Inventory { r: description.to_r().map_err(wrong)?, told: Told::Description(description) })
+        };
+        match format.map_or_else(|| guess(text), Ok)? {
+            Format::Hwloc => described(Description::from_hwloc(text, host).map_err(wrong)?),
+            Format::Jgf => described(Description::from_jgf(text).map_err(wrong)?),
+            Format::R => {
+                let mut r = R::parse(text).map_err(|error| Failure::new(format!("cannot {error}")))?;
+                let Some(foreign) = r.scheduling.take().filter(|foreign| foreign["graph"].is_object()) else {
+                    return Ok(Inventory { r, told: Told::Nothing });
+                };
+                let description = Description::from_jgf(&foreign.to_string()).map_err(wrong)?;
+                r.topology = description.to_r().map_err(wrong)?.topology;
+                r.topology.retain(|rank, _| r.nodes.iter().any(|node| node.rank == *rank));
+                Ok(Inventory { r, told: Told::Description(description) })
+            }
+        }
+    }
+
+    /// Everything that is known, vertex by vertex.
+    pub fn description(&self) -> Cow<'_, Description> {
+        match &self.told {
+            Told::Nothing => Cow::Owned(Description::from_r(&self.r)),
+            Told::Shape(shape) => Cow::Owned(shape.describe()),
+            Told::Description(description) => Cow::Borrowed(description),
+        }
+    }
+
+    /// An R with the graph as its `scheduling` key. As texts, since a graph as JSON values is many times larger.
+    pub fn to_r_with_jgf(&self) -> String {
+        let r = R { topology: BTreeMap::new(), scheduling: None, ..self.r.clone() }.to_json();
+        let jgf = self.description().to_jgf();
+        let open = r.strip_suffix('}').expect("an R is a JSON object");
+        let graph = jgf.strip_prefix('{').expect("a graph is a JSON object");
+        format!("{open},\"scheduling\":{{\"writer\":\"fluxion:jgf\",{graph}}}")
+    }
+}
+
+/// The format that a text looks like.
+fn guess(text: &str) -> Result<Format, Failure> {
+    if text.trim_start().starts_with('<') {
+        return Ok(Format::Hwloc);
+    }
+    let top: Top = serde_json::from_str(text).map_err(|error| {
+        Failure::new(format!("cannot read resources: {error}"))
+            .hint("an R, a JSON graph (JGF), or the XML that `lstopo file.xml` writes")
+    })?;
+    match (top.execution, top.graph.or(top.nodes)) {
+        (Some(_), _) => Ok(Format::R),
+        (None, Some(_)) => Ok(Format::Jgf),
+        (None, None) => {
+            Err(Failure::new("cannot read resources: neither `execution`, as in an R, nor `graph`")
+                .hint("an R, a JSON graph (JGF), or the XML that `lstopo file.xml` writes"))
+        }
+    }
+}
+
+/// The text of a file, of standard input for `-`.
+pub fn read(path: &Path) -> Result<String, Failure> {
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    text.map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes() -> Sizes {
+        Sizes { nodes: Some(4), sockets: Some(2), cores: Some(4), numa: Some(2), ..Sizes::default() }
+    }
+
+    #[test]
+    fn each_format_is_known_by_its_look_and_comes_to_the_same() {
+        let made = Inventory::from_shape(sizes().shape().unwrap());
+        let r = made.r.to_json();
+        let jgf = made.description().to_jgf();
+        let both = made.to_r_with_jgf();
+        for text in [&r, &jgf, &both] {
+            let read = Inventory::parse(text, None, "x").unwrap();
+            assert_eq!(read.r, made.r, "{text}");
+        }
+        for text in [&jgf, &both] {
+            assert_eq!(Inventory::parse(text, None, "x").unwrap().description(), made.description());
+        }
+        let xml = "<topology><object type=\"Machine\"><object type=\"Core\"/></object></topology>";
+        let machine = Inventory::parse(xml, None, "here").unwrap();
+        assert_eq!((machine.r.nodes[0].host.as_str(), machine.r.ncores()), ("here", 1));
+    }
+
+    #[test]
+    fn what_is_no_resources_is_refused() {
+        for (text, said) in [
+            ("", "cannot read resources: EOF while parsing a value at line 1 column 0"),
+            ("{}", "neither `execution`"),
+            ("[1]", "cannot read resources: "),
+            (r#"{"graph":{"nodes":[]}}"#, "cannot read resources at `.`: no `nodes`"),
+            (r#"{"execution":{},"version":2}"#, "cannot "),
+            ("<topology>", "cannot read resources at `the end`"),
+        ] {
+            let failure = Inventory::parse(text, None, "x").unwrap_err();
+            assert!(failure.lines().0.contains(said), "{text}: {failure:?}");
+        }
+    }
+
+    #[test]
+    fn properties_are_of_hosts_that_are_there() {
+        for (prop, said) in [
+            ("thin", "cannot read property `thin`"),
+            (":thin", "cannot read property `:thin`"),
+            ("x:thin", "host x of property thin is not there"),
+            ("node[0-:thin", "cannot read hostlist"),
+        ] {
+            let failure = Sizes { prop: vec![prop.to_owned()], ..sizes() }.shape().unwrap_err();
+            assert!(failure.lines().0.contains(said), "{failure:?}");
+        }
+        let shape = Sizes { prop: vec!["node[1-2]:thin".to_owned()], ..sizes() }.shape().unwrap();
+        assert_eq!(shape.to_r().properties["thin"].to_string(), "1-2");
+    }
+}
