@@ -5,7 +5,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use flurm_core::{CoreConfig, Hold};
+use flurm_core::{CoreConfig, Hold, Site};
 use flurm_types::{R, Rank, Timestamp};
 use flurm_wire::shell::StartInitial;
 use serde::de::Error as _;
@@ -43,6 +43,9 @@ pub struct Boot {
     pub expiration: Timestamp,
     /// Fixed resources of the whole instance; none: each broker discovers its own.
     pub resources: Option<R>,
+    /// Queues and scheduling.
+    #[serde(default)]
+    pub site: Site,
     pub heartbeat_ms: u64,
     /// Silence after which a neighbour is lost.
     pub lost_ms: u64,
@@ -98,6 +101,7 @@ impl Boot {
             lost_ms: self.lost_ms,
             orphan_ms_max: self.orphan_ms_max,
             resources: self.resources.clone(),
+            site: self.site.clone(),
             hold: Hold::UntilCommit,
         }
     }
@@ -209,6 +213,7 @@ pub(crate) mod tests {
             attributes: BTreeMap::new(),
             expiration: Timestamp::ZERO,
             resources: None,
+            site: Site::default(),
             heartbeat_ms: 1000,
             lost_ms: 3000,
             orphan_ms_max: 5000,

@@ -2,9 +2,14 @@
 //!
 //! A key or a value that would have no effect is refused by name. `-S` wins over the file.
 
+mod inventory;
+mod jobs;
+
+pub use inventory::align;
+
 use crate::bootstrap::Mistake;
 use crate::start::BrokerArgs;
-use flurm_types::{Fsd, Hostlist, Idset, R, RNode, Rank, Socket, Topology};
+use flurm_types::{Fsd, Idset, R, RNode, Rank, Socket, Topology};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,8 +22,12 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a shell lives without its broker.
 const ORPHAN_MS: u64 = 5000;
 
+/// What a file may say.
+const KNOWN: &str = "the tables are [sched], [queues.NAME], [policy], [ingest.validator], [resource], [fake-resources], \
+                     [tbon], [sched-fluxion-qmanager] and [sched-fluxion-resource]; what is not known is refused";
+
 /// The file, as it is written.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     #[serde(default, rename = "fake-resources")]
@@ -27,6 +36,18 @@ pub struct Config {
     pub resource: Resource,
     #[serde(default)]
     pub tbon: Tbon,
+    #[serde(default)]
+    pub sched: jobs::Sched,
+    #[serde(default)]
+    pub policy: jobs::Policy,
+    #[serde(default)]
+    pub queues: BTreeMap<String, jobs::Queue>,
+    #[serde(default)]
+    pub ingest: jobs::Ingest,
+    #[serde(default, rename = "sched-fluxion-qmanager")]
+    pub qmanager: jobs::Qmanager,
+    #[serde(default, rename = "sched-fluxion-resource")]
+    pub fluxion: jobs::FluxionResource,
 }
 
 /// Nodes that are not there, for tests and demonstrations.
@@ -53,6 +74,8 @@ fn one() -> u32 {
 pub struct Resource {
     /// R in JSON (RFC 20): what this instance has, instead of what its brokers find.
     pub path: Option<PathBuf>,
+    /// A resource graph of its nodes (JGF), if R does not bring one.
+    pub scheduling: Option<PathBuf>,
     /// Ranks or hosts that get no jobs.
     pub exclude: Option<String>,
 }
@@ -87,12 +110,17 @@ impl Config {
         let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         files.retain(|file| file.extension().is_some_and(|ending| ending == "toml"));
         files.sort();
-        let mut config = Config::default();
+        let mut all = toml::Table::new();
         for file in files {
             let text = std::fs::read_to_string(&file).map_err(|e| unreadable(&file, e))?;
-            config = config.overridden(Config::parse(&file.display().to_string(), &text)?);
+            // By itself first: what is wrong in it has a line there.
+            Config::parse(&file.display().to_string(), &text)?;
+            merge(&mut all, toml::from_str(&text).expect("it was read just now"));
         }
-        Ok(config)
+        all.try_into().map_err(|error: toml::de::Error| {
+            let what = error.message().replace('\n', " ");
+            Mistake::new(format!("{}: the files together: {what}", path.display()), KNOWN)
+        })
     }
 
     /// Reads the text of the file `name`.
@@ -103,27 +131,8 @@ impl Config {
         toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             let what = error.message().replace('\n', " ");
-            Mistake::new(
-                format!("{name}:{line}: {what}"),
-                "the tables are [fake-resources], [resource] and [tbon]; what is not known is refused",
-            )
+            Mistake::new(format!("{name}:{line}: {what}"), KNOWN)
         })
-    }
-
-    /// This one, with what `later` says instead of what it says.
-    fn overridden(self, later: Config) -> Config {
-        Config {
-            fake: later.fake.or(self.fake),
-            resource: Resource {
-                path: later.resource.path.or(self.resource.path),
-                exclude: later.resource.exclude.or(self.resource.exclude),
-            },
-            tbon: Tbon {
-                interface_hint: later.tbon.interface_hint.or(self.tbon.interface_hint),
-                fanout: later.tbon.fanout.or(self.tbon.fanout),
-                topo: later.tbon.topo.or(self.tbon.topo),
-            },
-        }
     }
 
     /// Nodes that are said rather than found, for an instance of these hosts.
@@ -137,8 +146,16 @@ impl Config {
                 "leave one of them out of the configuration",
             )),
             (Some(fake), None) => fake.r(hosts).map(Some),
-            (None, Some(path)) => align(&read_r(path)?, hosts).map(Some),
-            (None, None) => Ok(None),
+            (None, Some(path)) => {
+                align(&inventory::read(path, self.resource.scheduling.as_deref())?, hosts).map(Some)
+            }
+            (None, None) => match self.resource.scheduling {
+                Some(_) => Err(Mistake::new(
+                    "resource.scheduling needs resource.path",
+                    "the graph describes the nodes of an R",
+                )),
+                None => Ok(None),
+            },
         }
     }
 
@@ -150,7 +167,7 @@ impl Config {
         match (&self.resource.exclude, inventory) {
             (None, inventory) => Ok(inventory),
             (Some(text), Some(r)) => {
-                let gone = excluded(text, &r)?;
+                let gone = inventory::excluded(text, &r)?;
                 Ok(Some(r.restrict(&r.ranks().difference(&gone))))
             }
             (Some(_), None) => Err(Mistake::new(
@@ -161,30 +178,14 @@ impl Config {
     }
 }
 
-fn read_r(path: &Path) -> Result<R, Mistake> {
-    let wrong = |why: String| {
-        Mistake::new(
-            format!("resource.path {}: {why}", path.display()),
-            "it names a file with R in JSON, as `flurm resource R` prints it",
-        )
-    };
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-    R::parse(&text).map_err(|e| wrong(e.to_string()))
-}
-
-/// The ranks behind `0,3-5` or `c[1-2]`.
-fn excluded(text: &str, r: &R) -> Result<Idset, Mistake> {
-    if let Ok(ranks) = text.parse::<Idset>() {
-        return Ok(ranks);
+/// Key by key, what comes later wins.
+fn merge(into: &mut toml::Table, later: toml::Table) {
+    for (key, value) in later {
+        match (into.get_mut(&key), value) {
+            (Some(toml::Value::Table(into)), toml::Value::Table(later)) => merge(into, later),
+            (_, value) => drop(into.insert(key, value)),
+        }
     }
-    let wrong = |why: String| {
-        Mistake::new(format!("resource.exclude: {why}"), "it is a set of ranks (0,3-5) or of hosts (c[1-2])")
-    };
-    let hosts: Hostlist = text.parse().map_err(|e: flurm_types::SyntaxError| wrong(e.to_string()))?;
-    if let Some(unknown) = hosts.iter().find(|host| !r.nodes.iter().any(|node| node.host == **host)) {
-        return Err(wrong(format!("there is no host {unknown} here")));
-    }
-    Ok(r.nodes.iter().filter(|node| hosts.contains(&node.host)).map(|node| node.rank).collect())
 }
 
 impl Fake {
@@ -238,7 +239,7 @@ fn first(n: u32) -> Idset {
 }
 
 /// Everything that was asked for, as values.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     pub config: Config,
     pub fanout: u32,
@@ -369,39 +370,6 @@ fn fanout(attributes: &BTreeMap<String, String>, tbon: &Tbon) -> Result<u32, Mis
     Ok(wanted.or(configured).unwrap_or(FANOUT))
 }
 
-/// Puts R's lines into the order of the instance's brokers: by name where the names are the same ones, else as they
-/// stand.
-///
-/// # Errors
-/// They are not as many.
-pub fn align(r: &R, hosts: &[String]) -> Result<R, Mistake> {
-    let r = r.renumber();
-    if r.nnodes() != hosts.len() {
-        return Err(Mistake::new(
-            format!("R has {} nodes, but this instance has {} brokers", r.nnodes(), hosts.len()),
-            "start one broker on each node that R names",
-        ));
-    }
-    // Where a host stands twice, names cannot tell ranks apart.
-    let place: BTreeMap<&str, u32> = (0..).zip(hosts).map(|(rank, host)| (host.as_str(), rank)).collect();
-    let found: Option<Vec<u32>> = r.nodes.iter().map(|node| place.get(node.host.as_str()).copied()).collect();
-    let Some(new) = found.filter(|_| place.len() == hosts.len()) else { return Ok(r) };
-    if new.iter().collect::<std::collections::BTreeSet<_>>().len() != hosts.len() {
-        return Ok(r);
-    }
-    let renamed = |rank: u32| new[rank as usize];
-    let mut out =
-        R::from_nodes(r.nodes.iter().map(|node| RNode { rank: renamed(node.rank), ..node.clone() }));
-    out.properties = r
-        .properties
-        .iter()
-        .map(|(name, ranks)| (name.clone(), ranks.iter().map(renamed).collect()))
-        .collect();
-    out.topology = r.topology.iter().map(|(rank, topology)| (renamed(*rank), topology.clone())).collect();
-    (out.starttime, out.expiration) = (r.starttime, r.expiration);
-    Ok(out)
-}
-
 /// Parent in the tree of this fanout.
 pub fn parent(rank: Rank, fanout: u32) -> Option<Rank> {
     (rank.0 > 0).then(|| Rank((rank.0 - 1) / fanout))
@@ -436,7 +404,9 @@ mod tests {
     fn unknown_keys_are_refused_by_name_and_line() {
         for (text, line, name) in [
             ("[fake-resources]\ncores-per-node = 2\ncolour = 1\n", 3, "colour"),
-            ("[queues]\nx = 1\n", 1, "queues"),
+            ("[queue]\nx = 1\n", 1, "queue"),
+            ("[queues.a]\nrequire = 1\n", 2, "require"),
+            ("[sched]\npolicy = \"eazy\"\n", 2, "eazy"),
             ("\n[tbon]\ninterface-hin = \"x\"\n", 3, "interface-hin"),
         ] {
             let wrong = Config::parse("f.toml", text).unwrap_err();
@@ -500,24 +470,5 @@ mod tests {
         assert!(with("d1").unwrap_err().what.contains("no host d1"));
         let alone = Config::parse("x", "[resource]\nexclude = \"0\"\n").unwrap();
         assert!(alone.without_excluded(None).is_err());
-    }
-
-    #[test]
-    fn r_is_brought_into_the_order_of_brokers_by_name() {
-        let node = |rank, host: &str, cores: &str| RNode {
-            rank,
-            host: host.into(),
-            cores: cores.parse().unwrap(),
-            gpus: Idset::new(),
-        };
-        let mut r = R::from_nodes([node(3, "c1", "0-1"), node(7, "c0", "4")]);
-        r.properties.insert("big".into(), Idset::from_iter([3]));
-        let aligned = align(&r, &hosts(2)).unwrap();
-        assert_eq!(aligned.hostlist().to_string(), "c[0-1]");
-        assert_eq!(aligned.nodes[1].cores.to_string(), "0-1");
-        assert_eq!(aligned.properties["big"].to_string(), "1");
-        let other = align(&r, &["x".to_owned(), "x".to_owned()]).unwrap();
-        assert_eq!(other.nodes[0].host, "c1", "as they stand");
-        assert!(align(&r, &hosts(3)).is_err());
     }
 }

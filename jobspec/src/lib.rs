@@ -4,6 +4,7 @@
 //! each one that exists is valid. Whether the resources exist anywhere is left to the resource graph, and which
 //! dependencies are known to the job manager.
 
+mod amend;
 mod attributes;
 pub mod build;
 mod cosched;
@@ -18,6 +19,7 @@ mod resource;
 mod task;
 mod write;
 
+pub use amend::Amendment;
 pub use attributes::{Attributes, OUTPUT_BYTES_KEPT, OUTPUT_BYTES_KEPT_MAX, size};
 pub use cosched::{Cosched, Group};
 pub use count::{Count, Operator, Range};

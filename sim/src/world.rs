@@ -10,7 +10,7 @@ use crate::rng::Rng;
 use crate::shell::{self, Shell};
 use crate::trace::Trace;
 use crate::user::{self, User};
-use flurm_core::{Core, CoreConfig, Guest, Hold, Input, Output, Peer, Role};
+use flurm_core::{Core, CoreConfig, Guest, Hold, Input, Output, Peer, Role, Site};
 use flurm_types::{Idset, Now, R, RNode, Rank, Timestamp};
 use flurm_wire::{ClientId, Message, frame};
 use std::collections::BTreeMap;
@@ -335,6 +335,7 @@ impl World {
             lost_ms: 3_000,
             orphan_ms_max: 5_000,
             resources: (!self.discovered).then(|| R::from_nodes((0..self.size).map(node))),
+            site: Site::default(),
             hold: self.hold,
         }
     }

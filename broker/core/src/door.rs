@@ -3,6 +3,7 @@
 //! Both enums are closed on purpose. A new [`Output`] does not compile until the broker and the simulator can
 //! perform it, so what is simulated is what runs. Time comes with every step, randomness as a seed.
 
+use crate::site::Site;
 use flurm_types::{R, Rank, Timestamp};
 use flurm_wire::fact::Fact;
 use flurm_wire::shell::StartInitial;
@@ -42,6 +43,8 @@ pub struct CoreConfig {
     pub orphan_ms_max: u64,
     /// Fixed resources of the whole instance (parent's R, configuration); none: they are discovered rank by rank.
     pub resources: Option<R>,
+    /// Queues and scheduling.
+    pub site: Site,
     pub hold: Hold,
 }
 

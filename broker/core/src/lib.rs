@@ -20,8 +20,10 @@ mod overlay;
 mod resource;
 mod router;
 mod services;
+mod site;
 
 pub use door::{CoreConfig, Guest, Hold, Input, Output, Peer, Role};
+pub use site::{Queue, Rules, Site, Size};
 
 use cx::{Cx, Outbox};
 use flurm_types::{Hostlist, Idset, Now, R, Rank};

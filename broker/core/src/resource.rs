@@ -169,7 +169,8 @@ impl Resources {
     }
 
     fn define(&mut self, cx: &mut Cx, jobs: &mut Jobs, r: R, method: &str) {
-        let r = R { starttime: cx.config.starttime, expiration: cx.config.expiration, ..r };
+        let mut r = R { starttime: cx.config.starttime, expiration: cx.config.expiration, ..r };
+        cx.config.site.mark(&mut r);
         let (ranks, nodelist) = (r.ranks().to_string(), r.hostlist().to_string());
         let online = self.online.to_string();
         let instance = cx.config.instance_id.clone();

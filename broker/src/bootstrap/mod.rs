@@ -118,6 +118,7 @@ impl Start<'_> {
         };
         let mut warnings = self.warnings();
         warnings.extend(self.around.job.as_ref().filter(|_| unasked).and_then(slurm::Job::too_many_nodes));
+        warnings.extend(settings.config.warnings());
         warnings.iter().for_each(Mistake::print_warning);
         let table = Table {
             instance_id: random_name().map_err(no_random)?,
@@ -234,7 +235,9 @@ impl Start<'_> {
         let secret = Secret::draw().map_err(no_random)?;
         let table = Table::of(cards, instance_id, secret, settings.fanout);
         // Seen here, a misfit is said once.
-        resources(settings, &table.hosts, launched)?;
+        let (hosts, _) = resources(settings, &table.hosts, launched)?;
+        settings.config.site(&hosts)?;
+        settings.config.warnings().iter().for_each(Mistake::print_warning);
         Ok(table)
     }
 
@@ -260,6 +263,7 @@ impl Start<'_> {
     ) -> Result<Ready, NoBoot> {
         let settings = self.good_settings()?;
         let (hosts, resources) = resources(settings, &table.hosts, launched)?;
+        let site = settings.config.site(&hosts)?;
         let mut peers = table.addresses;
         if let Some(own) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
             peers.insert(rank, own);
@@ -284,6 +288,7 @@ impl Start<'_> {
             attributes,
             expiration: parent_end.or(job_end).unwrap_or(Timestamp::ZERO),
             resources,
+            site,
             heartbeat_ms: HEARTBEAT_MS,
             lost_ms: LOST_MS,
             orphan_ms_max: settings.orphan_ms,

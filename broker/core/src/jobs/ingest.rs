@@ -5,6 +5,7 @@
 use super::exec::environment_len;
 use super::{Jobs, wire_error};
 use crate::cx::Cx;
+use crate::site::Site;
 use flurm_job_manager::{Asked, Batch, Request, Submit};
 use flurm_jobspec::{Jobspec, JobspecError};
 use flurm_sched::Sched;
@@ -41,6 +42,8 @@ struct Text {
     /// As it came; the one in `asked` is in canonical form.
     raw: Box<str>,
     asked: Asked,
+    /// It came from a client and has been given what its queue adds to it.
+    admitted: bool,
     /// Whether such a job fits these resources at all, once it has been looked at.
     fits: Option<Result<(), String>>,
 }
@@ -61,29 +64,44 @@ impl Texts {
         environment.clone()
     }
 
-    fn read(&mut self, raw: &str, environment: Option<&Arc<Environment>>) -> Result<&mut Text, JobspecError> {
-        let known = self.texts.iter().position(|text| {
-            *text.raw == *raw && environment.is_none_or(|e| Arc::ptr_eq(e, &text.asked.text.environment))
-        });
-        if let Some(at) = known {
+    /// What a client has sent, as it is taken.
+    fn admit(
+        &mut self,
+        raw: &str,
+        environment: Option<&Arc<Environment>>,
+        site: &Site,
+    ) -> Result<&mut Text, WireError> {
+        let invalid = |text: String| WireError::new(ErrorCode::Invalid, text);
+        if let Some(at) = self.find(raw, environment, true) {
             return Ok(&mut self.texts[at]);
         }
-        let jobspec = match environment {
-            Some(environment) => Jobspec::parse_with_environment(raw, environment.clone())?,
-            None => Jobspec::parse(raw)?,
-        };
+        let jobspec = parse(raw, environment).map_err(|e| invalid(format!("jobspec: {e}")))?;
+        let jobspec = site.admit(jobspec).map_err(|rejected| invalid(rejected.why).hint(rejected.hint))?;
+        Ok(self.keep(raw, jobspec, true))
+    }
+
+    fn find(&self, raw: &str, environment: Option<&Arc<Environment>>, admitted: bool) -> Option<usize> {
+        let shared = |text: &Text| environment.is_none_or(|e| Arc::ptr_eq(e, &text.asked.text.environment));
+        self.texts.iter().position(|t| t.admitted == admitted && *t.raw == *raw && shared(t))
+    }
+
+    fn keep(&mut self, raw: &str, jobspec: Jobspec, admitted: bool) -> &mut Text {
         let environment = jobspec.attributes().environment.clone();
         let text = JobSpecText { jobspec: jobspec.to_json_without_environment().into(), environment };
         let asked = Asked::new(text, Arc::new(jobspec));
         self.texts.truncate(TEXTS_MAX - 1);
-        self.texts.push_front(Text { raw: raw.into(), asked, fits: None });
-        Ok(&mut self.texts[0])
+        self.texts.push_front(Text { raw: raw.into(), asked, admitted, fits: None });
+        &mut self.texts[0]
     }
 
     /// What the log has kept.
     pub fn read_again(&mut self, text: &JobSpecText) -> Result<Asked, JobspecError> {
         let environment = self.environment(&text.environment);
-        Ok(self.read(&text.jobspec, Some(&environment))?.asked.clone())
+        if let Some(at) = self.find(&text.jobspec, Some(&environment), false) {
+            return Ok(self.texts[at].asked.clone());
+        }
+        let jobspec = parse(&text.jobspec, Some(&environment))?;
+        Ok(self.keep(&text.jobspec, jobspec, false).asked.clone())
     }
 
     /// Resources have changed.
@@ -91,6 +109,13 @@ impl Texts {
         for text in &mut self.texts {
             text.fits = None;
         }
+    }
+}
+
+fn parse(raw: &str, environment: Option<&Arc<Environment>>) -> Result<Jobspec, JobspecError> {
+    match environment {
+        Some(environment) => Jobspec::parse_with_environment(raw, environment.clone()),
+        None => Jobspec::parse(raw),
     }
 }
 
@@ -164,11 +189,8 @@ impl Jobs {
                     .ok_or_else(|| invalid(format!("the message has no environment {index}")))?,
             ),
         };
-        let text = self.texts.read(raw, environment).map_err(|e| invalid(format!("jobspec: {e}")))?;
-        if let Some(queue) = &text.asked.jobspec.attributes().queue {
-            return Err(super::no_queue(queue));
-        }
-        if !job.flags.novalidate {
+        let text = self.texts.admit(raw, environment, &cx.config.site)?;
+        if !job.flags.novalidate && !cx.config.site.unchecked {
             text.fits(&self.sched, cx.now)
                 .map_err(|rule| invalid(rule).hint("`flurm resource list` shows what there is"))?;
         }

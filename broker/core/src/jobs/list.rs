@@ -34,9 +34,6 @@ impl Jobs {
     }
 
     fn matching(&self, list: &List) -> Result<Vec<JobRecord>, WireError> {
-        if let Some(queue) = list.queue.as_deref().filter(|queue| !queue.is_empty()) {
-            return Err(super::no_queue(queue));
-        }
         let limit = if list.max_entries == 0 { usize::MAX } else { list.max_entries };
         let only_active = !list.states.is_empty() && !list.states.contains(&JobState::Inactive);
         // Active jobs are few; the others may be a million.

@@ -30,7 +30,7 @@ use crate::door::CoreConfig;
 use exec::Runs;
 use flurm_job_manager::{Duty, Event, Gate, Job, Manager, Raised, Refusal, Request};
 use flurm_jobspec::OUTPUT_BYTES_KEPT;
-use flurm_sched::{Policy, ResourceChange, Sched, SchedInput, SchedOutput};
+use flurm_sched::{ResourceChange, Sched, SchedInput, SchedOutput};
 use flurm_types::{FluidGenerator, JobId, JobState, Timestamp};
 use flurm_wire::fact::{Fact, GuestLog, JobFact};
 use flurm_wire::{Address, ErrorCode, Message, WireError, exec as wire_exec, job};
@@ -85,7 +85,7 @@ impl Jobs {
             journal: Vec::new(),
             texts: Texts::default(),
             ids: FluidGenerator::new(u16::try_from(config.rank.0).unwrap_or(0)),
-            sched: Sched::new(Policy::Fcfs),
+            sched: Sched::with_config(config.site.scheduling()),
             leading: false,
             stopping: false,
             dirty: BTreeSet::new(),
@@ -481,12 +481,6 @@ fn wire_error(refusal: &Refusal) -> WireError {
         | Refusal::Late(_)
         | Refusal::Overlap { .. } => error,
     }
-}
-
-/// Jobs have no queues yet, so whoever names one expects what is not there.
-fn no_queue(name: &str) -> WireError {
-    WireError::new(ErrorCode::Invalid, format!("this instance has no queue `{name}`"))
-        .hint("leave the queue out: there is one for all")
 }
 
 fn no_such_job(id: JobId) -> WireError {

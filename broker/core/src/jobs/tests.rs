@@ -3,6 +3,7 @@
 use super::*;
 use crate::cx::Outbox;
 use crate::door::Hold;
+use crate::site::Site;
 use flurm_types::{Entry, Environment, Idset, JobResult, Now, R, RNode, Rank};
 use flurm_wire::exec::{Report, Reports, ShellReady, What};
 use flurm_wire::fact::{decode_record, encode_record};
@@ -47,6 +48,7 @@ fn config() -> CoreConfig {
         lost_ms: 3000,
         orphan_ms_max: 5000,
         resources: None,
+        site: Site::default(),
         hold: Hold::UntilCommit,
     }
 }

@@ -1,6 +1,6 @@
 //! What tests of one broker stand on: a rim with a clock that they set and a log that they commit.
 
-use flurm_core::{Core, CoreConfig, Hold, Input, Output, Peer, Role};
+use flurm_core::{Core, CoreConfig, Hold, Input, Output, Peer, Role, Site};
 use flurm_types::{Idset, Now, R, RNode, Rank, Timestamp};
 use flurm_wire::fact::Fact;
 use flurm_wire::state::BrokerState;
@@ -33,6 +33,7 @@ pub fn config() -> CoreConfig {
         lost_ms: 3000,
         orphan_ms_max: 5000,
         resources: None,
+        site: Site::default(),
         hold: Hold::UntilCommit,
     }
 }

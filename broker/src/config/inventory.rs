@@ -1,0 +1,186 @@
+//! R from files, brought into the order of the instance's brokers, with the graph that may come in it (JGF, RFC 40).
+
+use crate::bootstrap::Mistake;
+use flurm_resource_graph::describe::Description;
+use flurm_types::{Hostlist, Idset, R, RNode};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Kinds of things of which an R without a graph says everything.
+const IN_R: &[&str] = &["cluster", "node", "socket", "core", "gpu"];
+
+/// Reads `resource.path`, with the graph of `resource.scheduling` if that names a file.
+///
+/// # Errors
+/// One of them cannot be read, or they describe different machines.
+pub fn read(path: &Path, scheduling: Option<&Path>) -> Result<R, Mistake> {
+    let wrong = |key: &str, path: &Path, why: String| {
+        Mistake::new(
+            format!("resource.{key} {}: {why}", path.display()),
+            match key {
+                "path" => "it names a file with R in JSON, as `flurm resource R` prints it",
+                _ => "it names a file with a resource graph in JSON (JGF) of the nodes in R",
+            },
+        )
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| wrong("path", path, e.to_string()))?;
+    let mut r = R::parse(&text).map_err(|e| wrong("path", path, e.to_string()))?;
+    if let Some(file) = scheduling {
+        let text = std::fs::read_to_string(file).map_err(|e| wrong("scheduling", file, e.to_string()))?;
+        let graph = serde_json::from_str(&text).map_err(|e| wrong("scheduling", file, e.to_string()))?;
+        r.scheduling = Some(graph);
+    }
+    let named = scheduling.map_or(("path", path), |file| ("scheduling", file));
+    with_sockets(r).map_err(|why| wrong(named.0, named.1, why))
+}
+
+/// Takes what a graph says of sockets and properties into R itself. A graph that says nothing else is then left out.
+fn with_sockets(mut r: R) -> Result<R, String> {
+    let Some(graph) = r.scheduling.take_if(|scheduling| scheduling.get("graph").is_some()) else {
+        return Ok(r);
+    };
+    let description = Description::from_jgf(&graph.to_string()).map_err(|error| error.to_string())?;
+    let described = description.to_r().map_err(|error| error.to_string())?;
+    for node in &r.nodes {
+        let Some(other) = described.node(node.rank) else {
+            return Err(format!("the graph has no node with rank {} ({})", node.rank, node.host));
+        };
+        if !node.cores.is_subset(&other.cores) || !node.gpus.is_subset(&other.gpus) {
+            return Err(format!(
+                "rank {} ({}) has cores {} in R, but {} in the graph",
+                node.rank, node.host, node.cores, other.cores
+            ));
+        }
+    }
+    let ranks = r.ranks();
+    let here = described.topology.into_iter().filter(|(rank, _)| ranks.contains(*rank));
+    r.topology.extend(here);
+    for (name, with) in described.properties {
+        let with = with.intersection(&ranks);
+        if !with.is_empty() {
+            r.properties.entry(name).or_default().union_with(&with);
+        }
+    }
+    if description.walk().any(|(_, pool)| !IN_R.contains(&&*pool.kind)) {
+        r.scheduling = Some(graph);
+    }
+    Ok(r)
+}
+
+/// The ranks behind `0,3-5` or `c[1-2]`.
+pub fn excluded(text: &str, r: &R) -> Result<Idset, Mistake> {
+    if let Ok(ranks) = text.parse::<Idset>() {
+        return Ok(ranks);
+    }
+    let wrong = |why: String| {
+        Mistake::new(format!("resource.exclude: {why}"), "it is a set of ranks (0,3-5) or of hosts (c[1-2])")
+    };
+    let hosts: Hostlist = text.parse().map_err(|e: flurm_types::SyntaxError| wrong(e.to_string()))?;
+    if let Some(unknown) = hosts.iter().find(|host| !r.nodes.iter().any(|node| node.host == **host)) {
+        return Err(wrong(format!("there is no host {unknown} here")));
+    }
+    Ok(r.nodes.iter().filter(|node| hosts.contains(&node.host)).map(|node| node.rank).collect())
+}
+
+/// Puts R's lines into the order of the instance's brokers: by name where the names are the same ones, else as they
+/// stand.
+///
+/// # Errors
+/// They are not as many.
+pub fn align(r: &R, hosts: &[String]) -> Result<R, Mistake> {
+    let counted = R { scheduling: renumbered(r, |rank| r.ranks().position(rank) as u32), ..r.renumber() };
+    let r = counted;
+    if r.nnodes() != hosts.len() {
+        return Err(Mistake::new(
+            format!("R has {} nodes, but this instance has {} brokers", r.nnodes(), hosts.len()),
+            "start one broker on each node that R names",
+        ));
+    }
+    // Where a host stands twice, names cannot tell ranks apart.
+    let place: BTreeMap<&str, u32> = (0..).zip(hosts).map(|(rank, host)| (host.as_str(), rank)).collect();
+    let found: Option<Vec<u32>> = r.nodes.iter().map(|node| place.get(node.host.as_str()).copied()).collect();
+    let Some(new) = found.filter(|_| place.len() == hosts.len()) else { return Ok(r) };
+    if new.iter().collect::<std::collections::BTreeSet<_>>().len() != hosts.len() {
+        return Ok(r);
+    }
+    let renamed = |rank: u32| new[rank as usize];
+    let mut out =
+        R::from_nodes(r.nodes.iter().map(|node| RNode { rank: renamed(node.rank), ..node.clone() }));
+    out.properties = r
+        .properties
+        .iter()
+        .map(|(name, ranks)| (name.clone(), ranks.iter().map(renamed).collect()))
+        .collect();
+    out.topology = r.topology.iter().map(|(rank, topology)| (renamed(*rank), topology.clone())).collect();
+    (out.starttime, out.expiration) = (r.starttime, r.expiration);
+    out.scheduling = renumbered(&r, renamed);
+    Ok(out)
+}
+
+/// The graph in an R with other ranks.
+fn renumbered(r: &R, new: impl Fn(u32) -> u32) -> Option<Value> {
+    let mut scheduling = r.scheduling.clone()?;
+    let ranks = r.ranks();
+    for vertex in scheduling.pointer_mut("/graph/nodes").and_then(Value::as_array_mut)? {
+        let Some(rank) = vertex.pointer_mut("/metadata/rank") else { continue };
+        // What belongs to no broker has -1.
+        if let Some(old) =
+            rank.as_u64().and_then(|old| u32::try_from(old).ok()).filter(|old| ranks.contains(*old))
+        {
+            *rank = new(old).into();
+        }
+    }
+    Some(scheduling)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flurm_resource_graph::describe::Shape;
+
+    fn hosts(n: usize) -> Vec<String> {
+        (0..n).map(|i| format!("c{i}")).collect()
+    }
+
+    #[test]
+    fn r_is_brought_into_the_order_of_brokers_by_name() {
+        let node = |rank, host: &str, cores: &str| RNode {
+            rank,
+            host: host.into(),
+            cores: cores.parse().unwrap(),
+            gpus: Idset::new(),
+        };
+        let mut r = R::from_nodes([node(3, "c1", "0-1"), node(7, "c0", "4")]);
+        r.properties.insert("big".into(), Idset::from_iter([3]));
+        let vertex = |rank: i64| serde_json::json!({"id": "1", "metadata": {"type": "node", "rank": rank}});
+        r.scheduling = Some(serde_json::json!({"graph": {"nodes": [vertex(-1), vertex(3), vertex(7)]}}));
+        let aligned = align(&r, &hosts(2)).unwrap();
+        assert_eq!(aligned.hostlist().to_string(), "c[0-1]");
+        assert_eq!(aligned.nodes[1].cores.to_string(), "0-1");
+        assert_eq!(aligned.properties["big"].to_string(), "1");
+        let graph = aligned.scheduling.unwrap();
+        let ranks: Vec<i64> = graph["graph"]["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v["metadata"]["rank"].as_i64().unwrap())
+            .collect();
+        assert_eq!(ranks, [-1, 1, 0]);
+        let other = align(&r, &["x".to_owned(), "x".to_owned()]).unwrap();
+        assert_eq!(other.nodes[0].host, "c1", "as they stand");
+        assert!(align(&r, &hosts(3)).is_err());
+    }
+
+    #[test]
+    fn sockets_of_a_graph_become_part_of_r() {
+        let shape = Shape { hosts: "c[0-1]".parse().unwrap(), sockets: 2, cores: 4, ..Shape::default() };
+        let whole = shape.to_r();
+        let graph: Value = serde_json::from_str(&Description::from_r(&whole).to_jgf()).unwrap();
+        let flat = R { topology: BTreeMap::new(), scheduling: Some(graph), ..whole.clone() };
+        assert_eq!(with_sockets(flat.clone()).unwrap().topology, whole.topology);
+        let mut more = flat;
+        more.nodes[1].cores.insert(99);
+        assert!(with_sockets(more).unwrap_err().contains("rank 1"));
+    }
+}

@@ -1,0 +1,74 @@
+//! What an instance adds to a job that it takes: the defaults of a queue, and what the queue is made of.
+
+use crate::Jobspec;
+use crate::cosched::Cosched;
+use crate::placement::Placement;
+use flurm_types::Constraint;
+
+/// What is said for a job. What the job says itself wins, but for the constraint, which is added to its own.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Amendment {
+    pub queue: Option<String>,
+    /// Seconds, for a job without limit.
+    pub duration: Option<f64>,
+    pub constraint: Constraint,
+    /// For a job that asks neither for a placement nor for a partner.
+    pub placement: Option<Placement>,
+    /// Instead of a placement; a class that the job gives stays.
+    pub cosched: Option<Cosched>,
+}
+
+impl Jobspec {
+    /// The job as it is taken.
+    #[must_use]
+    pub fn amended(mut self, with: Amendment) -> Jobspec {
+        let own = &mut self.attributes;
+        own.queue = own.queue.take().or(with.queue);
+        if let Some(duration) = with.duration.filter(|_| own.duration == 0.0) {
+            own.duration = duration;
+        }
+        let said = match &own.constraints {
+            Constraint::And(list) => list.contains(&with.constraint),
+            only => *only == with.constraint,
+        };
+        if !said {
+            own.constraints = std::mem::take(&mut own.constraints).and(with.constraint);
+        }
+        if own.placement.is_none() && own.cosched.is_none() {
+            match with.cosched {
+                Some(cosched) => own.cosched = Some(cosched),
+                None => own.placement = with.placement,
+            }
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::Builder;
+
+    #[test]
+    fn what_a_job_says_itself_wins() {
+        let job = || Builder::new(vec!["true".to_owned()]);
+        let with = Amendment {
+            queue: Some("batch".to_owned()),
+            duration: Some(60.0),
+            constraint: Constraint::parse_query("thin").unwrap(),
+            placement: Some(Placement::High),
+            cosched: None,
+        };
+        let plain = job().build().unwrap().amended(with.clone());
+        assert_eq!(Jobspec::parse(&plain.to_json()), Ok(plain.clone()));
+        let a = plain.attributes();
+        assert_eq!((a.queue.as_deref(), a.duration), (Some("batch"), 60.0));
+        assert_eq!((a.placement, &a.constraints), (Some(Placement::High), &with.constraint));
+        let own = job().queue("debug").duration(5.0).setattr("system.placement", &"spread".into());
+        let own = own.constraint(Constraint::parse_query("host:n1").unwrap()).build().unwrap().amended(with);
+        let a = own.attributes();
+        assert_eq!((a.queue.as_deref(), a.duration), (Some("debug"), 5.0));
+        assert_eq!(a.placement.map(|p| p.to_string()).as_deref(), Some("spread"));
+        assert!(matches!(&a.constraints, Constraint::And(both) if both.len() == 2));
+    }
+}
