@@ -13,7 +13,7 @@
 //! come from `counts.rs`.
 
 use crate::{counts::Counts, max_tree::Peak};
-use flurm_jobspec::{Jobspec, Kind, Placement, Resource, Share};
+use flurm_jobspec::{Jobspec, Kind, Placement, Resource};
 use flurm_types::Constraint;
 
 /// A request for pieces.
@@ -156,7 +156,7 @@ impl Ask<'_> {
             slots: 0,
             constraint: &attributes.constraints,
             placement: match attributes.cosched {
-                Some(_) => Placement::Spread(Share::HALF),
+                Some(ref willing) => Placement::Spread(willing.share()),
                 None => attributes.placement.unwrap_or(default),
             },
             fresh: false,

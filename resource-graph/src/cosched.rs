@@ -1,10 +1,13 @@
-//! Jobs that share sockets because both are willing: who is on which node, and who hinders whom how much.
+//! Jobs that share sockets because they are willing: who is on which node, and who may join whom.
 //!
 //! A willing job has half of each of its sockets. Its nodes hold one or two willing jobs and nobody else, so halves are
-//! always disjoint and nothing is given twice. That a job is willing stands in its R as a property of its ranks, so that
-//! a restart does not forget it.
+//! always disjoint and nothing is given twice. The nodes of a group (`group.rs`) are its own until its last job has left.
+//! All this stands in the R of each job, as properties of its ranks, so that a restart does not forget it, and so that it
+//! can be tried out what would be if somebody were there.
 
-use flurm_types::{Idset, JobId, R};
+use crate::{Graph, SlowDowns};
+use flurm_jobspec::Group;
+use flurm_types::{Idset, JobId, R, Timestamp};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -12,61 +15,101 @@ use std::collections::BTreeMap;
 /// sign stays in its own instance.
 const WILLING: &str = "+cosched";
 
-/// How much longer jobs run beside others, by what they stress.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SlowDowns {
-    /// (who, beside whom) to run time beside it by run time alone.
-    pairs: BTreeMap<(String, String), f64>,
-    /// For pairs that nobody knows.
-    unknown: f64,
+/// The property of members of a group, with its name.
+const GROUP: &str = "+cosched-group=";
+
+/// Jobs that are looked at one by one for the one that a job is put beside.
+const MATES_MAX: usize = 64;
+
+/// The class in an R, if its job is willing; empty if it has none.
+fn class_of(r: &R) -> Option<&str> {
+    r.properties.keys().find_map(|name| match name.strip_prefix(WILLING)? {
+        "" => Some(""),
+        behind => behind.strip_prefix('='),
+    })
 }
 
-impl Default for SlowDowns {
-    /// Guesses for halves of a socket: memory bandwidth is shared, cores and their caches mostly are not.
-    fn default() -> SlowDowns {
-        let mut table = SlowDowns { pairs: BTreeMap::new(), unknown: 1.3 };
-        for (one, beside, factor) in [
-            ("compute", "compute", 1.1),
-            ("compute", "memory", 1.1),
-            ("compute", "io", 1.02),
-            ("memory", "compute", 1.15),
-            ("memory", "memory", 1.9),
-            ("memory", "io", 1.1),
-            ("io", "compute", 1.05),
-            ("io", "memory", 1.1),
-            ("io", "io", 1.5),
-        ] {
-            table.set(one, beside, factor);
+/// The group in an R, if its job is a member of one.
+#[must_use]
+pub fn group_of(r: &R) -> Option<&str> {
+    r.properties.keys().find_map(|name| name.strip_prefix(GROUP))
+}
+
+/// Is this the R of a job that shares its sockets, or may?
+pub(crate) fn is_willing(r: &R) -> bool {
+    class_of(r).is_some()
+}
+
+/// Notes in an R that its job is willing.
+pub(crate) fn note(r: &mut R, class: &str, group: Option<&Group>) {
+    let name = if class.is_empty() { WILLING.to_owned() } else { format!("{WILLING}={class}") };
+    let ranks = r.ranks();
+    r.properties.retain(|name, _| !name.starts_with(WILLING));
+    if let Some(group) = group {
+        r.properties.insert(format!("{GROUP}{}", group.name), ranks.clone());
+    }
+    r.properties.insert(name, ranks);
+}
+
+/// Can one be held at any time without a thought of the other? Not if they have something in common, and not if they
+/// are on the same node and one of them is willing: who may be there with it depends on who is there already.
+#[must_use]
+pub fn are_apart(one: &R, other: &R) -> bool {
+    one.is_disjoint(other)
+        && (!is_willing(one) && !is_willing(other) || one.ranks().is_disjoint(&other.ranks()))
+}
+
+/// Ranks with willing jobs, and how many there are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shared {
+    ranks: Idset,
+    /// Those beyond the first, where there are any.
+    more: BTreeMap<u32, u32>,
+}
+
+impl Shared {
+    pub(crate) fn add(&mut self, rank: u32) {
+        if !self.ranks.insert(rank) {
+            *self.more.entry(rank).or_default() += 1;
         }
-        table
+    }
+
+    pub(crate) fn remove(&mut self, rank: u32) {
+        match self.more.get_mut(&rank) {
+            None => {
+                self.ranks.remove(rank);
+            }
+            Some(1) => {
+                self.more.remove(&rank);
+            }
+            Some(more) => *more -= 1,
+        }
+    }
+
+    /// Ranks with one willing job.
+    fn alone(&self) -> Idset {
+        self.ranks.difference(&self.more.keys().copied().collect())
+    }
+
+    /// Where others may and may not be with this here.
+    pub(crate) fn sharing(&self) -> Sharing {
+        Sharing { closed: self.ranks.clone(), beside: self.alone() }
     }
 }
 
-impl SlowDowns {
-    /// What is known from now on of a class beside another. A factor below 1 or not a number is taken as 1.
-    pub fn set(&mut self, one: &str, beside: &str, factor: f64) {
-        self.pairs.insert((one.to_owned(), beside.to_owned()), factor.max(1.0));
-    }
-
-    /// Run time beside the other by run time alone.
-    #[must_use]
-    pub fn of(&self, one: &str, beside: &str) -> f64 {
-        self.pairs.get(&(one.to_owned(), beside.to_owned())).copied().unwrap_or(self.unknown)
-    }
-
-    /// The work that two do together in the time in which one would do one alone: at most 2, and with less than 1 they
-    /// had better run one after the other.
-    #[must_use]
-    pub fn gain(&self, one: &str, other: &str) -> f64 {
-        1.0 / self.of(one, other) + 1.0 / self.of(other, one)
-    }
+/// What willing jobs leave of the nodes to others, at some time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sharing {
+    /// Ranks where no unwilling job may be.
+    pub(crate) closed: Idset,
+    /// Ranks where a willing one may join another.
+    pub(crate) beside: Idset,
 }
 
 /// The willing jobs that hold something.
 #[derive(Debug, Default)]
 pub(crate) struct Tenants {
-    /// By rank; two at most.
-    by_rank: BTreeMap<u32, Vec<JobId>>,
+    on: Shared,
     jobs: BTreeMap<JobId, Tenant>,
     pub(crate) slowdowns: SlowDowns,
 }
@@ -75,89 +118,114 @@ pub(crate) struct Tenants {
 struct Tenant {
     class: String,
     ranks: Idset,
-}
-
-/// The class in an R, if its job is willing; empty if it has none.
-fn class_of(r: &R) -> Option<&str> {
-    r.properties.keys().find_map(|name| match name.strip_prefix(WILLING)?.split_once('=') {
-        None => Some(""),
-        Some((_, class)) => Some(class),
-    })
-}
-
-/// Notes in an R that its job is willing.
-pub(crate) fn note(r: &mut R, class: &str) {
-    let name = if class.is_empty() { WILLING.to_owned() } else { format!("{WILLING}={class}") };
-    let ranks = r.ranks();
-    r.properties.retain(|name, _| !name.starts_with(WILLING));
-    r.properties.insert(name, ranks);
+    /// Nobody joins a group.
+    grouped: bool,
 }
 
 impl Tenants {
     pub(crate) fn take(&mut self, id: JobId, r: &R) {
         let Some(class) = class_of(r) else { return };
-        let tenant =
-            self.jobs.entry(id).or_insert_with(|| Tenant { class: class.to_owned(), ranks: Idset::new() });
+        let grouped = group_of(r).is_some();
+        let tenant = Tenant { class: class.to_owned(), ranks: Idset::new(), grouped };
+        let tenant = self.jobs.entry(id).or_insert(tenant);
         for node in &r.nodes {
             if tenant.ranks.insert(node.rank) {
-                self.by_rank.entry(node.rank).or_default().push(id);
+                self.on.add(node.rank);
             }
         }
     }
 
     pub(crate) fn give_back(&mut self, id: JobId, ranks: &Idset) {
         let Some(tenant) = self.jobs.get_mut(&id) else { return };
-        for rank in tenant.ranks.intersection(ranks).iter() {
-            if let Some(here) = self.by_rank.get_mut(&rank) {
-                here.retain(|other| *other != id);
-                if here.is_empty() {
-                    self.by_rank.remove(&rank);
-                }
-            }
-        }
+        tenant.ranks.intersection(ranks).iter().for_each(|rank| self.on.remove(rank));
         tenant.ranks = tenant.ranks.difference(ranks);
         if tenant.ranks.is_empty() {
             self.jobs.remove(&id);
         }
     }
 
-    /// Ranks where willing jobs are, and unwilling ones may not be.
-    pub(crate) fn ranks(&self) -> Idset {
-        self.by_rank.keys().copied().collect()
+    /// Who is where, to be changed.
+    pub(crate) fn shared(&self) -> Shared {
+        self.on.clone()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
+    /// What is left to others now.
+    pub(crate) fn sharing(&self) -> Sharing {
+        if self.jobs.is_empty() { Sharing::default() } else { self.on.sharing() }
     }
 
-    /// Where a job of this class may sit beside one other job, the best pairs first: ranks where that job is alone.
-    pub(crate) fn mates(&self, class: &str) -> Vec<Idset> {
-        let alone =
-            |ranks: &Idset| ranks.iter().filter(|rank| self.by_rank[rank].len() == 1).collect::<Idset>();
-        let mut mates: Vec<(f64, JobId, Idset)> = self
-            .jobs
-            .iter()
-            .map(|(id, job)| (self.slowdowns.gain(class, &job.class), *id, alone(&job.ranks)))
-            .filter(|(gain, _, ranks)| *gain > 1.0 && !ranks.is_empty())
-            .collect();
-        mates.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1)));
-        mates.into_iter().map(|(_, _, ranks)| ranks).collect()
+    /// The ranks of a willing job.
+    pub(crate) fn ranks_of(&self, id: JobId) -> Option<&Idset> {
+        self.jobs.get(&id).map(|job| &job.ranks)
+    }
+
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = (JobId, &Idset)> {
+        self.jobs.iter().map(|(id, job)| (*id, &job.ranks))
+    }
+
+    /// Where a job of this class may sit beside others that are alone on these ranks, the best places first: beside one
+    /// job, else beside several of one class.
+    pub(crate) fn mates(&self, class: &str, beside: &Idset) -> Vec<Idset> {
+        let mut by_class: BTreeMap<&str, (f64, Vec<Idset>)> = BTreeMap::new();
+        for job in self.jobs.values().filter(|job| !job.grouped) {
+            let gain = || (self.slowdowns.gain(class, &job.class), Vec::new());
+            let (gain, mates) = by_class.entry(&job.class).or_insert_with(gain);
+            if *gain > 1.0 {
+                let alone = job.ranks.intersection(beside);
+                mates.extend(Some(alone).filter(|alone| !alone.is_empty()));
+            }
+        }
+        let mut by_class: Vec<(f64, Vec<Idset>)> = by_class.into_values().collect();
+        by_class.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal));
+        let mut places = Vec::new();
+        for (_, mates) in by_class.into_iter().filter(|(_, mates)| !mates.is_empty()) {
+            let all = mates.iter().fold(Idset::new(), |all, mate| all.union(mate));
+            places.extend(mates.into_iter().take(MATES_MAX));
+            places.push(all);
+        }
+        places
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Graph {
+    /// What willing jobs leave to others now.
+    pub(crate) fn sharing(&self) -> Sharing {
+        self.tenants.sharing()
+    }
 
-    #[test]
-    fn pairs_that_waste_least_gain_most() {
-        let table = SlowDowns::default();
-        assert!(table.gain("compute", "memory") > table.gain("compute", "compute") - 0.1);
-        assert!(table.gain("memory", "memory") < table.gain("memory", "compute"));
-        let mut own = SlowDowns::default();
-        own.set("memory", "memory", 2.5);
-        assert!(own.gain("memory", "memory") < 1.0);
-        own.set("x", "y", 0.1);
-        assert_eq!((own.of("x", "y"), own.of("y", "x")), (1.0, 1.3));
+    /// May this job be where it is to be, with those who are there now?
+    pub(crate) fn may_be_there(&self, r: &R) -> bool {
+        let Some(class) = class_of(r) else {
+            return self.tenants.jobs.is_empty() || self.tenants.on.ranks.is_disjoint(&r.ranks());
+        };
+        let is_idle = |rank| self.index.position(rank).is_some_and(|at| self.index.is_idle(at));
+        let with_others: Idset = r.ranks().iter().filter(|rank| !is_idle(*rank)).collect();
+        let joins = |beside| self.tenants.mates(class, beside).iter().any(|all| with_others.is_subset(all));
+        with_others.is_empty() || group_of(r).is_none() && joins(&self.sharing().beside)
+    }
+
+    /// The willing jobs that are running, each with its ranks and the time it leaves.
+    pub(crate) fn stays(&self, now: Timestamp) -> impl Iterator<Item = Stay> {
+        self.tenants.jobs().map(move |(id, ranks)| {
+            let until = self.held_until(id).unwrap_or_default();
+            Stay { ranks: ranks.clone(), begin: now, end: self.leaves(until, now) }
+        })
+    }
+}
+
+/// Ranks that a willing job is on from one time to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stay {
+    pub(crate) ranks: Idset,
+    pub(crate) begin: Timestamp,
+    /// The end of time if nobody knows.
+    pub(crate) end: Timestamp,
+}
+
+impl Stay {
+    /// The stay of a job with this R, if it is willing.
+    pub(crate) fn of(r: &R) -> Option<Stay> {
+        let end = if r.expiration.is_zero() { Timestamp(i64::MAX) } else { r.expiration };
+        is_willing(r).then(|| Stay { ranks: r.ranks(), begin: r.starttime, end })
     }
 }

@@ -340,6 +340,22 @@ impl Index {
         index
     }
 
+    /// The same resources with everything free and all nodes open.
+    pub(crate) fn all_free(&self) -> Index {
+        let mut index = Index { now: (*self.ever).clone(), ..self.clone() };
+        index.open.insert_range(..);
+        index.free_cores.insert_range(..);
+        index.free_gpus.insert_range(..);
+        index.cores_now = index.free_cores.len() as u64;
+        index.gpus_now = index.free_gpus.len() as u64;
+        index
+    }
+
+    /// Is a node open and nothing of it taken?
+    pub(crate) fn is_idle(&self, at: usize) -> bool {
+        self.now.get(at).idle > 0
+    }
+
     /// The bits of parts, as far as they are on open nodes.
     pub(crate) fn mask(&self, nodes: &[RNode]) -> Mask {
         let mut mask = Mask { all_open: true, ..Mask::default() };

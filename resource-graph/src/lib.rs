@@ -16,6 +16,7 @@ mod containment;
 mod cosched;
 mod counts;
 pub mod describe;
+mod group;
 mod index;
 mod lifetime;
 mod max_tree;
@@ -25,16 +26,19 @@ mod plan;
 mod policy;
 mod room;
 mod say;
+mod slowdowns;
 
 pub use containment::{Containment, Vertex};
-pub use cosched::SlowDowns;
+pub use cosched::{are_apart, group_of};
+pub use group::Unit;
 pub use lifetime::span;
 pub use plan::Plan;
 pub use room::Room;
+pub use slowdowns::SlowDowns;
 
 use allowed::Names;
 use ask::Ask;
-use cosched::Tenants;
+use cosched::{Sharing, Tenants};
 use counts::Counts;
 use flurm_jobspec::{Jobspec, Placement};
 use flurm_types::{Idset, JobId, R, RNode, Timestamp};
@@ -129,32 +133,36 @@ impl Graph {
         }
     }
 
-    /// What a job would get, or why it gets nothing.
+    /// What a job would get, or why it gets nothing. A group is found whole nodes, for [`Graph::split`].
     #[must_use]
-    pub fn find(&self, jobspec: &Jobspec, op: MatchOp, now: Timestamp) -> Found {
-        self.find_counting(jobspec, op, now, &mut 0)
+    pub fn find<'a>(&self, unit: impl Into<Unit<'a>>, op: MatchOp, now: Timestamp) -> Found {
+        self.find_counting(unit, op, now, &mut 0)
     }
 
     /// [`Graph::find`], adding the number of vertices looked at, for callers that have a budget.
     #[must_use]
-    pub fn find_counting(
+    pub fn find_counting<'a>(
         &self,
-        jobspec: &Jobspec,
+        unit: impl Into<Unit<'a>>,
         op: MatchOp,
         now: Timestamp,
         visited: &mut usize,
     ) -> Found {
+        let jobspec = match unit.into() {
+            Unit::Job(jobspec) => jobspec,
+            group @ Unit::Group(_) => return self.find_group(group, op, now, visited),
+        };
         let ask = match Ask::of(jobspec, self.placement, &Counts::default()) {
             Ok(ask) => ask,
             Err(why) => return Found::Never(why),
         };
-        let allowed = self.allowed(jobspec, now);
-        let field = |view| Field { ask: &ask, index: &self.index, view, allowed: &allowed };
         if op == MatchOp::Allocate
-            && let Some(r) = self.most(jobspec, &self.index, &allowed, &self.shared(), now, visited)
+            && let Some(r) = self.most(jobspec, &self.index, &self.sharing(), now, visited)
         {
             return Found::Now(r);
         }
+        let allowed = self.allowed(jobspec, now);
+        let field = |view| Field { ask: &ask, index: &self.index, view, allowed: &allowed };
         match (place::place(field(View::Ever), visited), op) {
             (Some(_), MatchOp::Allocate) => Found::NotNow,
             (Some(shares), MatchOp::Satisfiability) => {
@@ -203,17 +211,32 @@ impl Graph {
         }
     }
 
-    /// What a job gets out of what is free in an index, with the largest of its counts. `shared` are the ranks where
-    /// willing jobs are at that time; with none of them there, a willing job gets nodes where nobody is.
+    fn find_group(&self, group: Unit<'_>, op: MatchOp, now: Timestamp, visited: &mut usize) -> Found {
+        if op == MatchOp::Allocate
+            && let Some(r) = self.in_index(group, &self.index, &self.sharing(), now, visited)
+        {
+            return Found::Now(r);
+        }
+        match (self.group_ever(group, now, visited), op) {
+            (Ok(_), MatchOp::Allocate) => Found::NotNow,
+            (Ok(nodes), MatchOp::Satisfiability) => {
+                Found::Now(self.described(nodes.iter().map(|at| self.index.whole(at as usize)).collect()))
+            }
+            (Err(why), _) => Found::Never(why),
+        }
+    }
+
+    /// What a job gets out of what is free in an index, with the largest of its counts. A willing one that finds nobody
+    /// to join gets nodes where nobody is.
     fn most(
         &self,
         jobspec: &Jobspec,
         index: &Index,
-        allowed: &Idset,
-        shared: &Idset,
+        sharing: &Sharing,
         at: Timestamp,
         visited: &mut usize,
     ) -> Option<R> {
+        let allowed = self.allowed(jobspec, at);
         let mut search = |allowed: &Idset, fresh: bool| {
             let found = counts::largest(jobspec, index.largest_count(), |counts| {
                 let ask = Ask { fresh, ..Ask::of(jobspec, self.placement, counts).ok()? };
@@ -226,16 +249,20 @@ impl Graph {
             })
         };
         match &jobspec.attributes().cosched {
-            None if shared.is_empty() => search(allowed, false),
-            None => search(&allowed.difference(&self.names.positions(index, shared)), false),
+            None if sharing.closed.is_empty() => search(&allowed, false),
+            None => search(&allowed.difference(&self.names.positions(index, &sharing.closed)), false),
             Some(willing) => {
                 let class = willing.class.as_deref().unwrap_or("");
-                let beside = self.tenants.mates(class).into_iter().find_map(|ranks| {
-                    let there = self.names.positions(index, &ranks.intersection(shared));
+                let mates = match willing.group {
+                    None => self.tenants.mates(class, &sharing.beside),
+                    Some(_) => Vec::new(),
+                };
+                let beside = mates.into_iter().find_map(|ranks| {
+                    let there = self.names.positions(index, &ranks);
                     search(&allowed.intersection(&there), false)
                 });
-                let mut r = beside.or_else(|| search(allowed, true))?;
-                cosched::note(&mut r, class);
+                let mut r = beside.or_else(|| search(&allowed, true))?;
+                cosched::note(&mut r, class, willing.group.as_ref());
                 Some(r)
             }
         }
@@ -246,14 +273,13 @@ impl Graph {
         self.tenants.slowdowns = slowdowns;
     }
 
-    /// Ranks where willing jobs are now.
-    fn shared(&self) -> Idset {
-        if self.tenants.is_empty() { Idset::new() } else { self.tenants.ranks() }
-    }
-
-    /// What the job waits for, in words. Of use only after [`Found::NotNow`].
+    /// What a unit waits for, in words. Of use only after [`Found::NotNow`].
     #[must_use]
-    pub fn shortage(&self, jobspec: &Jobspec) -> String {
+    pub fn shortage<'a>(&self, unit: impl Into<Unit<'a>>) -> String {
+        let jobspec = match unit.into() {
+            Unit::Job(jobspec) => jobspec,
+            group @ Unit::Group(_) => return self.group_shortage(group),
+        };
         match Ask::of(jobspec, self.placement, &Counts::default()) {
             Ok(ask) => {
                 let allowed = self.names.allowed(ask.constraint, &self.index);

@@ -1,26 +1,35 @@
 //! What is free at some time, apart from the graph: for trying out what would be if jobs had ended or others begun.
 
-use crate::{Graph, ask::Ask, counts::Counts, index::Index};
-use flurm_jobspec::Jobspec;
-use flurm_types::{Idset, R, Timestamp};
+use crate::{
+    Graph, Unit,
+    cosched::{self, Shared, Sharing},
+    index::Index,
+};
+use flurm_types::{R, Timestamp};
 
 /// Free resources at some time. Only the graph that it is of can search it.
 #[derive(Debug, Clone)]
 pub struct Room {
     pub(crate) index: Index,
-    /// Ranks where willing jobs are.
-    pub(crate) shared: Idset,
+    /// Where willing jobs are.
+    pub(crate) shared: Shared,
 }
 
 impl Room {
     /// This is no longer free here.
     pub fn take(&mut self, r: &R) {
         self.index.set_parts_free(&r.nodes, false);
+        if cosched::is_willing(r) {
+            r.nodes.iter().for_each(|node| self.shared.add(node.rank));
+        }
     }
 
     /// This is free here again.
     pub fn give_back(&mut self, r: &R) {
         self.index.set_parts_free(&r.nodes, true);
+        if cosched::is_willing(r) {
+            r.nodes.iter().for_each(|node| self.shared.remove(node.rank));
+        }
     }
 }
 
@@ -28,81 +37,90 @@ impl Graph {
     /// What is free now, to be changed without changing the graph.
     #[must_use]
     pub fn room(&self) -> Room {
-        Room { index: self.index.clone(), shared: self.shared() }
+        Room { index: self.index.clone(), shared: self.tenants.shared() }
     }
 
-    /// What a job would get out of this room if it began at this time. Does not ask whether it ever fits.
+    /// What a unit would get out of this room if it began at this time. Does not ask whether it ever fits.
     #[must_use]
-    pub fn fit(&self, jobspec: &Jobspec, room: &Room, at: Timestamp, visited: &mut usize) -> Option<R> {
-        self.fit_index(jobspec, &room.index, &room.shared, at, visited)
+    pub fn fit<'a>(
+        &self,
+        unit: impl Into<Unit<'a>>,
+        room: &Room,
+        at: Timestamp,
+        visited: &mut usize,
+    ) -> Option<R> {
+        self.fit_index(unit.into(), &room.index, || room.shared.sharing(), at, visited)
     }
 
     /// The same, out of what is free now.
     #[must_use]
-    pub fn fit_now(&self, jobspec: &Jobspec, now: Timestamp, visited: &mut usize) -> Option<R> {
-        self.fit_index(jobspec, &self.index, &self.shared(), now, visited)
+    pub fn fit_now<'a>(&self, unit: impl Into<Unit<'a>>, now: Timestamp, visited: &mut usize) -> Option<R> {
+        self.fit_index(unit.into(), &self.index, || self.sharing(), now, visited)
     }
 
     fn fit_index(
         &self,
-        jobspec: &Jobspec,
+        unit: Unit<'_>,
         index: &Index,
-        shared: &Idset,
+        sharing: impl FnOnce() -> Sharing,
         at: Timestamp,
         visited: &mut usize,
     ) -> Option<R> {
-        let ask = Ask::of(jobspec, self.placement, &Counts::default()).ok()?;
-        let (cores, gpus) = ask.total();
+        let (cores, gpus) = self.total(unit)?;
         if cores > index.cores_now || gpus > index.gpus_now {
             *visited += 1;
             return None;
         }
-        let allowed = self.allowed(jobspec, at);
-        self.most(jobspec, index, &allowed, shared, at, visited)
+        self.in_index(unit, index, &sharing(), at, visited)
     }
 
     /// The first time at which jobs that run have left enough, if each leaves when its time is over, with what is
     /// free then and what this job would get. Jobs without a known end never leave.
     #[must_use]
-    pub fn first_room(&self, jobspec: &Jobspec, now: Timestamp, visited: &mut usize) -> Option<(Room, R)> {
+    pub fn first_room<'a>(
+        &self,
+        unit: impl Into<Unit<'a>>,
+        now: Timestamp,
+        visited: &mut usize,
+    ) -> Option<(Room, R)> {
+        let unit = unit.into();
         let mut room = self.room();
         let mut ends = self.ends(now).into_iter().peekable();
         let mut at = now;
         loop {
-            if let Some(r) = self.fit(jobspec, &room, at, visited) {
+            if let Some(r) = self.fit(unit, &room, at, visited) {
                 return Some((room, r));
             }
             at = ends.peek()?.0;
-            while let Some((_, parts)) = ends.next_if(|(end, _)| *end == at) {
+            while let Some((_, id, parts)) = ends.next_if(|(end, ..)| *end == at) {
                 room.index.set_parts_free(parts, true);
-                // Whoever shared a node with somebody else is gone from it, or will be soon.
-                for part in parts {
-                    room.shared.remove(part.rank);
+                if let Some(ranks) = self.tenants.ranks_of(id) {
+                    ranks.iter().for_each(|rank| room.shared.remove(rank));
                 }
             }
         }
     }
 
-    /// Would the job fit if nobody else were on the nodes that are open?
+    /// Would a unit fit if nobody else were on the nodes that are open?
     #[must_use]
-    pub fn fits_open(&self, jobspec: &Jobspec, now: Timestamp) -> bool {
-        let mut room = Room { index: self.index.clone(), shared: Idset::new() };
+    pub fn fits_open<'a>(&self, unit: impl Into<Unit<'a>>, now: Timestamp) -> bool {
+        let mut room = Room { index: self.index.clone(), shared: Shared::default() };
         for held in self.held.values() {
             room.index.set_parts_free(&held.parts, true);
         }
-        self.fit(jobspec, &room, now, &mut 0).is_some()
+        self.fit(unit, &room, now, &mut 0).is_some()
     }
 
-    /// Is all of this free now, on open nodes?
+    /// Is all of this free now, on open nodes, and could a job be there with those who share its nodes?
     #[must_use]
     pub fn is_free_now(&self, r: &R) -> bool {
-        self.index.mask(&r.nodes).is_in(&self.index.free_bits())
+        self.index.mask(&r.nodes).is_in(&self.index.free_bits()) && self.may_be_there(r)
     }
 
     /// The same resources, from now on.
     #[must_use]
-    pub fn begin(&self, jobspec: &Jobspec, r: R, now: Timestamp) -> R {
-        let expiration = self.end_of(jobspec.attributes().duration, now, &r.ranks());
+    pub fn begin<'a>(&self, unit: impl Into<Unit<'a>>, r: R, now: Timestamp) -> R {
+        let expiration = self.end_of(unit.into().duration(), now, &r.ranks());
         R { starttime: now, expiration, ..r }
     }
 }

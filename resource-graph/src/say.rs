@@ -166,6 +166,6 @@ fn both(cores: u64, gpus: u64) -> String {
     if gpus == 0 { cores } else { format!("{cores} and {}", counted(gpus, "GPU")) }
 }
 
-fn counted(n: u64, what: &str) -> String {
+pub(crate) fn counted(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

@@ -5,9 +5,9 @@
 mod shape;
 
 use flurm_jobspec::Jobspec;
-use flurm_resource_graph::{Found, Graph, Mark, MatchOp};
+use flurm_resource_graph::{Found, Graph, Mark, MatchOp, SlowDowns, Unit};
 use flurm_types::{Constraint, Idset, JobId, R, RNode, Socket, Timestamp, Topology};
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path, sync::Arc};
 
 #[test]
 fn every_conversation_goes_as_written() {
@@ -58,6 +58,32 @@ fn run(graph: &mut Graph, words: &[&str]) -> String {
                 graph.take(JobId(id.parse().unwrap()), r);
             }
             return answer(found);
+        }
+        ["slowdowns", pairs @ ..] => {
+            let mut table = SlowDowns::default();
+            for pair in pairs {
+                let (classes, factor) = pair.split_once('=').unwrap();
+                let (one, beside) = classes.split_once('/').unwrap();
+                table.set(one, beside, factor.parse().unwrap());
+            }
+            graph.set_slowdowns(table);
+        }
+        // Members of a group one behind the other: id, shape and placement of each.
+        ["group", members @ ..] => {
+            let jobs = members.chunks(3).map(|member| Arc::new(jobspec(&member[1..])));
+            let jobs: Vec<Arc<Jobspec>> = jobs.collect();
+            let unit = Unit::Group(&jobs);
+            let found = graph.find(unit, MatchOp::Allocate, Timestamp::ZERO);
+            let Found::Now(r) = found else {
+                let why = if found == Found::NotNow { graph.shortage(unit) } else { String::new() };
+                return format!("{}\n{why}", answer(found)).trim_end().to_owned();
+            };
+            let mut out = format!("on {}\n", r.ranks());
+            for (member, r) in members.chunks(3).zip(graph.split(unit, r).unwrap()) {
+                graph.take(JobId(member[0].parse().unwrap()), &r);
+                parts(&r).lines().for_each(|part| writeln!(out, "{}: {part}", member[0]).unwrap());
+            }
+            return out;
         }
         ["times", at, options @ ..] => {
             let found = graph.find(&jobspec(options), MatchOp::Allocate, seconds(at));

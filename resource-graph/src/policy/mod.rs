@@ -55,6 +55,11 @@ pub(crate) fn choose(field: Field<'_>, visited: &mut usize) -> Option<Vec<RNode>
     Some(nodes.collect())
 }
 
+/// The same on all allowed nodes, evenly, whichever placement is asked for.
+pub(crate) fn over_all(field: Field<'_>, visited: &mut usize) -> Option<Vec<RNode>> {
+    if field.ask.piece.sockets.is_some() { choose(field, visited) } else { spread::over_all(field, visited) }
+}
+
 /// Nodes as an order gives them: each with all the pieces that the request wants there, or filled one by one.
 /// `with_room` gives the nodes that hold at least so many pieces.
 fn in_order<I: Iterator<Item = usize>>(

@@ -40,6 +40,23 @@ pub(super) fn choose(field: Field<'_>, visited: &mut usize) -> Option<Vec<RNode>
     Some(taken(ask, field, parts))
 }
 
+/// Slots even over all allowed nodes, and on each of them over its sockets.
+pub(super) fn over_all(field: Field<'_>, visited: &mut usize) -> Option<Vec<RNode>> {
+    let Field { ask, allowed, .. } = field;
+    *visited += allowed.len();
+    let nodes = allowed.iter().map(|at| at as usize);
+    let nodes = nodes.map(|at| Part { at, socket: 0, slots: field.capacity(at) });
+    let nodes = match ask.nodes {
+        Some(count) if count as usize != allowed.len() => return None,
+        Some(_) => nodes
+            .map(|node| (node.slots >= ask.pieces).then_some(Part { slots: ask.pieces, ..node }))
+            .collect(),
+        None => even(nodes.collect(), ask.pieces),
+    }?;
+    let each = nodes.into_iter().map(|node| even(parts_of(field, node.at), node.slots));
+    Some(taken(ask, field, each.collect::<Option<Vec<_>>>()?.concat()))
+}
+
 /// The sockets of a node with what they can take.
 fn parts_of(field: Field<'_>, at: usize) -> Vec<Part> {
     let sockets = (0..).zip(&field.index.layout(at).sockets);

@@ -4,7 +4,8 @@ use flurm_jobspec::Jobspec;
 use flurm_types::Constraint;
 use serde_json::{Value, json};
 
-/// A jobspec of this shape; `x` behind a count is exclusive, `s` shared. An empty placement is none.
+/// A jobspec of this shape; `x` behind a count is exclusive, `s` shared. An empty placement is none; `cosched:CLASS` and
+/// `group:NAME:SIZE` are for jobs that share.
 pub fn jobspec(shape: &str, duration: f64, placement: &str, constraint: &Constraint) -> Jobspec {
     let mut document = json!({
         "version": 1,
@@ -14,6 +15,10 @@ pub fn jobspec(shape: &str, duration: f64, placement: &str, constraint: &Constra
     });
     if let Some(class) = placement.strip_prefix("cosched:") {
         document["attributes"]["system"]["cosched-class"] = class.into();
+    } else if let Some(group) = placement.strip_prefix("group:") {
+        let (name, size) = group.split_once(':').expect("group:NAME:SIZE");
+        document["attributes"]["system"]["cosched"] =
+            json!({ "group": name, "size": size.parse::<u32>().expect(size) });
     } else if !placement.is_empty() {
         document["attributes"]["system"]["placement"] = placement.into();
     }

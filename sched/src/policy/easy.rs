@@ -7,7 +7,7 @@
 
 use crate::{Sched, SchedOutput};
 use flurm_jobspec::Jobspec;
-use flurm_resource_graph::{Graph, Room};
+use flurm_resource_graph::{Graph, Room, are_apart};
 use flurm_types::{JobId, Now, R, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ struct Start {
 impl Start {
     /// Will the head start as early if this is taken from now on?
     fn allows(&mut self, graph: &Graph, head: &Jobspec, taken: &R, visited: &mut usize) -> bool {
-        if !taken.expiration.is_zero() && taken.expiration <= self.at || taken.is_disjoint(&self.r) {
+        if !taken.expiration.is_zero() && taken.expiration <= self.at || are_apart(taken, &self.r) {
             return true;
         }
         self.room.take(taken);
@@ -51,7 +51,7 @@ impl Start {
             return;
         }
         self.room.take(taken);
-        if !taken.is_disjoint(&self.r) {
+        if !are_apart(taken, &self.r) {
             self.r = graph.fit(head, &self.room, self.at, visited).expect("it was allowed because this fits");
             self.spare = None;
         }

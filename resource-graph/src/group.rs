@@ -1,0 +1,225 @@
+//! Groups: jobs that start together on the same nodes, where nobody else is, each with an equal part of each socket.
+//!
+//! Until it starts, a group is to everybody else a job that wants whole nodes, so there is one resource set to find,
+//! promise and compare. Which core is whose is worked out at the start, and is a function of the nodes.
+
+use crate::{
+    Graph,
+    ask::Ask,
+    cosched::{self, Sharing},
+    counts::Counts,
+    index::{Index, View},
+    place::Field,
+    policy, say,
+};
+use flurm_jobspec::{Group, Jobspec};
+use flurm_types::{Idset, R, RNode, Timestamp};
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+/// What starts at once or not at all.
+#[derive(Debug, Copy, Clone)]
+pub enum Unit<'a> {
+    /// One job.
+    Job(&'a Jobspec),
+    /// All jobs of a co-scheduling group; two at least.
+    Group(&'a [Arc<Jobspec>]),
+}
+
+impl<'a> From<&'a Jobspec> for Unit<'a> {
+    fn from(jobspec: &'a Jobspec) -> Unit<'a> {
+        Unit::Job(jobspec)
+    }
+}
+
+impl<'a> From<&'a Arc<Jobspec>> for Unit<'a> {
+    fn from(jobspec: &'a Arc<Jobspec>) -> Unit<'a> {
+        Unit::Job(jobspec)
+    }
+}
+
+impl<'a> From<&'a Arc<[Arc<Jobspec>]>> for Unit<'a> {
+    fn from(jobs: &'a Arc<[Arc<Jobspec>]>) -> Unit<'a> {
+        match &**jobs {
+            [one] => Unit::Job(one),
+            jobs => Unit::Group(jobs),
+        }
+    }
+}
+
+impl<'a> Unit<'a> {
+    /// Its jobs.
+    pub fn jobs(self) -> impl Iterator<Item = &'a Jobspec> {
+        let (one, several) = match self {
+            Unit::Job(job) => (Some(job), &[][..]),
+            Unit::Group(jobs) => (None, jobs),
+        };
+        one.into_iter().chain(several.iter().map(|job| &**job))
+    }
+
+    /// Seconds until the last of its jobs is over; 0 if one of them has no limit.
+    #[must_use]
+    pub fn duration(self) -> f64 {
+        let durations = || self.jobs().map(|job| job.attributes().duration);
+        if durations().any(|duration| duration == 0.0) { 0.0 } else { durations().fold(0.0, f64::max) }
+    }
+
+    fn group(self) -> Option<&'a Group> {
+        self.jobs().next()?.attributes().cosched.as_ref()?.group.as_ref()
+    }
+
+    /// For texts.
+    fn name(self) -> String {
+        let name = self.group().map_or("", |group| &group.name);
+        format!("the {} jobs of co-scheduling group {name}", self.jobs().count())
+    }
+}
+
+impl Graph {
+    /// What the jobs of a unit ask for.
+    ///
+    /// # Errors
+    /// The first thing that is not understood, or that no group can have.
+    pub(crate) fn asks<'a>(&self, unit: Unit<'a>, fresh: bool) -> Result<Vec<Ask<'a>>, String> {
+        let ask = |job| Ok(Ask { fresh, ..Ask::of(job, self.placement, &Counts::default())? });
+        let asks = unit.jobs().map(ask).collect::<Result<Vec<_>, String>>()?;
+        let mut counts = asks.iter().filter_map(|ask| ask.nodes);
+        if let Some(count) = counts.next()
+            && let Some(other) = counts.find(|other| *other != count)
+        {
+            let name = unit.name();
+            return Err(format!("{name} share their nodes, but one asks for {count} and one for {other}"));
+        }
+        Ok(asks)
+    }
+
+    /// Cores and GPUs of all jobs together; none if that is not understood.
+    pub(crate) fn total(&self, unit: Unit<'_>) -> Option<(u64, u64)> {
+        let asks = self.asks(unit, false).ok()?;
+        let totals = asks.iter().map(Ask::total);
+        Some(totals.fold((0, 0), |sum, ask| (sum.0.saturating_add(ask.0), sum.1.saturating_add(ask.1))))
+    }
+
+    /// What a unit gets out of what is free in an index: a job its part of nodes, a group whole ones.
+    pub(crate) fn in_index(
+        &self,
+        unit: Unit<'_>,
+        index: &Index,
+        sharing: &Sharing,
+        at: Timestamp,
+        visited: &mut usize,
+    ) -> Option<R> {
+        match unit {
+            Unit::Job(job) => self.most(job, index, sharing, at, visited),
+            Unit::Group(_) => {
+                let allowed = unit.jobs().map(|job| self.allowed(job, at)).collect();
+                let nodes = self.group_nodes(&self.asks(unit, true).ok()?, allowed, index, visited)?;
+                let nodes = nodes.iter().map(|at| index.whole(at as usize)).collect();
+                let mut r = R { starttime: at, ..self.described(nodes) };
+                r.expiration = self.end_of(unit.duration(), at, &r.ranks());
+                cosched::note(&mut r, "", unit.group());
+                Some(r)
+            }
+        }
+    }
+
+    /// Positions of nodes where nobody is and all members have room: the fewest for the largest of them. `each` is where
+    /// each of them may be.
+    fn group_nodes(
+        &self,
+        asks: &[Ask<'_>],
+        each: Vec<Idset>,
+        index: &Index,
+        visited: &mut usize,
+    ) -> Option<Idset> {
+        let mut allowed = each.into_iter().reduce(|all, each| all.intersection(&each))?;
+        for ask in asks {
+            let with = allowed;
+            let field = Field { ask, index, view: View::Now, allowed: &with };
+            allowed = field.with_room(ask.least(), visited).map(|at| at as u32).collect();
+        }
+        let mut leads: Vec<&Ask<'_>> = asks.iter().collect();
+        leads.sort_by_key(|ask| (ask.nodes.is_none(), Reverse(ask.total())));
+        leads.into_iter().find_map(|lead| {
+            let field = Field { ask: lead, index, view: View::Now, allowed: &allowed };
+            let nodes = policy::choose(field, visited)?;
+            let nodes =
+                nodes.iter().filter_map(|node| index.position(node.rank)).map(|at| at as u32).collect();
+            parts(asks, index, &nodes, visited).map(|_| nodes)
+        })
+    }
+
+    /// Nodes that could serve a group if they were free and lasted for ever.
+    fn group_somewhere(&self, asks: &[Ask<'_>], index: &Index, visited: &mut usize) -> Option<Idset> {
+        let allowed = asks.iter().map(|ask| self.names.allowed(ask.constraint, index)).collect();
+        self.group_nodes(asks, allowed, index, visited)
+    }
+
+    /// Could a group ever run here, all its members together? On these nodes.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn group_ever(
+        &self,
+        unit: Unit<'_>,
+        now: Timestamp,
+        visited: &mut usize,
+    ) -> Result<Idset, String> {
+        let (asks, index) = (self.asks(unit, true)?, self.index.all_free());
+        let allowed = unit.jobs().map(|job| self.allowed(job, now)).collect();
+        if let Some(nodes) = self.group_nodes(&asks, allowed, &index, visited) {
+            return Ok(nodes);
+        }
+        let longest = unit.jobs().max_by(|a, b| a.attributes().duration.total_cmp(&b.attributes().duration));
+        Err(match (self.group_somewhere(&asks, &index, visited), longest) {
+            (Some(_), Some(longest)) => self.too_long(longest, now),
+            (Some(_), None) | (None, _) => {
+                let (name, size) = (unit.name(), unit.jobs().count());
+                format!("{name} do not fit on the same nodes, each with at most 1/{size} of each socket")
+            }
+        })
+    }
+
+    /// Why a group that fits does not fit now.
+    pub(crate) fn group_shortage(&self, unit: Unit<'_>) -> String {
+        let index = self.index.all_free();
+        let nodes = self.asks(unit, true).map(|asks| self.group_somewhere(&asks, &index, &mut 0));
+        let needed = nodes.ok().flatten().map_or(0, |nodes| nodes.len() as u64);
+        let idle = (0..self.index.len()).filter(|at| self.index.is_idle(*at)).count();
+        format!("{} wait for {} (now: {idle})", unit.name(), say::counted(needed, "idle node"))
+    }
+
+    /// What each job of a unit gets out of what was found for the unit, in their order. None if nodes have changed so
+    /// much that it does not fit there any more.
+    #[must_use]
+    pub fn split<'a>(&self, unit: impl Into<Unit<'a>>, r: R) -> Option<Vec<R>> {
+        let unit = unit.into();
+        if let Unit::Job(_) = unit {
+            return Some(vec![r]);
+        }
+        let asks = self.asks(unit, false).ok()?;
+        let on = self.names.positions(&self.index, &r.ranks());
+        let parts = parts(&asks, &self.index, &on, &mut 0)?;
+        let each = unit.jobs().zip(&asks).zip(parts).map(|((job, ask), nodes)| {
+            let (starttime, nslots) = (r.starttime, Some(ask.slots));
+            let mut r = R { starttime, nslots, ..self.described(nodes) };
+            r.expiration = self.end_of(job.attributes().duration, starttime, &r.ranks());
+            if let Some(willing) = &job.attributes().cosched {
+                cosched::note(&mut r, willing.class.as_deref().unwrap_or(""), willing.group.as_ref());
+            }
+            r
+        });
+        Some(each.collect())
+    }
+}
+
+/// What each member gets on these nodes, if all of them fit there.
+fn parts(asks: &[Ask<'_>], index: &Index, on: &Idset, visited: &mut usize) -> Option<Vec<Vec<RNode>>> {
+    let mut index = index.clone();
+    let each = asks.iter().map(|ask| {
+        let nodes = policy::over_all(Field { ask, index: &index, view: View::Now, allowed: on }, visited)?;
+        index.set_parts_free(&nodes, false);
+        Some(nodes)
+    });
+    each.collect()
+}
