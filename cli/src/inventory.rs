@@ -211,6 +211,12 @@ pub fn read(path: &Path) -> Result<String, Failure> {
     text.map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))
 }
 
+/// Writes a file that the user has named.
+pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed = |error| Failure::new(format!("cannot write {}: {error}", path.display()));
+    std::fs::write(path, text).map_err(failed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -81,18 +81,55 @@ impl Progress {
         let running = (self.started + self.skipped).saturating_sub(ended);
         let pending = self.submitted.saturating_sub(ended + running);
         let share = ended as f64 / self.total.max(1) as f64;
-        let full = (share * 20.0) as usize;
         let jps =
             if self.jps { format!(" {:.0} job/s", ended as f64 / secs.max(0.001)) } else { String::new() };
         format!(
-            "PD:{pending} R:{running} CD:{} F:{} |{:<20}| {:.0}%{jps} {}",
+            "PD:{pending} R:{running} CD:{} F:{} {}{jps} {}",
             self.completed,
             self.failed,
-            "#".repeat(full),
-            share * 100.0,
+            bar(share),
             when::hms(secs)
         )
     }
+}
+
+/// How far some work is, on a terminal; the line is gone when it is dropped.
+#[derive(Debug)]
+pub struct Bar {
+    name: String,
+    total: usize,
+    begun: Instant,
+    drawn: Instant,
+}
+
+impl Bar {
+    pub fn new(name: &str, total: usize) -> Bar {
+        let now = Instant::now();
+        Bar { name: name.to_owned(), total, begun: now, drawn: now }
+    }
+
+    pub fn at(&mut self, done: usize) {
+        // Work that is done at once has no line.
+        if self.drawn.elapsed() < REDRAW_AFTER {
+            return;
+        }
+        self.drawn = Instant::now();
+        let share = done as f64 / self.total.max(1) as f64;
+        let time = when::hms(self.begun.elapsed().as_secs_f64());
+        let line = format!("\r\x1b[K{} {} {time}", self.name, bar(share));
+        // A bar that cannot be drawn is no reason to stop.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        let _ = std::io::stderr().write_all(b"\r\x1b[K");
+    }
+}
+
+fn bar(share: f64) -> String {
+    format!("|{:<20}| {:.0}%", "#".repeat((share * 20.0) as usize), share * 100.0)
 }
 
 #[cfg(test)]

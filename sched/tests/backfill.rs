@@ -175,7 +175,7 @@ proptest! {
     fn the_same_trace_gives_the_same_bytes(jobs in random(12)) {
         let twice = [(); 2].map(|()| {
             let run = simulated(&jobs, &machine(3, 4), Policy::Conservative);
-            (run.to_csv(), run.to_svg(), run.report())
+            (run.to_csv(), run.to_svg(&Trace::default(), ""), run.report())
         });
         prop_assert_eq!(&twice[0], &twice[1]);
     }

@@ -31,7 +31,44 @@ fn a_trace_gives_the_figures_that_follow_from_it() {
     assert_eq!(table.lines().count(), 3);
     let run = with(Policy::Easy);
     assert_eq!(run.to_csv().lines().nth(2), Some("2,10,100,150,90,8,4,\"0-3\""));
-    assert!(run.to_svg().starts_with("<svg ") && run.to_svg().ends_with("</svg>\n"));
+}
+
+/// A trace of so many jobs of a core each, of two queues if wanted, that come and run for a second each.
+fn many(jobs: usize, queues: &[&str]) -> Trace {
+    let line = |n: usize| {
+        let queue =
+            queues.get(n % queues.len().max(1)).map(|q| format!(",\"queue\":\"{q}\"")).unwrap_or_default();
+        format!("{{\"submit\":{n},\"runtime\":1,\"ntasks\":1{queue}}}\n")
+    };
+    Trace::parse(&(0..jobs).map(line).collect::<String>()).unwrap()
+}
+
+#[test]
+fn pictures_have_axes_a_legend_and_a_size_with_a_bound() {
+    let svg =
+        |trace: &Trace, title: &str| run(trace, &machine(4), &Config::default(), |_| ()).to_svg(trace, title);
+    let few = svg(&many(100, &["short", "a<b"]), "a & b");
+    for part in [
+        "<svg ",
+        ">a &amp; b</text>",
+        ">short</text>",
+        ">a&lt;b</text>",
+        ">n3</text>",
+        ">100%</text>",
+        "time since the first submission (s)",
+        "<title>job 7: submitted at 6 s, ran from 6 s to 7 s</title>",
+    ] {
+        assert!(few.contains(part), "{part}");
+    }
+    assert_eq!(few.matches("<title>").count(), 100);
+    assert!(few.ends_with("</svg>\n"));
+    let alone = svg(&many(3, &[]), "");
+    assert_eq!(alone.matches("hsl(").count(), 3, "each job its colour, and no legend");
+    // A path of each colour, then cells.
+    let day = svg(&many(10_000, &["x", "y"]), "");
+    assert!(!day.contains("<title>") && day.contains("(min)") && day.len() < 500_000, "{}", day.len());
+    let crowd = svg(&many(60_000, &["x", "y"]), "");
+    assert!(crowd.contains("(h)") && crowd.len() < 500_000, "{}", crowd.len());
 }
 
 #[test]

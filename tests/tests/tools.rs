@@ -54,3 +54,8 @@ fn is_comment(line: &str) -> bool {
 fn graphs_are_made_and_turned_into_each_other() {
     session("jgf.txt");
 }
+
+#[test]
+fn traces_are_simulated() {
+    session("simulate.txt");
+}

@@ -19,6 +19,7 @@ mod resource;
 mod run;
 mod shell;
 mod shutdown;
+mod simulate;
 mod start;
 mod strange;
 mod submit;
@@ -71,6 +72,7 @@ enum Command {
     Ping(ping::Args),
     Dmesg(dmesg::Args),
     Shutdown(shutdown::Args),
+    Simulate(simulate::Args),
     Version(version::Args),
     Completion(completion::Args),
     Man(man::Args),
@@ -91,6 +93,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "dmesg", "shutdown",
         ],
     ),
+    ("Research", &["simulate"]),
     ("This program", &["version", "completion", "man", "help"]),
 ];
 
@@ -169,6 +172,7 @@ impl Cli {
             Some(Command::Ping(args)) => args.run(&face),
             Some(Command::Dmesg(args)) => args.run(&face),
             Some(Command::Shutdown(args)) => args.run(&face),
+            Some(Command::Simulate(args)) => args.run(&face),
             Some(Command::Version(args)) => args.run(&face),
             Some(Command::Completion(args)) => args.run(&face),
             Some(Command::Man(args)) => args.run(&face),

@@ -1,10 +1,11 @@
 //! Virtual time: a trace of jobs goes through the scheduler that a live instance uses, on any graph.
 //!
-//! `trace.rs` reads traces, `report.rs` makes figures out of a run, `draw.rs` tables and pictures. Everything is a
+//! `trace.rs` reads traces, `report.rs` makes figures out of a run, `draw.rs` tables, `svg.rs` pictures. Everything is a
 //! function of the trace and the configuration: the same ones give the same bytes.
 
 mod draw;
 mod report;
+mod svg;
 mod trace;
 
 pub use report::Report;
