@@ -27,6 +27,7 @@ mod policy;
 mod room;
 mod say;
 mod slowdowns;
+mod units;
 
 pub use containment::{Containment, Vertex};
 pub use cosched::{are_apart, group_of};

@@ -1,30 +1,68 @@
 //! Descriptions that are made here, vertex by vertex, and those that are made of an R.
 
-use super::{CONTAINMENT, Description, Pool, Relation, Words};
+use super::{CONTAINMENT, Description, DescriptionError, Id, Pool, Properties, Relation, Words};
 use crate::containment::sockets_of;
 use flurm_types::R;
 use petgraph::graph::{DiGraph, NodeIndex};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A description in the making; vertices are numbered as they come.
-#[derive(Default)]
 pub(super) struct Builder {
-    pub words: Words,
-    pub graph: DiGraph<Pool, Relation>,
+    words: Words,
+    graph: DiGraph<Pool, Relation>,
+    pub sets: Sets,
+}
+
+/// Sets of properties, each once.
+pub(super) struct Sets {
+    all: Vec<Properties>,
+    known: BTreeMap<Properties, u32>,
+}
+
+impl Default for Sets {
+    fn default() -> Sets {
+        Sets { all: vec![Properties::new()], known: BTreeMap::from([(Properties::new(), 0)]) }
+    }
+}
+
+impl Sets {
+    /// The number of a set.
+    pub fn set(&mut self, properties: Properties) -> u32 {
+        if properties.is_empty() {
+            return 0;
+        }
+        *self.known.entry(properties).or_insert_with_key(|properties| {
+            self.all.push(properties.clone());
+            self.all.len() as u32 - 1
+        })
+    }
+
+    pub fn finish(self) -> Vec<Properties> {
+        self.all
+    }
 }
 
 impl Builder {
+    pub fn new() -> Builder {
+        Builder { words: Words::default(), graph: DiGraph::new(), sets: Sets::default() }
+    }
+
+    /// Number of vertices.
+    pub fn len(&self) -> usize {
+        self.graph.node_count()
+    }
+
     /// A pool named after its kind (`core7`), or one with a name of its own (a host).
     pub fn put(
         &mut self,
         above: Option<NodeIndex>,
         kind: &str,
-        name: String,
+        name: &str,
         id: i64,
         rank: Option<u32>,
     ) -> NodeIndex {
-        let basename = if name.starts_with(kind) { kind.to_owned() } else { name.clone() };
-        self.put_as(above, kind, &basename, name, id, rank)
+        let basename = if name.starts_with(kind) { kind } else { name };
+        self.put_as(above, kind, basename, name, id, rank)
     }
 
     pub fn put_as(
@@ -32,30 +70,46 @@ impl Builder {
         above: Option<NodeIndex>,
         kind: &str,
         basename: &str,
-        name: String,
+        name: &str,
         id: i64,
         rank: Option<u32>,
     ) -> NodeIndex {
-        let pool = Pool {
-            vertex: self.graph.node_count().to_string().into(),
-            kind: self.words.word(kind),
-            basename: self.words.word(basename),
-            name: name.into(),
-            id,
-            rank,
-            size: 1,
-            unit: self.words.word(""),
-            exclusive: false,
-            up: true,
-            properties: BTreeMap::new(),
-        };
+        let [kind, basename, name, unit] = [kind, basename, name, ""].map(|text| self.words.word(text));
+        let vertex = Id::number(self.graph.node_count() as u64);
+        let (size, properties, exclusive, up) = (1, 0, false, true);
+        let pool = Pool { vertex, kind, basename, name, id, rank, size, unit, properties, exclusive, up };
         let at = self.graph.add_node(pool);
         if let Some(above) = above {
-            let relation =
-                Relation { subsystem: self.words.word(CONTAINMENT), name: self.words.word("contains") };
-            self.graph.add_edge(above, at, relation);
+            let [subsystem, name] = [CONTAINMENT, "contains"].map(|text| self.words.word(text));
+            self.graph.add_edge(above, at, Relation { subsystem, name });
         }
         at
+    }
+
+    /// Says how much of a vertex there is.
+    pub fn set_size(&mut self, at: NodeIndex, size: u64, unit: &str) {
+        (self.graph[at].size, self.graph[at].unit) = (size, self.words.word(unit));
+    }
+
+    /// Gives a vertex these properties, without values.
+    pub fn set_properties<'a>(&mut self, at: NodeIndex, names: impl Iterator<Item = &'a str>) {
+        let properties = names.map(|name| (name.to_owned(), String::new())).collect();
+        self.graph[at].properties = self.sets.set(properties);
+    }
+
+    /// The description, checked.
+    ///
+    /// # Errors
+    /// As [`Description::checked`].
+    pub fn finish(self) -> Result<Description, DescriptionError> {
+        Description::checked(self.graph, self.words, self.sets.finish())
+    }
+
+    /// The description, whose first vertex holds all others, and where nobody has two names alike.
+    pub fn finish_tree(mut self) -> Description {
+        let containment = self.words.word(CONTAINMENT);
+        let root = NodeIndex::new(0);
+        Description { graph: self.graph, root, words: self.words, sets: self.sets.finish(), containment }
     }
 }
 
@@ -63,35 +117,34 @@ impl Description {
     /// Every core and GPU of an R, and what they are in. Hosts with several ranks get names of their own.
     #[must_use]
     pub fn from_r(r: &R) -> Description {
-        let mut b = Builder::default();
-        let root = b.put(None, "cluster", "cluster0".to_owned(), 0, None);
-        let mut hosts: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut b = Builder::new();
+        let root = b.put(None, "cluster", "cluster0", 0, None);
+        let mut names: BTreeSet<String> = BTreeSet::new();
         for node in &r.nodes {
-            let again = hosts.entry(&node.host).or_insert(0);
-            let name = if *again == 0 { node.host.clone() } else { format!("{}:{again}", node.host) };
-            *again += 1;
+            let host = &node.host;
+            let again = (1_u32..).map(|again| format!("{host}:{again}"));
+            let name = std::iter::once(host.clone()).chain(again).find(|name| !names.contains(name));
+            let name = name.expect("there are more names than nodes");
             let rank = Some(node.rank);
-            let at = b.put(Some(root), "node", name, i64::from(node.rank), rank);
-            for (property, with) in &r.properties {
-                if with.contains(node.rank) {
-                    b.graph[at].properties.insert(property.clone(), String::new());
-                }
-            }
+            let at = b.put(Some(root), "node", &name, i64::from(node.rank), rank);
+            let properties = r.properties.iter().filter(|(_, with)| with.contains(node.rank));
+            b.set_properties(at, properties.map(|(name, _)| &**name));
+            names.insert(name);
             let sockets = r.topology.get(&node.rank).map_or(&[][..], |topology| &topology.sockets);
             for (s, socket) in (0..).zip(sockets_of(node, sockets)) {
-                let inside = b.put(Some(at), "socket", format!("socket{s}"), s, rank);
+                let inside = b.put(Some(at), "socket", &format!("socket{s}"), s, rank);
                 for core in socket.cores.iter() {
-                    b.put(Some(inside), "core", format!("core{core}"), core.into(), rank);
+                    b.put(Some(inside), "core", &format!("core{core}"), core.into(), rank);
                 }
                 for gpu in socket.gpus.iter() {
-                    b.put(Some(inside), "gpu", format!("gpu{gpu}"), gpu.into(), rank);
+                    b.put(Some(inside), "gpu", &format!("gpu{gpu}"), gpu.into(), rank);
                 }
                 if let Some(gib) = socket.memory_gib {
-                    let memory = b.put(Some(inside), "memory", format!("memory{s}"), s, rank);
-                    (b.graph[memory].size, b.graph[memory].unit) = (gib, b.words.word("GiB"));
+                    let memory = b.put(Some(inside), "memory", &format!("memory{s}"), s, rank);
+                    b.set_size(memory, gib, "GiB");
                 }
             }
         }
-        Description { graph: b.graph, root }
+        b.finish_tree()
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Levels between are looked through, so a rack or a NUMA domain does no harm. Threads belong to their core.
 
-use super::{Description, DescriptionError, Pool, fail};
+use super::{Description, DescriptionError, Pool};
+use crate::units;
 use flurm_types::{Idset, R, RNode, Socket, Topology};
 use petgraph::graph::NodeIndex;
 
@@ -21,10 +22,42 @@ struct Found {
 struct Part {
     cores: Vec<i64>,
     gpus: Vec<i64>,
-    memory_gib: Option<u64>,
+    memory_bytes: Option<u64>,
+}
+
+/// What a vertex is to an inventory.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub(crate) enum Role {
+    Node,
+    Socket,
+    Core,
+    Gpu,
+    Thread,
+    Memory,
+    /// Looked through.
+    Other,
+}
+
+impl Role {
+    /// The role of things of a kind.
+    pub(crate) fn of(kind: &str) -> Role {
+        match kind {
+            "node" => Role::Node,
+            "socket" | "package" => Role::Socket,
+            "core" => Role::Core,
+            "gpu" => Role::Gpu,
+            "pu" | "thread" => Role::Thread,
+            "memory" => Role::Memory,
+            _ => Role::Other,
+        }
+    }
 }
 
 impl Description {
+    pub(crate) fn role(&self, pool: &Pool) -> Role {
+        Role::of(self.words.text(pool.kind))
+    }
+
     /// The inventory. Nodes without ranks are numbered in the order in which they are written; cores that are
     /// numbered socket by socket, through the node.
     ///
@@ -32,41 +65,56 @@ impl Description {
     /// The vertex that cannot be part of an inventory.
     pub fn to_r(&self) -> Result<R, DescriptionError> {
         let mut r = R::default();
-        let nodes: Vec<NodeIndex> =
-            self.walk_places().map(|(_, at)| at).filter(|at| &*self.graph[*at].kind == "node").collect();
-        if nodes.is_empty() {
-            return fail(&*self.graph[self.root].vertex, "no vertex of type `node` is in it");
-        }
-        let unranked = nodes.iter().all(|at| self.graph[*at].rank.is_none());
         let mut ranks = Idset::new();
-        for (n, at) in (0..).zip(nodes) {
+        let mut by_set = vec![Idset::new(); self.sets.len()];
+        for (at, rank) in self.ranked_nodes()? {
             let pool = &self.graph[at];
-            let Some(rank) = pool.rank.or(unranked.then_some(n)) else {
-                return fail(&*pool.vertex, "it has no rank, but other nodes have one");
-            };
             if !ranks.insert(rank) {
-                return fail(&*pool.vertex, format!("rank {rank} is another node's, too"));
+                return self.fail_at(at, format!("rank {rank} is another node's, too"));
             }
             let mut found = Found::default();
             self.collect(at, &mut found, None)?;
-            let (node, topology) = self.node(pool, rank, found)?;
+            let (node, topology) = self.node(at, rank, found)?;
             r.nodes.push(node);
             if let Some(topology) = topology {
                 r.topology.insert(rank, topology);
             }
-            for name in pool.properties.keys() {
-                r.properties.entry(name.clone()).or_default().insert(rank);
+            by_set[pool.properties as usize].insert(rank);
+        }
+        for (set, with) in self.sets.iter().zip(&by_set).filter(|(_, with)| !with.is_empty()) {
+            for name in set.keys() {
+                r.properties.entry(name.clone()).or_default().union_with(with);
             }
         }
         r.nodes.sort_by_key(|node| node.rank);
         Ok(r)
     }
 
+    /// The nodes in the order in which they are written, with their ranks, which may be equal.
+    pub(crate) fn ranked_nodes(&self) -> Result<Vec<(NodeIndex, u32)>, DescriptionError> {
+        let nodes: Vec<NodeIndex> = self
+            .walk_places()
+            .map(|(_, at)| at)
+            .filter(|at| self.role(&self.graph[*at]) == Role::Node)
+            .collect();
+        if nodes.is_empty() {
+            return self.fail_at(self.root, "no vertex of type `node` is in it");
+        }
+        let unranked = nodes.iter().all(|at| self.graph[*at].rank.is_none());
+        (0..)
+            .zip(nodes)
+            .map(|(n, at)| match self.graph[at].rank.or(unranked.then_some(n)) {
+                Some(rank) => Ok((at, rank)),
+                None => self.fail_at(at, "it has no rank, but other nodes have one"),
+            })
+            .collect()
+    }
+
     /// Ranks of nodes that are said to be down.
     #[must_use]
     pub fn down(&self) -> Idset {
-        let nodes = self.walk().map(|(_, pool)| pool).filter(|pool| &*pool.kind == "node");
-        (0..).zip(nodes).filter(|(_, pool)| !pool.up).map(|(n, pool)| pool.rank.unwrap_or(n)).collect()
+        let nodes = self.ranked_nodes().unwrap_or_default().into_iter();
+        nodes.filter(|(at, _)| !self.graph[*at].up).map(|(_, rank)| rank).collect()
     }
 
     fn collect(
@@ -75,47 +123,40 @@ impl Description {
         found: &mut Found,
         socket: Option<usize>,
     ) -> Result<(), DescriptionError> {
-        for child in self.children(at) {
+        for child in self.children_as_written(at) {
             let pool = &self.graph[child];
             let mut inside = socket;
             let part = match socket {
                 Some(n) => &mut found.sockets[n],
                 None => &mut found.rest,
             };
-            match &*pool.kind {
-                "core" | "gpu" => {
-                    let ids = if &*pool.kind == "core" { &mut part.cores } else { &mut part.gpus };
+            match self.role(pool) {
+                role @ (Role::Core | Role::Gpu) => {
+                    let ids = if role == Role::Core { &mut part.cores } else { &mut part.gpus };
                     if ids.len() as u64 + pool.size > ON_NODE_MAX {
-                        return fail(
-                            &*pool.vertex,
-                            format!("more than {ON_NODE_MAX} of type `{}`", pool.kind),
-                        );
+                        let kind = self.words.text(pool.kind);
+                        return self.fail_at(child, format!("more than {ON_NODE_MAX} of type `{kind}`"));
                     }
                     // Several that are counted together get numbers of their own.
                     let first = if pool.size == 1 { pool.id } else { -1 };
                     ids.extend((0..pool.size).map(|_| first));
                     continue;
                 }
-                "memory" => {
-                    let unit = match &*pool.unit {
-                        "" | "GB" | "GiB" | "G" => 1.0,
-                        "MB" | "MiB" | "M" => 1.0 / 1024.0,
-                        "TB" | "TiB" | "T" => 1024.0,
-                        unit => {
-                            return fail(
-                                &*pool.vertex,
-                                format!("`{unit}` is no unit of memory (GiB, MiB, TiB)"),
-                            );
-                        }
+                Role::Memory => {
+                    let unit = self.words.text(pool.unit);
+                    let Some(bytes) = units::memory(pool.size, unit) else {
+                        let rule = format!("`{unit}` is no unit of memory (GiB, MiB, TiB)");
+                        return self.fail_at(child, rule);
                     };
-                    *part.memory_gib.get_or_insert(0) += (pool.size as f64 * unit) as u64;
+                    let sum = part.memory_bytes.get_or_insert(0);
+                    *sum = sum.saturating_add(bytes);
                 }
-                "socket" | "package" => {
+                Role::Socket => {
                     found.sockets.push(Part::default());
                     inside = Some(found.sockets.len() - 1);
                 }
-                "node" => return fail(&*pool.vertex, "a node inside a node"),
-                _ => {}
+                Role::Node => return self.fail_at(child, "a node inside a node"),
+                Role::Thread | Role::Other => {}
             }
             self.collect(child, found, inside)?;
         }
@@ -124,7 +165,7 @@ impl Description {
 
     fn node(
         &self,
-        pool: &Pool,
+        at: NodeIndex,
         rank: u32,
         found: Found,
     ) -> Result<(RNode, Option<Topology>), DescriptionError> {
@@ -136,33 +177,40 @@ impl Description {
         let cores = numbered(sockets.iter().map(|part| &part.cores[..]));
         let gpus = numbered(sockets.iter().map(|part| &part.gpus[..]));
         let parts = sockets.iter().zip(cores).zip(gpus);
-        let sockets: Vec<Socket> =
-            parts.map(|((part, cores), gpus)| Socket { cores, gpus, memory_gib: part.memory_gib }).collect();
+        let sockets: Vec<Socket> = parts.map(|((part, cores), gpus)| part.socket(cores, gpus)).collect();
         let all =
             |part: fn(&Socket) -> &Idset| sockets.iter().fold(Idset::new(), |all, s| all.union(part(s)));
         let (cores, gpus) = (all(|s| &s.cores), all(|s| &s.gpus));
         if cores.is_empty() {
-            return fail(&*pool.vertex, "a node without cores");
+            return self.fail_at(at, "a node without cores");
         }
-        let node = RNode { rank, host: host(&pool.name).to_owned(), cores, gpus };
+        let node = RNode { rank, host: host(self.words.text(self.graph[at].name)).to_owned(), cores, gpus };
         Ok((node, known.then_some(Topology { sockets: sockets.into() })))
     }
 }
 
-/// The ids as they are, if they tell all of a node apart; else numbers in order.
+impl Part {
+    fn socket(&self, cores: Idset, gpus: Idset) -> Socket {
+        Socket { cores, gpus, memory_gib: self.memory_bytes.map(|bytes| bytes >> 30) }
+    }
+}
+
+/// The ids of each part as they are, if they tell all of a node apart; else numbers in order.
 fn numbered<'a>(parts: impl Iterator<Item = &'a [i64]> + Clone) -> Vec<Idset> {
+    let mut numbers = numbers(parts.clone().flatten().copied()).into_iter();
+    parts.map(|ids| numbers.by_ref().take(ids.len()).collect()).collect()
+}
+
+/// The same, one by one.
+pub(crate) fn numbers(ids: impl Iterator<Item = i64> + Clone) -> Vec<u32> {
     let mut seen = Idset::new();
-    let apart = parts
+    let as_they_are = ids
         .clone()
-        .flatten()
-        .all(|id| u32::try_from(*id).is_ok_and(|id| u64::from(id) < ON_NODE_MAX * 16 && seen.insert(id)));
-    let mut next = 0..;
-    let part = |ids: &[i64]| -> Idset {
-        let number =
-            |id: &i64| if apart { u32::try_from(*id).expect("seen") } else { next.next().expect("no end") };
-        ids.iter().map(number).collect()
-    };
-    parts.map(part).collect()
+        .map(|id| u32::try_from(id).ok().filter(|id| u64::from(*id) < ON_NODE_MAX * 16 && seen.insert(*id)));
+    match as_they_are.collect() {
+        Some(numbers) => numbers,
+        None => (0..).zip(ids).map(|(number, _)| number).collect(),
+    }
 }
 
 /// The host of a node, whose name has a number behind a colon if the host has several.

@@ -33,8 +33,8 @@ impl Description {
     /// # Errors
     /// The line where the text is not what hwloc writes.
     pub fn from_hwloc(text: &str, host: &str) -> Result<Description, DescriptionError> {
-        let mut reader = Reader { tree: Builder::default(), counts: BTreeMap::new() };
-        let root = reader.put(None, "cluster", "cluster0".to_owned(), 0);
+        let mut reader = Reader { tree: Builder::new(), counts: BTreeMap::new() };
+        let root = reader.put(None, "cluster", "cluster0", 0);
         // The places of the objects that are open; none for those that are looked through.
         let mut open: Vec<Option<NodeIndex>> = Vec::new();
         let mut rest = text;
@@ -50,7 +50,7 @@ impl Description {
                 }
                 continue;
             }
-            if reader.tree.graph.node_count() >= POOLS_MAX || open.len() >= DEPTH_MAX {
+            if reader.tree.len() >= POOLS_MAX || open.len() >= DEPTH_MAX {
                 return fail(line(), "too many objects");
             }
             let above = open.iter().rev().find_map(|place| *place);
@@ -63,10 +63,10 @@ impl Description {
         if !open.is_empty() {
             return fail("the end", "an object has not ended");
         }
-        if reader.tree.graph.node_count() == 1 {
+        if reader.tree.len() == 1 {
             return fail("the end", "no object of type Machine");
         }
-        Description::checked(reader.tree.graph)
+        reader.tree.finish()
     }
 }
 
@@ -92,12 +92,12 @@ impl Reader {
             ("OSDev", "CUDA" | "RSMI" | "LevelZero") => "gpu",
             _ => return Ok(None),
         };
-        if self.tree.graph.node_count() == 1 && kind != "node" {
+        if self.tree.len() == 1 && kind != "node" {
             return Err("the first object is not of type Machine".to_owned());
         }
         let id = *self.counts.entry(kind).and_modify(|n| *n += 1).or_insert(0);
         let name = if kind == "node" { host.to_owned() } else { format!("{kind}{id}") };
-        let at = self.put(Some(above), kind, name, id);
+        let at = self.put(Some(above), kind, &name, id);
         if kind == "memory" {
             let bytes: u64 = match tag.get("local_memory") {
                 "" => 0,
@@ -106,12 +106,12 @@ impl Reader {
                     bytes.ok_or_else(|| format!("`{digits}` is no number of bytes"))?
                 }
             };
-            (self.tree.graph[at].size, self.tree.graph[at].unit) = (bytes >> 20, self.tree.words.word("MiB"));
+            self.tree.set_size(at, bytes >> 20, "MiB");
         }
         Ok(Some(at))
     }
 
-    fn put(&mut self, above: Option<NodeIndex>, kind: &str, name: String, id: i64) -> NodeIndex {
+    fn put(&mut self, above: Option<NodeIndex>, kind: &str, name: &str, id: i64) -> NodeIndex {
         self.tree.put_as(above, kind, kind, name, id, above.map(|_| 0))
     }
 }

@@ -2,41 +2,83 @@
 //!
 //! Read: ids that are strings or numbers, properties as a map or a list, names and paths that are left out, edges with
 //! a subsystem or in the older form with a map of names. Paths that are given must be the names from the root down.
-//! Written: Fluxion's form with everything said.
+//! Written: Fluxion's form with everything said. Neither way is the text there a second time as a tree of JSON: a
+//! machine of 16,384 nodes has a million vertices.
 
-use super::{CONTAINMENT, Description, DescriptionError, POOLS_MAX, Pool, Relation, SIZE_MAX, Words, fail};
+use super::build::Sets;
+use super::{
+    CONTAINMENT, Description, DescriptionError, Id, POOLS_MAX, Pool, Properties, Relation, SIZE_MAX, Words,
+    fail,
+};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef as _;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::ser::{SerializeStruct as _, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// A text that is lent if it can be; an option of a `Cow` is a copy always.
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// A vertex as it is written.
 #[derive(Deserialize)]
 struct Vertex<'a> {
     #[serde(borrow)]
-    id: Id<'a>,
+    id: Name<'a>,
     #[serde(borrow)]
     metadata: Metadata<'a>,
 }
 
-/// An id, as a text or as a number.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Id<'a> {
+/// What edges call a vertex, as a text or as a number.
+enum Name<'a> {
     Number(u64),
-    #[serde(borrow)]
     Text(Cow<'a, str>),
 }
 
-impl Id<'_> {
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Name<'a>, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an id: a text or a number from 0")
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Name<'de>, E> {
+                Ok(Name::Number(number))
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name::Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Name<'de>, E> {
+                Ok(Name::Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl Name<'_> {
     fn text(&self) -> Cow<'_, str> {
         match self {
-            Id::Number(number) => Cow::Owned(number.to_string()),
-            Id::Text(text) => Cow::Borrowed(text),
+            Name::Number(number) => Cow::Owned(number.to_string()),
+            Name::Text(text) => Cow::Borrowed(text),
+        }
+    }
+
+    fn id(&self, words: &mut Words) -> Id {
+        match self {
+            // Larger ones than an id holds are texts like any other.
+            Name::Number(number) => Id::of(&number.to_string(), words),
+            Name::Text(text) => Id::of(text, words),
         }
     }
 }
@@ -46,9 +88,9 @@ struct Metadata<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
     #[serde(default, borrow)]
-    basename: Option<Cow<'a, str>>,
+    basename: Option<Text<'a>>,
     #[serde(default, borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
     #[serde(default)]
     id: Option<i64>,
     #[serde(default)]
@@ -56,7 +98,7 @@ struct Metadata<'a> {
     #[serde(default)]
     size: Option<i64>,
     #[serde(default, borrow)]
-    unit: Option<Cow<'a, str>>,
+    unit: Option<Text<'a>>,
     #[serde(default)]
     exclusive: Option<bool>,
     #[serde(default)]
@@ -64,15 +106,15 @@ struct Metadata<'a> {
     #[serde(default)]
     status: Value,
     #[serde(default, borrow)]
-    paths: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
+    paths: Option<BTreeMap<Text<'a>, Text<'a>>>,
 }
 
 #[derive(Deserialize)]
 struct Edge<'a> {
     #[serde(borrow)]
-    source: Id<'a>,
+    source: Name<'a>,
     #[serde(borrow)]
-    target: Id<'a>,
+    target: Name<'a>,
     #[serde(default, borrow)]
     metadata: Option<EdgeMetadata<'a>>,
 }
@@ -80,32 +122,62 @@ struct Edge<'a> {
 #[derive(Deserialize, Default)]
 struct EdgeMetadata<'a> {
     #[serde(default, borrow)]
-    subsystem: Option<Cow<'a, str>>,
+    subsystem: Option<Text<'a>>,
     #[serde(default, borrow)]
-    relationship: Option<Cow<'a, str>>,
+    relationship: Option<Text<'a>>,
     /// Older: the relation by subsystem.
     #[serde(default, borrow)]
-    name: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
+    name: Option<BTreeMap<Text<'a>, Text<'a>>>,
 }
 
-/// What is built while the text is read, so that it is never there twice.
+/// Places of vertices by id. Ids are mostly numbers without large holes, so most of this is a list.
 #[derive(Default)]
-struct Reader {
+struct Places {
+    dense: Vec<NodeIndex>,
+    others: BTreeMap<u64, NodeIndex>,
+}
+
+impl Places {
+    fn get(&self, id: Id) -> Option<NodeIndex> {
+        let dense = usize::try_from(id.0).ok().and_then(|at| self.dense.get(at));
+        match dense {
+            Some(place) if *place != NodeIndex::end() => Some(*place),
+            _ => self.others.get(&id.0).copied(),
+        }
+    }
+
+    fn insert(&mut self, id: Id, place: NodeIndex) {
+        match usize::try_from(id.0) {
+            Ok(at) if at < 4 * place.index() + 1024 => {
+                if self.dense.len() <= at {
+                    self.dense.resize(at + 1, NodeIndex::end());
+                }
+                self.dense[at] = place;
+            }
+            _ => drop(self.others.insert(id.0, place)),
+        }
+    }
+}
+
+/// What is built while the text is read.
+#[derive(Default)]
+struct Reader<'a> {
     words: Words,
+    sets: Sets,
     graph: DiGraph<Pool, Relation>,
-    places: BTreeMap<Box<str>, NodeIndex>,
+    places: Places,
     /// Paths as written, by place.
-    paths: Vec<Box<str>>,
+    paths: Vec<Cow<'a, str>>,
     edges: usize,
     /// Edges that came before the vertices.
-    early: Vec<(Box<str>, Box<str>, Relation)>,
+    early: Vec<(Id, Id, Relation)>,
     failed: Option<DescriptionError>,
 }
 
-impl Reader {
-    fn vertex(&mut self, vertex: &Vertex<'_>) -> Result<(), DescriptionError> {
+impl<'a> Reader<'a> {
+    fn vertex(&mut self, vertex: Vertex<'a>) -> Result<(), DescriptionError> {
         let id = vertex.id.text();
-        let m = &vertex.metadata;
+        let m = vertex.metadata;
         if self.graph.node_count() >= POOLS_MAX {
             return fail(&*id, format!("more than {POOLS_MAX} vertices"));
         }
@@ -126,15 +198,15 @@ impl Reader {
                 None => return fail(&*id, format!("a size is from 0 to {SIZE_MAX}, found {size}")),
             },
         };
-        let basename = m.basename.as_deref().unwrap_or(&m.kind);
-        let number = m.id.unwrap_or_else(|| match (&vertex.id, &m.name, &*m.kind) {
-            (_, Some(name), "node") => digits_at_end(name).unwrap_or(-1),
-            (id, ..) => id.text().parse().unwrap_or(-1),
+        let basename = m.basename.as_ref().map_or(&*m.kind, |text| &*text.0);
+        let number = m.id.unwrap_or_else(|| match (&m.name, &*m.kind) {
+            (Some(name), "node") => digits_at_end(&name.0).unwrap_or(-1),
+            _ => id.parse().unwrap_or(-1),
         });
-        let name: Box<str> = match &m.name {
-            Some(name) => (&**name).into(),
-            None if number < 0 => basename.into(),
-            None => format!("{basename}{number}").into(),
+        let name = match &m.name {
+            Some(name) => Cow::Borrowed(&*name.0),
+            None if number < 0 => Cow::Borrowed(basename),
+            None => Cow::Owned(format!("{basename}{number}")),
         };
         if name.is_empty() || name.contains('/') {
             return fail(&*id, format!("`{name}` is not a name: it is not empty and has no slash"));
@@ -147,71 +219,77 @@ impl Reader {
             _ => return fail(&*id, "`status` is up or down"),
         };
         let pool = Pool {
-            vertex: (&*id).into(),
+            vertex: vertex.id.id(&mut self.words),
             kind: self.words.word(&m.kind),
             basename: self.words.word(basename),
-            name,
+            name: self.words.word(&name),
             id: number,
             rank,
             size,
-            unit: self.words.word(m.unit.as_deref().unwrap_or("")),
+            unit: self.words.word(m.unit.as_ref().map_or("", |text| &*text.0)),
+            properties: self.sets.set(properties(&id, m.properties)?),
             exclusive: m.exclusive.unwrap_or(false),
             up,
-            properties: properties(&id, &m.properties)?,
         };
-        let at = self.graph.add_node(pool);
-        if self.places.insert((&*id).into(), at).is_some() {
+        let vertex = pool.vertex;
+        if self.places.get(vertex).is_some() {
             return fail(&*id, "two vertices have this id");
         }
-        let path = m.paths.as_ref().and_then(|paths| paths.get(CONTAINMENT));
-        self.paths.push(path.map_or("", |path| &**path).into());
+        self.places.insert(vertex, self.graph.add_node(pool));
+        let path = m.paths.and_then(|mut paths| paths.remove(&Text(Cow::Borrowed(CONTAINMENT))));
+        self.paths.push(path.map_or(Cow::Borrowed(""), |path| path.0));
         Ok(())
     }
 
-    fn edge(&mut self, edge: &Edge<'_>) -> Result<(), DescriptionError> {
-        let (source, target) = (edge.source.text(), edge.target.text());
+    fn edge(&mut self, edge: Edge<'a>) -> Result<(), DescriptionError> {
         self.edges += 1;
         if self.edges > 2 * POOLS_MAX {
-            return fail(format!("{source} to {target}"), format!("more than {} edges", 2 * POOLS_MAX));
+            let at = format!("{} to {}", edge.source.text(), edge.target.text());
+            return fail(at, format!("more than {} edges", 2 * POOLS_MAX));
         }
-        let none = EdgeMetadata::default();
-        let metadata = edge.metadata.as_ref().unwrap_or(&none);
-        let mut said: Vec<(&str, &str)> = Vec::new();
-        if let Some(subsystem) = &metadata.subsystem {
-            said.push((subsystem, metadata.relationship.as_deref().unwrap_or("contains")));
-        } else if let Some(names) = &metadata.name {
-            said.extend(names.iter().map(|(subsystem, name)| (&**subsystem, &**name)));
-        } else {
-            said.push((CONTAINMENT, "contains"));
-        }
-        for (subsystem, relation) in said {
-            // The way back, which some write as an edge of its own, says nothing new.
-            if relation == "in" {
-                continue;
+        let (source, target) = (edge.source.id(&mut self.words), edge.target.id(&mut self.words));
+        let metadata = edge.metadata.unwrap_or_default();
+        match (&metadata.subsystem, &metadata.name) {
+            (Some(subsystem), _) => {
+                let relation = metadata.relationship.as_ref().map_or("contains", |text| &*text.0);
+                self.related(source, target, &subsystem.0, relation)
             }
-            let relation =
-                Relation { subsystem: self.words.word(subsystem), name: self.words.word(relation) };
-            if self.graph.node_count() == 0 {
-                // Programs that sort keys write edges first.
-                self.early.push(((&*source).into(), (&*target).into(), relation));
-            } else {
-                self.relate(&source, &target, relation)?;
-            }
+            (None, Some(names)) => names
+                .iter()
+                .try_for_each(|(subsystem, name)| self.related(source, target, &subsystem.0, &name.0)),
+            (None, None) => self.related(source, target, CONTAINMENT, "contains"),
         }
-        Ok(())
     }
 
-    fn relate(&mut self, source: &str, target: &str, relation: Relation) -> Result<(), DescriptionError> {
-        let place = |id: &str| {
-            let none = || DescriptionError {
-                at: format!("{source} to {target}"),
-                rule: format!("no vertex has the id `{id}`"),
-            };
-            self.places.get(id).copied().ok_or_else(none)
+    fn related(
+        &mut self,
+        source: Id,
+        target: Id,
+        subsystem: &str,
+        relation: &str,
+    ) -> Result<(), DescriptionError> {
+        // The way back, which some write as an edge of its own, says nothing new.
+        if relation == "in" {
+            return Ok(());
+        }
+        let relation = Relation { subsystem: self.words.word(subsystem), name: self.words.word(relation) };
+        if self.graph.node_count() == 0 {
+            // Programs that sort keys write edges first.
+            self.early.push((source, target, relation));
+            return Ok(());
+        }
+        self.relate(source, target, relation)
+    }
+
+    fn relate(&mut self, source: Id, target: Id, relation: Relation) -> Result<(), DescriptionError> {
+        let said = || format!("{} to {}", source.text(&self.words), target.text(&self.words));
+        let place = |id: Id| match self.places.get(id) {
+            Some(place) => Ok(place),
+            None => fail(said(), format!("no vertex has the id `{}`", id.text(&self.words))),
         };
         let (from, to) = (place(source)?, place(target)?);
         if from == to {
-            return fail(format!("{source} to {target}"), "an edge from a vertex to itself");
+            return fail(said(), "an edge from a vertex to itself");
         }
         self.graph.add_edge(from, to, relation);
         Ok(())
@@ -219,20 +297,20 @@ impl Reader {
 
     fn finish(mut self) -> Result<Description, DescriptionError> {
         for (source, target, relation) in std::mem::take(&mut self.early) {
-            self.relate(&source, &target, relation)?;
+            self.relate(source, target, relation)?;
         }
-        let Reader { graph, paths, .. } = self;
-        let description = Description::checked(graph)?;
-        let right = description.paths();
-        for (at, (path, right)) in paths.iter().zip(&right).enumerate() {
-            if !path.is_empty() && **path != **right {
-                let vertex = &description.graph[NodeIndex::new(at)].vertex;
-                return fail(
-                    &**vertex,
-                    format!("its path is `{right}` by its names, but `{path}` is written"),
-                );
+        let Reader { mut graph, paths, words, sets, places, .. } = self;
+        drop(places);
+        graph.shrink_to_fit();
+        let description = Description::checked(graph, words, sets.finish())?;
+        description.each_path(|at, right| match &*paths[at.index()] {
+            "" => Ok(()),
+            path if path == right => Ok(()),
+            path => {
+                let said = format!("its path is `{right}` by its names, but `{path}` is written");
+                description.fail_at(at, said)
             }
-        }
+        })?;
         Ok(description)
     }
 }
@@ -245,33 +323,26 @@ fn digits_at_end(name: &str) -> Option<i64> {
 }
 
 /// A map of texts, or a list of names; nothing is null.
-fn properties(id: &str, value: &Value) -> Result<BTreeMap<String, String>, DescriptionError> {
-    let wrong = || fail(id, "`properties` is a map of texts or a list of names");
-    match value {
-        Value::Null => Ok(BTreeMap::new()),
-        Value::Object(map) => {
-            let mut properties = BTreeMap::new();
-            for (name, value) in map {
-                let Some(value) = value.as_str() else { return wrong() };
-                properties.insert(name.clone(), value.to_owned());
-            }
-            Ok(properties)
-        }
-        Value::Array(list) => {
-            let names: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
-            let Some(names) = names else { return wrong() };
-            Ok(names.into_iter().map(|name| (name.to_owned(), String::new())).collect())
-        }
-        _ => wrong(),
+fn properties(id: &str, value: Value) -> Result<Properties, DescriptionError> {
+    let text = |value: Value| if let Value::String(text) = value { Some(text) } else { None };
+    let read: Option<Properties> = match value {
+        Value::Null => Some(Properties::new()),
+        Value::Object(map) => map.into_iter().map(|(name, value)| Some((name, text(value)?))).collect(),
+        Value::Array(list) => list.into_iter().map(|name| Some((text(name)?, String::new()))).collect(),
+        _ => None,
+    };
+    match read {
+        Some(properties) => Ok(properties),
+        None => fail(id, "`properties` is a map of texts or a list of names"),
     }
 }
 
 /// The object with `graph` in it, or the graph itself; other keys are passed over.
-struct Top<'r>(&'r mut Reader);
-struct Vertices<'r>(&'r mut Reader);
-struct Edges<'r>(&'r mut Reader);
+struct Top<'r, 'a>(&'r mut Reader<'a>);
+struct Vertices<'r, 'a>(&'r mut Reader<'a>);
+struct Edges<'r, 'a>(&'r mut Reader<'a>);
 
-impl<'de> DeserializeSeed<'de> for Top<'_> {
+impl<'de> DeserializeSeed<'de> for Top<'_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -279,7 +350,7 @@ impl<'de> DeserializeSeed<'de> for Top<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Top<'_> {
+impl<'de> Visitor<'de> for Top<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -287,7 +358,7 @@ impl<'de> Visitor<'de> for Top<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+        while let Some(Text(key)) = map.next_key()? {
             match &*key {
                 "graph" => map.next_value_seed(Top(self.0))?,
                 "nodes" => map.next_value_seed(Vertices(self.0))?,
@@ -302,7 +373,7 @@ impl<'de> Visitor<'de> for Top<'_> {
 /// A list whose items are handed to the reader one by one.
 macro_rules! items {
     ($list:ident, $item:ident, $method:ident, $what:literal) => {
-        impl<'de> DeserializeSeed<'de> for $list<'_> {
+        impl<'de> DeserializeSeed<'de> for $list<'_, 'de> {
             type Value = ();
 
             fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -310,7 +381,7 @@ macro_rules! items {
             }
         }
 
-        impl<'de> Visitor<'de> for $list<'_> {
+        impl<'de> Visitor<'de> for $list<'_, 'de> {
             type Value = ();
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -319,7 +390,7 @@ macro_rules! items {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
                 while let Some(item) = items.next_element::<$item<'de>>()? {
-                    if let Err(error) = self.0.$method(&item) {
+                    if let Err(error) = self.0.$method(item) {
                         let said = A::Error::custom(&error);
                         self.0.failed = Some(error);
                         return Err(said);
@@ -336,7 +407,7 @@ items!(Edges, Edge, edge, "a list of edges");
 
 #[derive(Serialize)]
 struct Written<'a> {
-    id: &'a str,
+    id: Cow<'a, str>,
     metadata: WrittenMetadata<'a>,
 }
 
@@ -356,15 +427,88 @@ struct WrittenMetadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'a str>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    properties: &'a BTreeMap<String, String>,
-    paths: BTreeMap<&'a str, &'a str>,
+    properties: &'a Properties,
+    paths: WrittenPaths,
+}
+
+#[derive(Serialize)]
+struct WrittenPaths {
+    containment: String,
 }
 
 #[derive(Serialize)]
 struct WrittenEdge<'a> {
-    source: &'a str,
-    target: &'a str,
-    metadata: BTreeMap<&'a str, &'a str>,
+    source: Cow<'a, str>,
+    target: Cow<'a, str>,
+    metadata: WrittenEdgeMetadata<'a>,
+}
+
+#[derive(Serialize)]
+struct WrittenEdgeMetadata<'a> {
+    relationship: &'a str,
+    subsystem: &'a str,
+}
+
+struct WrittenNodes<'a>(&'a Description);
+struct WrittenEdges<'a>(&'a Description);
+
+impl Serialize for WrittenNodes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let WrittenNodes(d) = self;
+        let text = |word| d.words.text(word);
+        serializer.collect_seq(d.graph.node_indices().map(|at| {
+            let pool = &d.graph[at];
+            let metadata = WrittenMetadata {
+                kind: text(pool.kind),
+                basename: text(pool.basename),
+                name: text(pool.name),
+                id: pool.id,
+                uniq_id: pool.vertex.as_number(),
+                rank: pool.rank.map_or(-1, i64::from),
+                exclusive: pool.exclusive,
+                unit: text(pool.unit),
+                size: pool.size,
+                status: (!pool.up).then_some("down"),
+                properties: &d.sets[pool.properties as usize],
+                paths: WrittenPaths { containment: d.path(at) },
+            };
+            Written { id: pool.vertex.text(&d.words), metadata }
+        }))
+    }
+}
+
+impl Serialize for WrittenEdges<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let WrittenEdges(d) = self;
+        let id = |at: NodeIndex| d.graph[at].vertex.text(&d.words);
+        serializer.collect_seq(d.graph.edge_references().map(|edge| {
+            let Relation { subsystem, name } = *edge.weight();
+            let (relationship, subsystem) = (d.words.text(name), d.words.text(subsystem));
+            let metadata = WrittenEdgeMetadata { relationship, subsystem };
+            WrittenEdge { source: id(edge.source()), target: id(edge.target()), metadata }
+        }))
+    }
+}
+
+/// `{"nodes":[…],"edges":[…]}`.
+struct WrittenGraph<'a>(&'a Description);
+
+impl Serialize for WrittenGraph<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut graph = serializer.serialize_struct("graph", 2)?;
+        graph.serialize_field("nodes", &WrittenNodes(self.0))?;
+        graph.serialize_field("edges", &WrittenEdges(self.0))?;
+        graph.end()
+    }
+}
+
+impl Serialize for Description {
+    /// As JGF.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut document = serializer.serialize_struct("document", 1)?;
+        document.serialize_field("graph", &WrittenGraph(self))?;
+        document.end()
+    }
 }
 
 impl Description {
@@ -376,60 +520,36 @@ impl Description {
         let mut reader = Reader::default();
         let mut json = serde_json::Deserializer::from_str(text);
         let read = Top(&mut reader).deserialize(&mut json).and_then(|()| json.end());
-        match (read, reader.failed.take()) {
-            (_, Some(error)) => Err(error),
-            (Err(error), None) => {
-                fail(format!("line {} column {}", error.line(), error.column()), error.to_string())
-            }
-            (Ok(()), None) if reader.graph.node_count() == 0 => fail(".", "no `nodes`"),
-            (Ok(()), None) => reader.finish(),
-        }
+        reader.result(read)
+    }
+
+    /// Reads JGF that is a JSON value already.
+    ///
+    /// # Errors
+    /// The vertex or edge that breaks a rule.
+    pub fn from_jgf_value(value: &Value) -> Result<Description, DescriptionError> {
+        let mut reader = Reader::default();
+        let read = Top(&mut reader).deserialize(value);
+        reader.result(read)
     }
 
     /// The JGF: equal descriptions give equal texts, and it reads back as an equal description.
     #[must_use]
     pub fn to_jgf(&self) -> String {
-        let paths = self.paths();
-        let nodes: Vec<Written<'_>> = self
-            .graph
-            .node_weights()
-            .zip(&paths)
-            .map(|(pool, path)| Written {
-                id: &pool.vertex,
-                metadata: WrittenMetadata {
-                    kind: &pool.kind,
-                    basename: &pool.basename,
-                    name: &pool.name,
-                    id: pool.id,
-                    uniq_id: pool.vertex.parse().ok(),
-                    rank: pool.rank.map_or(-1, i64::from),
-                    exclusive: pool.exclusive,
-                    unit: &pool.unit,
-                    size: pool.size,
-                    status: (!pool.up).then_some("down"),
-                    properties: &pool.properties,
-                    paths: BTreeMap::from([(CONTAINMENT, &**path)]),
-                },
-            })
-            .collect();
-        let edges: Vec<WrittenEdge<'_>> = self
-            .graph
-            .edge_references()
-            .map(|edge| WrittenEdge {
-                source: &self.graph[edge.source()].vertex,
-                target: &self.graph[edge.target()].vertex,
-                metadata: BTreeMap::from([
-                    ("subsystem", &*edge.weight().subsystem),
-                    ("relationship", &*edge.weight().name),
-                ]),
-            })
-            .collect();
-        #[derive(Serialize)]
-        struct Graph<'a> {
-            nodes: Vec<Written<'a>>,
-            edges: Vec<WrittenEdge<'a>>,
+        serde_json::to_string(self).expect("texts and whole numbers always serialize")
+    }
+}
+
+impl Reader<'_> {
+    fn result(mut self, read: serde_json::Result<()>) -> Result<Description, DescriptionError> {
+        match (read, self.failed.take()) {
+            (_, Some(error)) => Err(error),
+            (Err(error), None) if error.line() == 0 => fail(".", error.to_string()),
+            (Err(error), None) => {
+                fail(format!("line {} column {}", error.line(), error.column()), error.to_string())
+            }
+            (Ok(()), None) if self.graph.node_count() == 0 => fail(".", "no `nodes`"),
+            (Ok(()), None) => self.finish(),
         }
-        let graph = BTreeMap::from([("graph", Graph { nodes, edges })]);
-        serde_json::to_string(&graph).expect("texts and whole numbers always serialize")
     }
 }

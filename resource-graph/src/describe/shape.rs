@@ -130,23 +130,22 @@ impl Shape {
     /// Everything in them, with the levels between nodes and cores that [`Shape::to_r`] does not know.
     #[must_use]
     pub fn describe(&self) -> Description {
-        let mut b = Builder::default();
-        let root = b.put(None, "cluster", "cluster0".to_owned(), 0, None);
+        let mut b = Builder::new();
+        let root = b.put(None, "cluster", "cluster0", 0, None);
         let racks: Vec<NodeIndex> =
-            (0..self.racks).map(|n| b.put(Some(root), "rack", format!("rack{n}"), n.into(), None)).collect();
+            (0..self.racks).map(|n| b.put(Some(root), "rack", &format!("rack{n}"), n.into(), None)).collect();
         let properties = self.properties_by_host();
         for (rank, host) in (0..).zip(self.hosts.iter()) {
             let rack = rank as usize * racks.len() / self.hosts.len();
             let above = racks.get(rack).copied().unwrap_or(root);
-            let at = b.put(Some(above), "node", host.clone(), rank.into(), Some(rank));
-            for property in properties.get(host.as_str()).into_iter().flatten() {
-                b.graph[at].properties.insert((*property).to_owned(), String::new());
-            }
+            let at = b.put(Some(above), "node", host, rank.into(), Some(rank));
+            let properties = properties.get(host.as_str()).into_iter().flatten().copied();
+            b.set_properties(at, properties);
             for s in 0..self.sockets {
                 self.socket(&mut b, at, s, rank);
             }
         }
-        Description { graph: b.graph, root }
+        b.finish_tree()
     }
 
     fn properties_by_host(&self) -> BTreeMap<&str, Vec<&str>> {
@@ -159,7 +158,7 @@ impl Shape {
 
     fn socket(&self, b: &mut Builder, node: NodeIndex, s: u32, rank: u32) {
         let put = |b: &mut Builder, above, kind: &str, id: u32| {
-            b.put(Some(above), kind, format!("{kind}{id}"), id.into(), Some(rank))
+            b.put(Some(above), kind, &format!("{kind}{id}"), id.into(), Some(rank))
         };
         let socket = put(b, node, "socket", s);
         // What has so many parts in this socket, numbered through the node.
@@ -190,7 +189,7 @@ impl Shape {
                 let at = put(b, domain(n, count), "memory", id);
                 // What does not divide evenly is given to the first ones.
                 let each = gib / u64::from(count) + u64::from(u64::from(n) < gib % u64::from(count));
-                (b.graph[at].size, b.graph[at].unit) = (each, b.words.word("GiB"));
+                b.set_size(at, each, "GiB");
             }
         }
     }

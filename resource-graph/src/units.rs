@@ -1,0 +1,22 @@
+//! Units of memory and other room for bytes. Where people write GB they mean what machines have, which is GiB.
+
+/// Units with the power of two that they stand for; the first of each is the one that is written.
+const UNITS: &[(&[&str], u32)] = &[
+    (&["B", "byte", "bytes"], 0),
+    (&["KiB", "KB", "kB", "K", "k"], 10),
+    (&["MiB", "MB", "M"], 20),
+    (&["GiB", "GB", "G"], 30),
+    (&["TiB", "TB", "T"], 40),
+    (&["PiB", "PB", "P"], 50),
+];
+
+/// How many bytes one of a unit is, if it is a unit of bytes.
+pub(crate) fn bytes(unit: &str) -> Option<u64> {
+    let (_, power) = UNITS.iter().find(|(names, _)| names.contains(&unit))?;
+    Some(1 << power)
+}
+
+/// So much memory in bytes; what has no unit is in GiB.
+pub(crate) fn memory(size: u64, unit: &str) -> Option<u64> {
+    Some(size.saturating_mul(bytes(if unit.is_empty() { "GiB" } else { unit })?))
+}
