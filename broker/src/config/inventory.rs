@@ -62,7 +62,7 @@ fn with_sockets(mut r: R) -> Result<R, String> {
             r.properties.entry(name).or_default().union_with(&with);
         }
     }
-    if description.walk().any(|(_, pool)| !IN_R.contains(&&*pool.kind)) {
+    if description.walk().any(|(_, thing)| !IN_R.contains(&thing.kind())) {
         r.scheduling = Some(graph);
     }
     Ok(r)
