@@ -9,7 +9,7 @@ use crate::{
     cosched::{self, Sharing},
     counts::Counts,
     index::{Index, View},
-    place::Field,
+    place::{self, Field},
     policy, say,
 };
 use flurm_jobspec::{Group, Jobspec};
@@ -169,6 +169,13 @@ impl Graph {
         let allowed = unit.jobs().map(|job| self.allowed(job, now)).collect();
         if let Some(nodes) = self.group_nodes(&asks, allowed, &index, visited) {
             return Ok(nodes);
+        }
+        for ask in &asks {
+            let allowed = self.names.allowed(ask.constraint, &index);
+            let field = Field { ask, index: &index, view: View::Ever, allowed: &allowed };
+            if place::place(field, visited).is_none() {
+                return Err(format!("one of {}: {}", unit.name(), say::never(field)));
+            }
         }
         let longest = unit.jobs().max_by(|a, b| a.attributes().duration.total_cmp(&b.attributes().duration));
         Err(match (self.group_somewhere(&asks, &index, visited), longest) {

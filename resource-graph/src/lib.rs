@@ -284,7 +284,16 @@ impl Graph {
         match Ask::of(jobspec, self.placement, &Counts::default()) {
             Ok(ask) => {
                 let allowed = self.names.allowed(ask.constraint, &self.index);
-                say::not_now(Field { ask: &ask, index: &self.index, view: View::Now, allowed: &allowed })
+                let closed = self.names.positions(&self.index, &self.sharing().closed);
+                let field = |allowed| Field { ask: &ask, index: &self.index, view: View::Now, allowed };
+                if jobspec.attributes().cosched.is_some() {
+                    "waits for idle nodes, or for room beside a job that it may share sockets with".to_owned()
+                } else if closed.is_disjoint(&allowed) {
+                    say::not_now(field(&allowed))
+                } else {
+                    let waits = say::not_now(field(&allowed.difference(&closed)));
+                    format!("{waits}, not counting nodes that co-scheduled jobs share")
+                }
             }
             Err(why) => why,
         }

@@ -35,6 +35,7 @@
 //! ```
 
 mod config;
+mod group;
 mod news;
 mod policy;
 mod queue;
@@ -47,9 +48,10 @@ pub use policy::Policy;
 pub use why::Why;
 
 use flurm_jobspec::Jobspec;
-use flurm_resource_graph::{Found, Graph, Mark, MatchOp};
+use flurm_resource_graph::{Found, Graph, Mark, MatchOp, Unit};
 use flurm_types::{JobId, Now, R, Timestamp};
-use queue::{Key, Order, Queue, Wish};
+use group::{Groups, Wants, group_of};
+use queue::{Key, Order, Pending, Queue, Wish};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,6 +64,8 @@ pub const CYCLE_VISITS_MAX: usize = 1 << 18;
 pub struct Sched {
     config: Config,
     queue: Queue,
+    /// Jobs that start together.
+    groups: Groups,
     graph: Graph,
     /// How often somebody has said what there is.
     inventories: u64,
@@ -99,6 +103,7 @@ impl Sched {
         graph.set_placement(config.placement);
         Sched {
             queue: Queue::new(Order { age_us, shortest: config.policy == Policy::Sjf }),
+            groups: Groups::default(),
             config,
             graph,
             inventories: 0,
@@ -123,13 +128,11 @@ impl Sched {
             SchedInput::Alloc { id, jobspec, priority, t_submit } => {
                 let lane = self.lane_of(&jobspec);
                 // A job may come again with another jobspec.
-                self.forget(id);
-                let key = self.queue.insert(Wish { id, jobspec, priority, t_submit, lane });
-                self.forget_behind(key);
+                self.leave(id);
+                self.enter(Wish { id, jobspec, priority, t_submit, lane });
             }
             SchedInput::Cancel { id } => {
-                self.forget(id);
-                if self.queue.remove(id).is_some() {
+                if self.leave(id) {
                     out.push(SchedOutput::Canceled { id });
                 }
             }
@@ -142,7 +145,10 @@ impl Sched {
                 self.epoch += 1;
             }
             SchedInput::Prioritize { id, priority } => {
-                if let Some((before, key)) = self.queue.prioritize(id, priority) {
+                if let Some(wish) = self.groups.wish(id).cloned() {
+                    self.leave(id);
+                    self.enter(Wish { priority, ..wish });
+                } else if let Some((before, key)) = self.queue.prioritize(id, priority) {
                     self.forget(id);
                     self.forget_behind(key.min(before));
                 }
@@ -156,6 +162,43 @@ impl Sched {
                 }
             }
         }
+    }
+
+    /// Somebody wants resources, alone or with the others of his group.
+    fn enter(&mut self, wish: Wish) {
+        let wish = if group_of(&wish.jobspec).is_some() { self.groups.join(wish) } else { Some(wish) };
+        if let Some(wish) = wish {
+            let key = self.queue.insert(wish);
+            self.forget_behind(key);
+        }
+    }
+
+    /// Somebody wants nothing any more. Was he here?
+    fn leave(&mut self, id: JobId) -> bool {
+        if !self.groups.has(id) {
+            self.forget(id);
+            return self.queue.remove(id).is_some();
+        }
+        let left = self.groups.leave(id);
+        if let Some(first) = left.out {
+            self.forget(first);
+            self.queue.remove(first);
+        }
+        if let Some(wish) = left.into {
+            let key = self.queue.insert(wish);
+            self.forget_behind(key);
+        }
+        true
+    }
+
+    /// What an entry of the queue wants.
+    fn wants(&self, job: &Pending) -> Wants {
+        self.groups.wants(job.id).map_or_else(|| Wants::Job(Arc::clone(&job.jobspec)), Wants::Group)
+    }
+
+    /// The jobs that an entry of the queue stands for.
+    fn members(&self, id: JobId) -> Vec<JobId> {
+        self.groups.members(id).unwrap_or_else(|| vec![id])
     }
 
     /// A job has no promise any more and is the head of nothing.
@@ -210,6 +253,7 @@ impl Sched {
             return;
         }
         (self.cut_short, self.news) = (false, false);
+        self.groups.news(out);
         match self.config.policy {
             Policy::Fcfs => policy::fcfs::cycle(self, now, out),
             Policy::Sjf => policy::sjf::cycle(self, now, out),
@@ -246,7 +290,13 @@ impl Sched {
         if job.possible == self.inventories {
             return true;
         }
-        match self.satisfiable(&Arc::clone(&job.jobspec), now) {
+        let wants = self.wants(job);
+        let each = Unit::from(&wants).jobs().try_for_each(|job| self.satisfiable(job, now));
+        let all = each.and_then(|()| match &wants {
+            Wants::Job(_) => Ok(()),
+            Wants::Group(_) => self.is_satisfiable(&wants, now),
+        });
+        match all {
             Ok(()) => {
                 self.queue.set_possible(id, self.inventories);
                 true
@@ -259,21 +309,36 @@ impl Sched {
     }
 
     fn start(&mut self, id: JobId, r: R, out: &mut Vec<SchedOutput>) {
-        self.graph.take(id, &r);
-        self.heads.retain(|_, head| *head != id);
-        let told = self.queue.remove(id).and_then(|job| job.told);
-        let annotations = match told {
-            None => Value::Null,
-            Some(None) => json!({ "sched": { "reason_pending": null } }),
-            Some(Some(_)) => json!({ "sched": { "reason_pending": null, "t_estimate": null } }),
+        let Some(job) = self.queue.get(id) else { return };
+        let Some(parts) = self.graph.split(&self.wants(job), r) else {
+            // The nodes are others than they were when this was promised.
+            self.epoch += 1;
+            return self.plan_again();
         };
-        out.push(SchedOutput::Alloc { id, r, annotations });
+        let told = job.told;
+        self.queue.remove(id);
+        self.heads.retain(|_, head| *head != id);
+        let members = self.groups.remove(id);
+        let annotations = match (told, &members) {
+            (None, None) => Value::Null,
+            (Some(None), None) => json!({ "sched": { "reason_pending": null } }),
+            // Members have been told when they came.
+            (Some(Some(_)), _) | (_, Some(_)) => {
+                json!({ "sched": { "reason_pending": null, "t_estimate": null } })
+            }
+        };
+        for (id, r) in members.unwrap_or_else(|| vec![id]).into_iter().zip(parts) {
+            self.graph.take(id, &r);
+            out.push(SchedOutput::Alloc { id, r, annotations: annotations.clone() });
+        }
     }
 
     fn deny(&mut self, id: JobId, note: String, out: &mut Vec<SchedOutput>) {
         self.forget(id);
         self.queue.remove(id);
-        out.push(SchedOutput::Deny { id, note });
+        for id in self.groups.remove(id).unwrap_or_else(|| vec![id]) {
+            out.push(SchedOutput::Deny { id, note: note.clone() });
+        }
     }
 
     /// A job was tried in vain; it starts at this time if all goes as planned.
@@ -285,7 +350,7 @@ impl Sched {
         }
         let mut said = json!({});
         if job.told.is_none() {
-            said["reason_pending"] = self.graph.shortage(&job.jobspec).into();
+            said["reason_pending"] = self.graph.shortage(&self.wants(job)).into();
         }
         if let Some(start) = start {
             said["t_estimate"] = start.as_secs_f64().into();
@@ -293,7 +358,9 @@ impl Sched {
             said["t_estimate"] = Value::Null;
         }
         self.queue.set_told(id, start);
-        out.push(SchedOutput::Annotate { id, annotations: json!({ "sched": said }) });
+        for id in self.members(id) {
+            out.push(SchedOutput::Annotate { id, annotations: json!({ "sched": said.clone() }) });
+        }
     }
 
     /// This job of a lane must not be delayed. If it was another one before, all others get another chance.
@@ -318,7 +385,7 @@ impl Sched {
     /// Number of jobs that wait for resources.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.groups.beside_queue()
     }
 
     /// Could such a job run here at all? Before the resources are known, everything within its queue's limits could.
@@ -331,10 +398,15 @@ impl Sched {
         {
             config.limits.check(queue, jobspec)?;
         }
+        self.groups.check(jobspec, self.lane_of(jobspec))?;
         if self.inventories == 0 {
             return Ok(());
         }
-        match self.graph.find(jobspec, MatchOp::Satisfiability, now.wall) {
+        self.is_satisfiable(jobspec, now)
+    }
+
+    fn is_satisfiable<'a>(&self, unit: impl Into<Unit<'a>>, now: Now) -> Result<(), String> {
+        match self.graph.find(unit, MatchOp::Satisfiability, now.wall) {
             Found::Now(_) | Found::NotNow => Ok(()),
             Found::Never(why) => Err(why),
         }

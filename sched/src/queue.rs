@@ -15,7 +15,7 @@ pub(crate) struct Order {
 }
 
 /// A job that wants resources, as it comes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wish {
     pub(crate) id: JobId,
     pub(crate) jobspec: Arc<Jobspec>,

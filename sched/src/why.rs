@@ -20,6 +20,10 @@ impl Sched {
     /// Why a pending job does not run yet; `None` if it is not pending. Looks for the answer when it is asked.
     #[must_use]
     pub fn why(&self, id: JobId, now: Now) -> Option<Why> {
+        if let Some(reason) = self.groups.why(id) {
+            return Some(Why { reason, blocked_by: None, earliest: None });
+        }
+        let id = self.groups.first(id).unwrap_or(id);
         let job = self.queue.get(id)?;
         let earliest = self.promised(id);
         let because = |reason: String| Some(Why { reason, blocked_by: None, earliest });
@@ -46,7 +50,7 @@ impl Sched {
                 let reason = format!("blocked by {first}{more} ahead in the queue");
                 Some(Why { reason, blocked_by: Some(first), earliest })
             }
-            (first, _) => match self.graph.find(&job.jobspec, MatchOp::Allocate, now.wall) {
+            (first, _) => match self.graph.find(&self.wants(job), MatchOp::Allocate, now.wall) {
                 Found::Now(_) => match first {
                     None => because("is the next to get resources".to_owned()),
                     Some(first) => {
@@ -54,7 +58,7 @@ impl Sched {
                         Some(Why { reason, blocked_by: Some(first), earliest })
                     }
                 },
-                Found::NotNow => because(self.graph.shortage(&job.jobspec)),
+                Found::NotNow => because(self.graph.shortage(&self.wants(job))),
                 Found::Never(why) => because(why),
             },
         }
@@ -69,6 +73,6 @@ impl Sched {
     /// The start that its owner has been told, without looking for a better answer.
     #[must_use]
     pub fn promised(&self, id: JobId) -> Option<Timestamp> {
-        self.queue.get(id)?.told.flatten()
+        self.queue.get(self.groups.first(id).unwrap_or(id))?.told.flatten()
     }
 }

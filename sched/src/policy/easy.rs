@@ -5,17 +5,15 @@
 //! with the candidate still there, does it still fit? So candidates are refused only for that reason. If the job
 //! waits for something that has no known end, nobody passes it.
 
-use crate::{Sched, SchedOutput};
-use flurm_jobspec::Jobspec;
+use crate::{Sched, SchedOutput, group::Wants};
 use flurm_resource_graph::{Graph, Room, are_apart};
 use flurm_types::{JobId, Now, R, Timestamp};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// The first job of a queue that must wait.
 struct Head {
     id: JobId,
-    jobspec: Arc<Jobspec>,
+    wants: Wants,
     /// None if nobody knows when it can start.
     start: Option<Start>,
 }
@@ -32,7 +30,7 @@ struct Start {
 
 impl Start {
     /// Will the head start as early if this is taken from now on?
-    fn allows(&mut self, graph: &Graph, head: &Jobspec, taken: &R, visited: &mut usize) -> bool {
+    fn allows(&mut self, graph: &Graph, head: &Wants, taken: &R, visited: &mut usize) -> bool {
         if !taken.expiration.is_zero() && taken.expiration <= self.at || are_apart(taken, &self.r) {
             return true;
         }
@@ -43,7 +41,7 @@ impl Start {
     }
 
     /// Somebody starts who is allowed to.
-    fn started(&mut self, graph: &Graph, head: &Jobspec, taken: &R, visited: &mut usize) {
+    fn started(&mut self, graph: &Graph, head: &Wants, taken: &R, visited: &mut usize) {
         if let Some(spare) = &mut self.spare {
             spare.take(taken);
         }
@@ -63,7 +61,7 @@ pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
     let mut heads: BTreeMap<usize, Head> = BTreeMap::new();
     while let Some(job) = sched.queue.after(after) {
         after = Some(job.key);
-        let (id, lane, jobspec, tried) = (job.id, job.lane, Arc::clone(&job.jobspec), job.tried);
+        let (id, lane, wants, tried) = (job.id, job.lane, sched.wants(job), job.tried);
         let is_head = !heads.contains_key(&lane);
         if sched.is_stopped(lane) || !is_head && tried == sched.epoch {
             continue;
@@ -80,19 +78,19 @@ pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
         if !sched.is_possible(id, now, out) {
             continue;
         }
-        match candidate(sched, &jobspec, now, &mut heads, &mut visited) {
+        match candidate(sched, &wants, now, &mut heads, &mut visited) {
             Some(r) => {
                 for head in heads.values_mut() {
                     if let Some(start) = &mut head.start {
-                        start.started(&sched.graph, &head.jobspec, &r, &mut visited);
+                        start.started(&sched.graph, &head.wants, &r, &mut visited);
                     }
                 }
                 sched.start(id, r, out);
             }
             None if is_head => {
                 // Not counted: a cycle that spent all it has on this would never come to the others.
-                let found = sched.graph.first_room(&jobspec, now.wall, &mut 0);
-                if found.is_none() && !sched.graph.fits_open(&jobspec, now.wall) {
+                let found = sched.graph.first_room(&wants, now.wall, &mut 0);
+                if found.is_none() && !sched.graph.fits_open(&wants, now.wall) {
                     // It waits for nodes to come back, which does not depend on who else runs.
                     sched.wait(id, None, out);
                     continue;
@@ -100,7 +98,7 @@ pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
                 let start = found.map(|(room, r)| Start { at: r.starttime, room, r, spare: None });
                 sched.wait(id, start.as_ref().map(|start| start.at), out);
                 sched.head_is(lane, id);
-                heads.insert(lane, Head { id, jobspec, start });
+                heads.insert(lane, Head { id, wants, start });
             }
             None => sched.queue.set_tried(id, sched.epoch),
         }
@@ -111,16 +109,16 @@ pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
 /// What a job can have now without delaying any of those who wait for their start.
 fn candidate(
     sched: &Sched,
-    jobspec: &Jobspec,
+    wants: &Wants,
     now: Now,
     heads: &mut BTreeMap<usize, Head>,
     visited: &mut usize,
 ) -> Option<R> {
     let graph = &sched.graph;
-    let r = graph.fit_now(jobspec, now.wall, visited)?;
+    let r = graph.fit_now(wants, now.wall, visited)?;
     let refused = |(lane, head): (&usize, &mut Head)| {
         let start = head.start.as_mut()?;
-        (!start.allows(graph, &head.jobspec, &r, visited)).then_some(*lane)
+        (!start.allows(graph, &head.wants, &r, visited)).then_some(*lane)
     };
     let Some(lane) = heads.iter_mut().find_map(refused) else { return Some(r) };
     // Elsewhere, then: not where the one who refused it wants to be.
@@ -131,7 +129,7 @@ fn candidate(
         room.take(taken);
         room
     });
-    let r = graph.fit(jobspec, spare, now.wall, visited)?;
-    let mut all = heads.values_mut().filter_map(|head| Some((head.start.as_mut()?, &head.jobspec)));
+    let r = graph.fit(wants, spare, now.wall, visited)?;
+    let mut all = heads.values_mut().filter_map(|head| Some((head.start.as_mut()?, &head.wants)));
     all.all(|(start, head)| start.allows(graph, head, &r, visited)).then_some(r)
 }

@@ -7,7 +7,6 @@ use crate::{Sched, SchedOutput};
 use flurm_resource_graph::{Found, MatchOp};
 use flurm_types::Now;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// Serves each queue from its head until a job has to wait.
 pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
@@ -16,7 +15,7 @@ pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
     while blocked.len() < sched.lanes() {
         let Some(job) = sched.queue.after(after) else { return };
         after = Some(job.key);
-        let (id, lane, jobspec, tried) = (job.id, job.lane, Arc::clone(&job.jobspec), job.tried);
+        let (id, lane, wants, tried) = (job.id, job.lane, sched.wants(job), job.tried);
         if blocked.contains(&lane) || sched.is_stopped(lane) {
             continue;
         }
@@ -27,7 +26,7 @@ pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
         if sched.spent(visited) {
             return;
         }
-        match sched.graph.find_counting(&jobspec, MatchOp::Allocate, now.wall, &mut visited) {
+        match sched.graph.find_counting(&wants, MatchOp::Allocate, now.wall, &mut visited) {
             Found::Now(r) => sched.start(id, r, out),
             Found::NotNow => {
                 blocked.insert(lane);

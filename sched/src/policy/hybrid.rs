@@ -7,7 +7,6 @@
 use crate::{Sched, SchedOutput};
 use flurm_resource_graph::Plan;
 use flurm_types::{JobId, Now};
-use std::sync::Arc;
 
 pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<SchedOutput>) {
     let mut visited = 0;
@@ -16,7 +15,7 @@ pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<Sch
     let (mut promised, mut after) = (0, None);
     while let Some(job) = sched.queue.after(after) {
         after = Some(job.key);
-        let (id, lane, jobspec, tried) = (job.id, job.lane, Arc::clone(&job.jobspec), job.tried);
+        let (id, lane, wants, tried) = (job.id, job.lane, sched.wants(job), job.tried);
         let promise = sched.promises.get(&id);
         let is_done = !sched.replan || sched.replanned.is_some_and(|last| job.key <= last);
         if promised < depth && promise.is_some() && is_done {
@@ -33,9 +32,9 @@ pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<Sch
             continue;
         }
         if promised >= depth {
-            let fits = sched.graph.fit_now(&jobspec, now.wall, &mut visited).is_some();
+            let fits = sched.graph.fit_now(&wants, now.wall, &mut visited).is_some();
             let found =
-                if fits { sched.graph.reserve_at(&plan, &jobspec, now.wall, &mut visited) } else { None };
+                if fits { sched.graph.reserve_at(&plan, &wants, now.wall, &mut visited) } else { None };
             match found {
                 Some(r) => {
                     sched.graph.reserve(&mut plan, &r);
@@ -49,7 +48,7 @@ pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<Sch
         if let Some(old) = &old {
             sched.graph.release(&mut plan, old);
         }
-        match sched.graph.earliest(&plan, &jobspec, now.wall, &mut visited) {
+        match sched.graph.earliest(&plan, &wants, now.wall, &mut visited) {
             Some(r) => {
                 sched.moved |= old.is_some_and(|old| r.starttime < old.starttime);
                 sched.graph.reserve(&mut plan, &r);
@@ -64,7 +63,7 @@ pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<Sch
             }
             None => {
                 sched.wait(id, None, out);
-                if sched.graph.fits_open(&jobspec, now.wall) {
+                if sched.graph.fits_open(&wants, now.wall) {
                     // It waits for somebody who has no known end, so whoever passed it might delay it.
                     return;
                 }
@@ -91,9 +90,9 @@ fn keep_promises(sched: &mut Sched, plan: &mut Plan, now: Now, out: &mut Vec<Sch
             continue;
         }
         let r = sched.promises.remove(id).expect("it is due");
-        let jobspec = Arc::clone(&sched.queue.get(*id).expect("it is in the queue").jobspec);
+        let wants = sched.wants(sched.queue.get(*id).expect("it is in the queue"));
         let late = r.starttime < now.wall;
-        let r = sched.graph.begin(&jobspec, r, now.wall);
+        let r = sched.graph.begin(&wants, r, now.wall);
         if sched.graph.is_free_now(&r) {
             sched.graph.reserve(plan, &r);
             sched.start(*id, r, out);
