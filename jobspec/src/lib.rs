@@ -16,6 +16,7 @@ mod placement;
 mod read;
 mod request;
 mod resource;
+pub mod shape;
 mod task;
 mod write;
 
