@@ -12,7 +12,7 @@
 //! A node may also hold several slots side by side; then everything in a node is one piece. Counts that are ranges
 //! come from `counts.rs`.
 
-use crate::{counts::Counts, max_tree::Peak};
+use crate::{counts::Counts, stock::Need};
 use flurm_jobspec::{Jobspec, Kind, Placement, Resource};
 use flurm_types::Constraint;
 
@@ -175,18 +175,20 @@ impl Ask<'_> {
     }
 
     /// What a node must have for this many pieces; if they are of sockets, those must have it, too.
-    pub(crate) fn need(&self, pieces: u32) -> Peak {
+    pub(crate) fn need(&self, pieces: u32) -> Need {
         let parts = pieces.saturating_mul(self.piece.sockets.map_or(1, |sockets| sockets.count));
         let cores = self.piece.cores.saturating_mul(parts);
-        Peak {
+        Need {
             cores,
             gpus: self.piece.gpus.saturating_mul(parts),
-            idle: if self.exclusive || self.fresh { cores } else { 0 },
+            idle: self.exclusive || self.fresh,
             // What is of sockets, or spread over them, has a part in each that is not divided.
-            socket: match (self.piece.sockets, self.placement) {
-                (None, Placement::Spread(_)) | (Some(_), _) => self.piece.cores,
-                (None, _) => 0,
+            each: match (self.piece.sockets, self.placement) {
+                (Some(_), _) => (parts, self.piece.cores),
+                (None, Placement::Spread(_)) => (1, self.piece.cores),
+                (None, _) => (0, 0),
             },
+            within: (0, 0),
         }
     }
 

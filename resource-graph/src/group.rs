@@ -5,6 +5,7 @@
 
 use crate::{
     Graph,
+    allowed::Filter,
     ask::Ask,
     cosched::{self, Sharing},
     counts::Counts,
@@ -14,8 +15,7 @@ use crate::{
 };
 use flurm_jobspec::{Group, Jobspec};
 use flurm_types::{Idset, R, RNode, Timestamp};
-use std::cmp::Reverse;
-use std::sync::Arc;
+use std::{cell::Cell, cmp::Reverse, sync::Arc};
 
 /// What starts at once or not at all.
 #[derive(Debug, Copy, Clone)]
@@ -128,21 +128,22 @@ impl Graph {
     fn group_nodes(
         &self,
         asks: &[Ask<'_>],
-        each: Vec<Idset>,
+        each: Vec<Filter<'_>>,
         index: &Index,
         visited: &mut usize,
     ) -> Option<Idset> {
-        let mut allowed = each.into_iter().reduce(|all, each| all.intersection(&each))?;
+        let visited = Cell::from_mut(visited);
+        let mut allowed = each.into_iter().reduce(Filter::and)?;
         for ask in asks {
-            let with = allowed;
-            let field = Field { ask, index, view: View::Now, allowed: &with };
-            allowed = field.with_room(ask.least(), visited).map(|at| at as u32).collect();
+            let field = Field { ask, index, view: View::Now, allowed: &allowed, visited };
+            let with_room = field.with_room(ask.least()).map(|at| at as u32).collect();
+            allowed = Filter::of(index.len(), &with_room);
         }
         let mut leads: Vec<&Ask<'_>> = asks.iter().collect();
         leads.sort_by_key(|ask| (ask.nodes.is_none(), Reverse(ask.total())));
         leads.into_iter().find_map(|lead| {
-            let field = Field { ask: lead, index, view: View::Now, allowed: &allowed };
-            let nodes = policy::choose(field, visited)?;
+            let field = Field { ask: lead, index, view: View::Now, allowed: &allowed, visited };
+            let nodes = policy::choose(field)?;
             let nodes =
                 nodes.iter().filter_map(|node| index.position(node.rank)).map(|at| at as u32).collect();
             parts(asks, index, &nodes, visited).map(|_| nodes)
@@ -172,8 +173,9 @@ impl Graph {
         }
         for ask in &asks {
             let allowed = self.names.allowed(ask.constraint, &index);
-            let field = Field { ask, index: &index, view: View::Ever, allowed: &allowed };
-            if place::place(field, visited).is_none() {
+            let visited = Cell::from_mut(&mut *visited);
+            let field = Field { ask, index: &index, view: View::Ever, allowed: &allowed, visited };
+            if place::place(field).is_none() {
                 return Err(format!("one of {}: {}", unit.name(), say::never(field)));
             }
         }
@@ -205,8 +207,8 @@ impl Graph {
             return Some(vec![r]);
         }
         let asks = self.asks(unit, false).ok()?;
-        let on = self.names.positions(&self.index, &r.ranks());
-        let parts = parts(&asks, &self.index, &on, &mut 0)?;
+        let on = self.index.positions(&r.ranks());
+        let parts = parts(&asks, &self.index, &on, &Cell::new(0))?;
         let each = unit.jobs().zip(&asks).zip(parts).map(|((job, ask), nodes)| {
             let (starttime, nslots) = (r.starttime, Some(ask.slots));
             let mut r = R { starttime, nslots, ..self.described(nodes) };
@@ -221,10 +223,11 @@ impl Graph {
 }
 
 /// What each member gets on these nodes, if all of them fit there.
-fn parts(asks: &[Ask<'_>], index: &Index, on: &Idset, visited: &mut usize) -> Option<Vec<Vec<RNode>>> {
-    let mut index = index.clone();
+fn parts(asks: &[Ask<'_>], index: &Index, on: &Idset, visited: &Cell<usize>) -> Option<Vec<Vec<RNode>>> {
+    let (mut index, allowed) = (index.clone(), Filter::of(index.len(), on));
     let each = asks.iter().map(|ask| {
-        let nodes = policy::over_all(Field { ask, index: &index, view: View::Now, allowed: on }, visited)?;
+        let field = Field { ask, index: &index, view: View::Now, allowed: &allowed, visited };
+        let nodes = policy::over_all(field, on)?;
         index.set_parts_free(&nodes, false);
         Some(nodes)
     });

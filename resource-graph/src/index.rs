@@ -1,15 +1,17 @@
-//! The flat form of an inventory that matching works on: bits for what is free, and trees over the nodes.
+//! The flat form of an inventory that matching works on: bits for what is free, and what nodes have of it.
 //!
 //! Nodes have positions (0, 1, …) in the order of their ranks, which may have gaps. The cores of a node are
 //! numbered socket by socket, so that a socket is a range of bits; nodes that look alike share that [`Layout`].
 
 use crate::{
+    allowed::Filter,
+    at_least::AtLeast,
     containment::sockets_of,
-    max_tree::{MaxTree, Peak},
+    stock::{Peak, Stock},
 };
 use fixedbitset::FixedBitSet;
 use flurm_types::{Idset, R, RNode, Socket};
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
 
 /// Which of the two questions is asked of the index.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub(crate) struct Layout {
     pub(crate) gpus: Ids,
     /// At least one.
     pub(crate) sockets: Vec<Span>,
+    /// Everything: all cores and all GPUs.
+    whole: (Idset, Idset),
 }
 
 /// The bits of one socket, relative to its node.
@@ -143,19 +147,17 @@ pub(crate) struct Node {
 pub(crate) struct Index {
     nodes: Arc<[Node]>,
     layouts: Arc<[Layout]>,
-    ever: Arc<MaxTree>,
+    ever: Arc<Stock>,
     /// Nodes where jobs may be put.
-    open: FixedBitSet,
+    open: AtLeast,
     free_cores: FixedBitSet,
     free_gpus: FixedBitSet,
-    now: MaxTree,
+    now: Stock,
     /// Sums over what `now` has, to tell at once that it cannot be enough.
     pub(crate) cores_now: u64,
     pub(crate) gpus_now: u64,
-    /// Cores of the largest socket, free or not.
-    largest_socket: u32,
     /// Sockets of the node that has the most.
-    most_sockets: usize,
+    most_sockets: u32,
 }
 
 impl Index {
@@ -165,7 +167,7 @@ impl Index {
         let mut known: BTreeMap<(&Idset, &Idset, &[Socket]), usize> = BTreeMap::new();
         let mut nodes = Vec::with_capacity(r.nodes.len());
         let (mut core0, mut gpu0) = (0, 0);
-        let mut leaves = Vec::with_capacity(r.nodes.len());
+        let mut limits = Vec::with_capacity(r.nodes.len());
         for node in &r.nodes {
             let sockets = r.topology.get(&node.rank).map_or(&[][..], |topology| &topology.sockets);
             let layout = *known.entry((&node.cores, &node.gpus, sockets)).or_insert_with(|| {
@@ -173,10 +175,10 @@ impl Index {
                 layouts.len() - 1
             });
             nodes.push(Node { rank: node.rank, host: node.host.clone(), layout, core0, gpu0 });
-            let Layout { cores, gpus, sockets } = &layouts[layout];
+            let Layout { cores, gpus, sockets, .. } = &layouts[layout];
             let ncores = cores.len() as u32;
-            let socket = sockets.iter().map(|span| span.cores.len() as u32).max().unwrap_or(0);
-            leaves.push(Peak { cores: ncores, gpus: gpus.len() as u32, idle: ncores, socket });
+            let peak = Peak { cores: ncores, gpus: gpus.len() as u32, idle: ncores };
+            limits.push((peak, sockets.iter().map(|span| span.cores.len() as u32).collect::<Vec<_>>()));
             core0 += cores.len();
             gpu0 += gpus.len();
         }
@@ -184,20 +186,23 @@ impl Index {
             (FixedBitSet::with_capacity(core0), FixedBitSet::with_capacity(gpu0));
         free_cores.insert_range(..);
         free_gpus.insert_range(..);
-        let largest_socket = leaves.iter().map(|peak| peak.socket).max().unwrap_or(0);
+        let now = Stock::new(&limits);
+        let mut ever = now.clone();
+        for (at, (peak, sockets)) in limits.into_iter().enumerate() {
+            ever.set(at, peak, sockets.into_iter());
+        }
         let most_sockets = layouts.iter().map(|layout| layout.sockets.len()).max().unwrap_or(0);
         Index {
-            open: FixedBitSet::with_capacity(nodes.len()),
-            now: MaxTree::new(&vec![Peak::default(); leaves.len()]),
-            ever: Arc::new(MaxTree::new(&leaves)),
+            open: AtLeast::of(nodes.len(), &Idset::new()),
+            now,
+            ever: Arc::new(ever),
             nodes: nodes.into(),
             layouts: layouts.into(),
             free_cores,
             free_gpus,
             cores_now: 0,
             gpus_now: 0,
-            largest_socket,
-            most_sockets,
+            most_sockets: most_sockets as u32,
         }
     }
 
@@ -206,11 +211,13 @@ impl Index {
         u32::try_from(self.free_cores.len().max(self.free_gpus.len())).unwrap_or(u32::MAX)
     }
 
+    /// Cores of the largest socket, free or not.
     pub(crate) fn largest_socket(&self) -> u32 {
-        self.largest_socket
+        self.ever.largest_socket()
     }
 
-    pub(crate) fn most_sockets(&self) -> usize {
+    /// Sockets of the node that has the most.
+    pub(crate) fn most_sockets(&self) -> u32 {
         self.most_sockets
     }
 
@@ -237,7 +244,29 @@ impl Index {
         &self.layouts[self.nodes[at].layout]
     }
 
-    pub(crate) fn tree(&self, view: View) -> &MaxTree {
+    /// The positions of those ranks that are here.
+    pub(crate) fn positions(&self, ranks: &Idset) -> Idset {
+        let mut out = Idset::new();
+        for (lo, hi) in ranks.ranges() {
+            // `hi + 1` cannot overflow: the largest u32 is never an id.
+            let (start, end) = (self.below(lo) as u32, self.below(hi + 1) as u32);
+            if start < end {
+                out.union_with(&Idset::from_range(start..=end - 1));
+            }
+        }
+        out
+    }
+
+    /// The nodes that are open.
+    pub(crate) fn open(&self) -> Filter<'_> {
+        Filter::In(Cow::Borrowed(&self.open))
+    }
+
+    fn is_open(&self, at: usize) -> bool {
+        self.open.has(at, 1)
+    }
+
+    pub(crate) fn stock(&self, view: View) -> &Stock {
         match view {
             View::Now => &self.now,
             View::Ever => &self.ever,
@@ -292,8 +321,8 @@ impl Index {
 
     /// Everything on a node.
     pub(crate) fn whole(&self, at: usize) -> RNode {
-        let layout = self.layout(at);
-        self.rnode(at, 0..layout.cores.len(), 0..layout.gpus.len())
+        let (node, (cores, gpus)) = (&self.nodes[at], self.layout(at).whole.clone());
+        RNode { rank: node.rank, host: node.host.clone(), cores, gpus }
     }
 
     /// Makes cores and GPUs of a node free, or not free. Ids that the node does not have are passed over.
@@ -307,7 +336,7 @@ impl Index {
 
     /// Opens a node for jobs, or closes it.
     pub(crate) fn set_open(&mut self, at: usize, open: bool) {
-        self.open.set(at, open);
+        self.open.change(at, u32::from(self.is_open(at)), u32::from(open));
         self.refresh(at);
     }
 
@@ -323,7 +352,7 @@ impl Index {
     /// Which cores and GPUs are free on open nodes.
     pub(crate) fn free_bits(&self) -> Bits {
         let mut bits = Bits { cores: self.free_cores.clone(), gpus: self.free_gpus.clone() };
-        for at in self.open.zeroes() {
+        for at in (0..self.len()).filter(|at| !self.is_open(*at)) {
             let (node, layout) = (&self.nodes[at], self.layout(at));
             bits.cores.remove_range(node.core0..node.core0 + layout.cores.len());
             bits.gpus.remove_range(node.gpu0..node.gpu0 + layout.gpus.len());
@@ -333,17 +362,26 @@ impl Index {
 
     /// The same resources with this free, and no other nodes open.
     pub(crate) fn with_free(&self, bits: Bits) -> Index {
+        let changed = |new: &FixedBitSet, old: &FixedBitSet, first: fn(&Node) -> usize| -> Vec<usize> {
+            let words = new.as_slice().iter().zip(old.as_slice()).enumerate();
+            let words = words.filter(|(_, (new, old))| new != old);
+            let at = |bit: usize| self.nodes.partition_point(|node| first(node) <= bit).saturating_sub(1);
+            let bits = usize::BITS as usize;
+            // The nodes that have a bit in a word.
+            words.flat_map(|(n, _)| at(n * bits)..=at((n + 1) * bits - 1)).collect()
+        };
+        let mut nodes = changed(&bits.cores, &self.free_cores, |node| node.core0);
+        nodes.extend(changed(&bits.gpus, &self.free_gpus, |node| node.gpu0));
         let mut index = Index { free_cores: bits.cores, free_gpus: bits.gpus, ..self.clone() };
-        for at in 0..index.len() {
-            index.refresh(at);
-        }
+        nodes.dedup();
+        nodes.into_iter().for_each(|at| index.refresh(at));
         index
     }
 
     /// The same resources with everything free and all nodes open.
     pub(crate) fn all_free(&self) -> Index {
         let mut index = Index { now: (*self.ever).clone(), ..self.clone() };
-        index.open.insert_range(..);
+        index.open = AtLeast::of(self.len(), &(0..self.len() as u32).collect());
         index.free_cores.insert_range(..);
         index.free_gpus.insert_range(..);
         index.cores_now = index.free_cores.len() as u64;
@@ -353,14 +391,14 @@ impl Index {
 
     /// Is a node open and nothing of it taken?
     pub(crate) fn is_idle(&self, at: usize) -> bool {
-        self.now.get(at).idle > 0
+        self.now.peak(at).idle > 0
     }
 
     /// The bits of parts, as far as they are on open nodes.
     pub(crate) fn mask(&self, nodes: &[RNode]) -> Mask {
         let mut mask = Mask { all_open: true, ..Mask::default() };
         for node in nodes {
-            let Some(at) = self.position(node.rank).filter(|at| self.open.contains(*at)) else {
+            let Some(at) = self.position(node.rank).filter(|at| self.is_open(*at)) else {
                 mask.all_open = false;
                 continue;
             };
@@ -371,23 +409,22 @@ impl Index {
         mask
     }
 
-    /// Brings tree and sums in line with the bits of a node.
+    /// Brings numbers and sums in line with the bits of a node.
     fn refresh(&mut self, at: usize) {
-        let total = self.ever.get(at);
-        let peak = if self.open.contains(at) {
-            let layout = self.layout(at);
-            let sockets = layout.sockets.iter().map(|span| self.count_cores(at, &span.cores));
-            let (cores, socket) = sockets.fold((0, 0), |(sum, max), n| (sum + n, n.max(max)));
-            let gpus = self.count_gpus(at, &(0..layout.gpus.len()));
-            let idle = if (cores, gpus) == (total.cores, total.gpus) { total.idle } else { 0 };
-            Peak { cores, gpus, idle, socket }
-        } else {
-            Peak::default()
+        let total = self.ever.peak(at);
+        let (node, is_open) = (&self.nodes[at], self.is_open(at));
+        let layout = &self.layouts[node.layout];
+        let free = |bits: &FixedBitSet, first: usize, part: &Range<usize>| {
+            if is_open { bits.count_ones(first + part.start..first + part.end) as u32 } else { 0 }
         };
-        let before = self.now.get(at);
+        let cores = free(&self.free_cores, node.core0, &(0..layout.cores.len()));
+        let sockets = layout.sockets.iter().map(|span| free(&self.free_cores, node.core0, &span.cores));
+        let gpus = free(&self.free_gpus, node.gpu0, &(0..layout.gpus.len()));
+        let idle = if (cores, gpus) == (total.cores, total.gpus) { total.idle } else { 0 };
+        let peak = Peak { cores, gpus, idle };
+        let before = self.now.set(at, peak, sockets);
         self.cores_now = self.cores_now - u64::from(before.cores) + u64::from(peak.cores);
         self.gpus_now = self.gpus_now - u64::from(before.gpus) + u64::from(peak.gpus);
-        self.now.set(at, peak);
     }
 }
 
@@ -400,6 +437,7 @@ impl Layout {
             gpus.extend(socket.gpus.iter());
             spans.push(Span { cores: core0..cores.len(), gpus: gpu0..gpus.len() });
         }
-        Layout { cores: Ids::new(cores), gpus: Ids::new(gpus), sockets: spans }
+        let whole = (node.cores.clone(), node.gpus.clone());
+        Layout { cores: Ids::new(cores), gpus: Ids::new(gpus), sockets: spans, whole }
     }
 }

@@ -7,11 +7,12 @@
 //! `ask.rs` lists the requests that are understood. Which of the places that would do a job gets is its placement,
 //! a word in the jobspec with a file in `policy/`.
 //!
-//! Matching does not walk a graph of vertices. `index.rs` keeps bits and two trees of maxima, so that the next node
-//! with room is found in a logarithm of steps.
+//! Matching does not walk a graph of vertices. `index.rs` keeps bits, and `stock.rs` trees of words that say which nodes
+//! have at least so much of everything, so that the next node with room is a few words away.
 
 mod allowed;
 mod ask;
+mod at_least;
 mod containment;
 mod cosched;
 mod counts;
@@ -19,7 +20,6 @@ pub mod describe;
 mod group;
 mod index;
 mod lifetime;
-mod max_tree;
 mod pick;
 mod place;
 mod plan;
@@ -27,7 +27,9 @@ mod policy;
 mod room;
 mod say;
 mod slowdowns;
+mod stock;
 mod units;
+mod walk;
 
 pub use containment::{Containment, Vertex};
 pub use cosched::{are_apart, group_of};
@@ -37,7 +39,7 @@ pub use plan::Plan;
 pub use room::Room;
 pub use slowdowns::SlowDowns;
 
-use allowed::Names;
+use allowed::{Filter, Names};
 use ask::Ask;
 use cosched::{Sharing, Tenants};
 use counts::Counts;
@@ -46,7 +48,7 @@ use flurm_types::{Idset, JobId, R, RNode, Timestamp};
 use index::{Index, View};
 use lifetime::Lifetimes;
 use place::Field;
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 /// The question that [`Graph::find`] is asked.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
@@ -163,8 +165,9 @@ impl Graph {
             return Found::Now(r);
         }
         let allowed = self.allowed(jobspec, now);
-        let field = |view| Field { ask: &ask, index: &self.index, view, allowed: &allowed };
-        match (place::place(field(View::Ever), visited), op) {
+        let visited = Cell::from_mut(visited);
+        let field = |view| Field { ask: &ask, index: &self.index, view, allowed: &allowed, visited };
+        match (place::place(field(View::Ever)), op) {
             (Some(_), MatchOp::Allocate) => Found::NotNow,
             (Some(shares), MatchOp::Satisfiability) => {
                 Found::Now(self.described(shares.iter().map(|share| self.index.whole(share.at)).collect()))
@@ -172,25 +175,30 @@ impl Graph {
             (None, _) => {
                 let ever = self.names.allowed(ask.constraint, &self.index);
                 let ever = Field { allowed: &ever, ..field(View::Ever) };
-                let too_long = place::place(ever, visited).is_some();
+                let too_long = place::place(ever).is_some();
                 Found::Never(if too_long { self.too_long(jobspec, now) } else { say::never(ever) })
             }
         }
     }
 
-    /// Positions where a job that begins at this time may be: its constraint holds there, and they last that long.
-    fn allowed(&self, jobspec: &Jobspec, at: Timestamp) -> Idset {
+    /// Where a job that begins at this time may be: its constraint holds there, and the nodes last that long.
+    fn allowed(&self, jobspec: &Jobspec, at: Timestamp) -> Filter<'_> {
         let attributes = jobspec.attributes();
         let allowed = self.names.allowed(&attributes.constraints, &self.index);
         // A job without a duration takes what time there is.
         let end = at.checked_add_secs(attributes.duration.max(1e-6)).unwrap_or(at);
         if self.instance_end().is_some_and(|last| last < end) {
-            return Idset::new();
+            return Filter::NONE;
         }
         match self.lifetimes.gone_before(end) {
             gone if gone.is_empty() => allowed,
-            gone => allowed.difference(&self.names.positions(&self.index, &gone)),
+            gone => allowed.and_not(self.on(&gone)),
         }
+    }
+
+    /// The nodes with these ranks.
+    fn on(&self, ranks: &Idset) -> Filter<'static> {
+        Filter::of(self.index.len(), &self.index.positions(ranks))
     }
 
     fn instance_end(&self) -> Option<Timestamp> {
@@ -205,7 +213,7 @@ impl Graph {
         };
         match self.instance_end() {
             Some(end) if end <= now => format!("{needs}, but the time of this instance is over"),
-            Some(end) if self.allowed(jobspec, now).is_empty() => {
+            Some(end) if self.allowed(jobspec, now).is_empty(self.index.len()) => {
                 format!("{needs}, but this instance ends in {}", span(end.secs_since(now)))
             }
             _ => format!("{needs}, and too few of the nodes that it could have last that long"),
@@ -238,10 +246,11 @@ impl Graph {
         visited: &mut usize,
     ) -> Option<R> {
         let allowed = self.allowed(jobspec, at);
-        let mut search = |allowed: &Idset, fresh: bool| {
+        let visited = Cell::from_mut(visited);
+        let search = |allowed: &Filter<'_>, fresh: bool| {
             let found = counts::largest(jobspec, index.largest_count(), |counts| {
                 let ask = Ask { fresh, ..Ask::of(jobspec, self.placement, counts).ok()? };
-                let nodes = policy::choose(Field { ask: &ask, index, view: View::Now, allowed }, visited)?;
+                let nodes = policy::choose(Field { ask: &ask, index, view: View::Now, allowed, visited })?;
                 Some((nodes, ask.slots))
             });
             found.map(|(nodes, slots)| {
@@ -251,17 +260,15 @@ impl Graph {
         };
         match &jobspec.attributes().cosched {
             None if sharing.closed.is_empty() => search(&allowed, false),
-            None => search(&allowed.difference(&self.names.positions(index, &sharing.closed)), false),
+            None => search(&allowed.and_not(self.on(&sharing.closed)), false),
             Some(willing) => {
                 let class = willing.class.as_deref().unwrap_or("");
                 let mates = match willing.group {
                     None => self.tenants.mates(class, &sharing.beside),
                     Some(_) => Vec::new(),
                 };
-                let beside = mates.into_iter().find_map(|ranks| {
-                    let there = self.names.positions(index, &ranks);
-                    search(&allowed.intersection(&there), false)
-                });
+                let beside =
+                    mates.into_iter().find_map(|ranks| search(&allowed.clone().and(self.on(&ranks)), false));
                 let mut r = beside.or_else(|| search(&allowed, true))?;
                 cosched::note(&mut r, class, willing.group.as_ref());
                 Some(r)
@@ -284,14 +291,16 @@ impl Graph {
         match Ask::of(jobspec, self.placement, &Counts::default()) {
             Ok(ask) => {
                 let allowed = self.names.allowed(ask.constraint, &self.index);
-                let closed = self.names.positions(&self.index, &self.sharing().closed);
-                let field = |allowed| Field { ask: &ask, index: &self.index, view: View::Now, allowed };
+                let (index, visited) = (&self.index, &Cell::new(0));
+                let closed = self.on(&self.sharing().closed);
+                let say =
+                    |allowed| say::not_now(Field { ask: &ask, index, view: View::Now, allowed, visited });
                 if jobspec.attributes().cosched.is_some() {
                     "waits for idle nodes, or for room beside a job that it may share sockets with".to_owned()
-                } else if closed.is_disjoint(&allowed) {
-                    say::not_now(field(&allowed))
+                } else if allowed.clone().and(closed.clone()).is_empty(index.len()) {
+                    say(&allowed)
                 } else {
-                    let waits = say::not_now(field(&allowed.difference(&closed)));
+                    let waits = say(&allowed.and_not(closed));
                     format!("{waits}, not counting nodes that co-scheduled jobs share")
                 }
             }
@@ -404,8 +413,9 @@ impl Graph {
         let ranks: Idset = nodes.iter().map(|node| node.rank).collect();
         let properties = self.inventory.properties.iter();
         let properties = properties
-            .map(|(name, with)| (name.clone(), with.intersection(&ranks)))
+            .map(|(name, with)| (name, with.intersection(&ranks)))
             .filter(|(_, with)| !with.is_empty())
+            .map(|(name, with)| (name.clone(), with))
             .collect();
         let topology = nodes.iter().filter_map(|node| {
             self.inventory.topology.get(&node.rank).map(|topology| (node.rank, topology.clone()))

@@ -1,12 +1,13 @@
 //! Taking cores and GPUs of a chosen node one after the other. Which ones, a policy says.
 
 use crate::{
+    allowed::Filter,
     ask::{Ask, Piece, Sockets},
     index::{Index, Layout, Span, View},
     place::Field,
 };
-use flurm_types::{Idset, RNode};
-use std::ops::Range;
+use flurm_types::RNode;
+use std::{cell::Cell, ops::Range};
 
 /// What has been picked on one node so far.
 pub(crate) struct Picking<'a> {
@@ -98,7 +99,9 @@ impl<'a> Picking<'a> {
 
     /// Takes from as many sockets as all pieces together have, what each must have or everything.
     pub(crate) fn by_socket(&mut self, ask: &Ask<'_>, sockets: Sockets, pieces: u32, from_top: bool) {
-        let field = Field { ask, index: self.index, view: View::Now, allowed: &Idset::new() };
+        let visited = Cell::new(0);
+        let field =
+            Field { ask, index: self.index, view: View::Now, allowed: &Filter::All, visited: &visited };
         let mut fitting: Vec<&Span> =
             self.sockets().iter().filter(|span| field.socket_fits(sockets, self.at, span)).collect();
         if from_top {

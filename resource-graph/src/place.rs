@@ -4,12 +4,15 @@
 //! a part of each socket. Better choices of nodes are in `policy/`.
 
 use crate::{
+    allowed::Filter,
     ask::{Ask, Sockets},
+    at_least::BRANCHES,
     index::{Index, Span, View},
-    max_tree::{MaxTree, Peak},
+    stock::Need,
+    walk::{Walk, Words},
 };
 use flurm_jobspec::Placement;
-use flurm_types::Idset;
+use std::cell::Cell;
 
 /// Pieces on one node.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
@@ -24,25 +27,27 @@ pub(crate) struct Field<'a> {
     pub(crate) ask: &'a Ask<'a>,
     pub(crate) index: &'a Index,
     pub(crate) view: View,
-    /// Positions that the constraint leaves.
-    pub(crate) allowed: &'a Idset,
+    /// Nodes that the constraint leaves.
+    pub(crate) allowed: &'a Filter<'a>,
+    /// Vertices looked at, for callers that have a budget.
+    pub(crate) visited: &'a Cell<usize>,
 }
 
 /// The lowest nodes, and one alone if it holds everything; `None` when all of them do not suffice.
-pub(crate) fn place(field: Field<'_>, visited: &mut usize) -> Option<Vec<Share>> {
+pub(crate) fn place(field: Field<'_>) -> Option<Vec<Share>> {
     let pieces = field.ask.pieces;
     if let Some(nodes) = field.ask.nodes {
         let shares: Vec<Share> =
-            field.with_room(pieces, visited).map(|at| Share { at, pieces }).take(nodes as usize).collect();
+            field.with_room(pieces).map(|at| Share { at, pieces }).take(nodes as usize).collect();
         return (shares.len() == nodes as usize).then_some(shares);
     }
-    if let Some(at) = field.with_room(pieces, visited).next() {
+    if let Some(at) = field.with_room(pieces).next() {
         return Some(vec![Share { at, pieces }]);
     }
     if !field.sums_suffice() {
         return None;
     }
-    let one_or_more = field.with_room(1, visited);
+    let one_or_more = field.with_room(1);
     fill(one_or_more.map(|at| Share { at, pieces: field.capacity(at) }), pieces)
 }
 
@@ -62,8 +67,9 @@ pub(crate) fn fill(capacities: impl Iterator<Item = Share>, pieces: u32) -> Opti
 }
 
 impl<'a> Field<'a> {
-    fn tree(self) -> &'a MaxTree {
-        self.index.tree(self.view)
+    /// Counts vertices that were looked at.
+    pub(crate) fn visit(self, vertices: usize) {
+        self.visited.set(self.visited.get() + vertices);
     }
 
     /// Could the free cores and GPUs of all open nodes together be enough?
@@ -73,36 +79,54 @@ impl<'a> Field<'a> {
     }
 
     /// The allowed nodes that hold at least this many pieces, ascending.
-    pub(crate) fn with_room(self, pieces: u32, visited: &'a mut usize) -> impl Iterator<Item = usize> + 'a {
-        self.covering(self.ask.need(pieces), visited).filter(move |at| self.is_sure(*at, pieces))
+    pub(crate) fn with_room(self, pieces: u32) -> impl Iterator<Item = usize> + 'a {
+        self.covering(self.ask.need(pieces)).filter(move |at| self.is_sure(*at, pieces))
     }
 
     /// The same, descending.
-    pub(crate) fn with_room_from_top(
-        self,
-        pieces: u32,
-        visited: &'a mut usize,
-    ) -> impl Iterator<Item = usize> + 'a {
-        let (tree, need) = (self.tree(), self.ask.need(pieces));
-        let mut to = self.allowed.last();
-        let covering = std::iter::from_fn(move || {
-            loop {
-                let at = tree.last(to? as usize, need, visited)? as u32;
-                let found = self.allowed.contains(at);
-                // Ids below `at`: the last of them is where to go on.
-                to = self.allowed.position(at).checked_sub(1).and_then(|n| self.allowed.nth(n));
-                if found {
-                    return Some(at as usize);
-                }
-                // What lies between two allowed ones is passed over.
-            }
-        });
-        covering.filter(move |at| self.is_sure(*at, pieces))
+    pub(crate) fn with_room_from_top(self, pieces: u32) -> impl Iterator<Item = usize> + 'a {
+        let walk: Walk<'a> = self.words(self.ask.need(pieces), None, true).into();
+        walk.filter(move |at| self.is_sure(*at, pieces))
     }
 
-    /// The allowed nodes whose maxima cover a need, ascending.
-    pub(crate) fn covering(self, need: Peak, visited: &'a mut usize) -> impl Iterator<Item = usize> + 'a {
-        Candidates { tree: self.tree(), need, allowed: self.allowed, from: 0, visited }
+    /// The allowed nodes that have what is needed, ascending.
+    pub(crate) fn covering(self, need: Need) -> Walk<'a> {
+        self.words(need, None, false).into()
+    }
+
+    /// Those of them that do not have this as well.
+    pub(crate) fn covering_but(self, need: Need, but: Need) -> Walk<'a> {
+        self.words(need, Some(but), false).into()
+    }
+
+    fn words(self, need: Need, but: Option<Need>, from_top: bool) -> Words<'a> {
+        let stock = self.index.stock(self.view);
+        let query = |need| stock.query(need, self.allowed);
+        Words::new(query(need), but.map(query), from_top, self.visited)
+    }
+
+    /// Of the nodes that hold at least so many pieces the one that holds the fewest, if it holds less than `below`; the
+    /// lowest among equals. What is needed for more pieces must be more.
+    pub(crate) fn snuggest(self, need: impl Fn(u32) -> Need, pieces: u32, below: u32) -> Option<usize> {
+        let stock = self.index.stock(self.view);
+        let (mut best, mut found) = (below, None);
+        for (base, word) in self.words(need(pieces), None, false) {
+            let fewer_than =
+                |more: u32| word & !stock.query(need(more), self.allowed).word(0, base / BRANCHES);
+            if best > pieces && fewer_than(best) != 0 {
+                // The fewest that one of these holds: there are ever more with fewer than that.
+                let (mut low, mut high) = (pieces, best - 1);
+                while low < high {
+                    let middle = low + (high - low) / 2;
+                    if fewer_than(middle + 1) == 0 { low = middle + 1 } else { high = middle }
+                }
+                (best, found) = (low, Some(base + fewer_than(low + 1).trailing_zeros() as usize));
+            }
+            if best == pieces {
+                break;
+            }
+        }
+        found
     }
 
     /// Where sockets matter, the sums of a node say too little.
@@ -127,7 +151,7 @@ impl<'a> Field<'a> {
             | Placement::High
             | Placement::Locality
             | Placement::Compact => {
-                let peak = self.tree().get(at);
+                let peak = self.index.stock(self.view).peak(at);
                 let cores = peak.cores / piece.cores;
                 peak.gpus.checked_div(piece.gpus).map_or(cores, |gpus| cores.min(gpus))
             }
@@ -157,30 +181,5 @@ impl<'a> Field<'a> {
         cores.min(self.ask.cap(all.0)) >= self.ask.piece.cores
             && gpus >= self.ask.piece.gpus
             && (!sockets.whole || (cores, gpus) == all)
-    }
-}
-
-/// The allowed nodes that cover a need, ascending. Tree and ranges take turns in skipping.
-struct Candidates<'a> {
-    tree: &'a MaxTree,
-    need: Peak,
-    allowed: &'a Idset,
-    from: usize,
-    visited: &'a mut usize,
-}
-
-impl Iterator for Candidates<'_> {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        loop {
-            let at = self.tree.first(self.from, self.need, self.visited)?;
-            let next = self.allowed.at_or_after(at as u32)? as usize;
-            if next == at {
-                self.from = at + 1;
-                return Some(at);
-            }
-            self.from = next;
-        }
     }
 }

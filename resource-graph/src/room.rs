@@ -2,10 +2,14 @@
 
 use crate::{
     Graph, Unit,
+    ask::Ask,
     cosched::{self, Shared, Sharing},
-    index::Index,
+    counts::Counts,
+    index::{Index, View},
+    place::{self, Field},
 };
 use flurm_types::{R, Timestamp};
+use std::cell::Cell;
 
 /// Free resources at some time. Only the graph that it is of can search it.
 #[derive(Debug, Clone)]
@@ -104,11 +108,22 @@ impl Graph {
     /// Would a unit fit if nobody else were on the nodes that are open?
     #[must_use]
     pub fn fits_open<'a>(&self, unit: impl Into<Unit<'a>>, now: Timestamp) -> bool {
-        let mut room = Room { index: self.index.clone(), shared: Shared::default() };
-        for held in self.held.values() {
-            room.index.set_parts_free(&held.parts, true);
+        match unit.into() {
+            Unit::Job(jobspec) => {
+                let Ok(ask) = Ask::of(jobspec, self.placement, &Counts::default()) else { return false };
+                let allowed = self.allowed(jobspec, now).and(self.index.open());
+                let (index, visited) = (&self.index, &Cell::new(0));
+                let field = Field { ask: &ask, index, view: View::Ever, allowed: &allowed, visited };
+                place::place(field).is_some()
+            }
+            group @ Unit::Group(_) => {
+                let mut room = Room { index: self.index.clone(), shared: Shared::default() };
+                for held in self.held.values() {
+                    room.index.set_parts_free(&held.parts, true);
+                }
+                self.fit(group, &room, now, &mut 0).is_some()
+            }
         }
-        self.fit(unit, &room, now, &mut 0).is_some()
     }
 
     /// Is all of this free now, on open nodes, and could a job be there with those who share its nodes?

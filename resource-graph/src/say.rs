@@ -1,17 +1,22 @@
 //! Why a request cannot be had, in words: never, with the largest that could; or not yet, with what is missing.
 
-use crate::{ask::Ask, index::View, max_tree::Peak, place::Field};
+use crate::{
+    ask::Ask,
+    index::View,
+    place::Field,
+    stock::{Need, Peak},
+};
 use flurm_jobspec::{Placement, Share};
 use flurm_types::Constraint;
 
 /// Why this can never be had here. To be asked only when it is so.
 pub(crate) fn never(field: Field<'_>) -> String {
     let Field { ask, index, allowed, .. } = field;
-    let tree = index.tree(View::Ever);
-    let peaks = || allowed.iter().map(|at| tree.get(at as usize));
+    let stock = index.stock(View::Ever);
+    let peaks = || allowed.positions(index.len()).map(|at| stock.peak(at));
     let constrained = *ask.constraint != Constraint::True;
     let constraint = || ask.constraint.to_json().to_string();
-    if constrained && allowed.is_empty() {
+    if constrained && allowed.is_empty(index.len()) {
         return format!("no node satisfies {}", constraint());
     }
     let nodes =
@@ -29,14 +34,14 @@ pub(crate) fn never(field: Field<'_>) -> String {
         return never_spread(field, share, nodes);
     }
     if ask.piece.sockets.is_some() {
-        let sockets = || allowed.iter().flat_map(|at| &index.layout(at as usize).sockets);
+        let sockets = || allowed.positions(index.len()).flat_map(|at| &index.layout(at).sockets);
         let largest = sockets().map(|socket| socket.cores.len()).max().unwrap_or(0);
         if largest < ask.piece.cores as usize {
             let cores = counted(ask.piece.cores.into(), "core");
             return format!("no socket here has {cores} (largest: {largest})");
         }
     }
-    let fitting = field.with_room(ask.least(), &mut 0).count() as u64;
+    let fitting = field.with_room(ask.least()).count() as u64;
     let each = described(ask, need);
     if fitting == 0 {
         return format!("{nodes} has {each} together");
@@ -47,7 +52,7 @@ pub(crate) fn never(field: Field<'_>) -> String {
         "this instance has".to_owned()
     };
     if let Some(asked) = ask.nodes {
-        let all = allowed.len() as u64;
+        let all = allowed.positions(index.len()).count() as u64;
         if all < u64::from(asked) {
             return format!("{here} {}, the job asks for {asked}", counted(all, "node"));
         }
@@ -64,14 +69,14 @@ pub(crate) fn never(field: Field<'_>) -> String {
     if all_gpus < gpus {
         return format!("{here} {}, the job asks for {gpus}", counted(all_gpus, "GPU"));
     }
-    let pieces: u64 = allowed.iter().map(|at| u64::from(field.capacity(at as usize))).sum();
+    let pieces: u64 = allowed.positions(index.len()).map(|at| u64::from(field.capacity(at))).sum();
     format!("{here} room for {pieces} times {each}, the job asks for {}", ask.pieces)
 }
 
 /// Why a job that may have a part of each socket only finds too few of them: with the number that it would need.
 fn never_spread(field: Field<'_>, share: Share, nodes: String) -> String {
     let Field { ask, index, allowed, .. } = field;
-    let sockets = || allowed.iter().flat_map(|at| &index.layout(at as usize).sockets);
+    let sockets = || allowed.positions(index.len()).flat_map(|at| &index.layout(at).sockets);
     let largest = sockets().map(|socket| socket.cores.len() as u32).max().unwrap_or(0);
     let most = share.of(largest);
     let rule = format!(
@@ -93,7 +98,7 @@ fn never_spread(field: Field<'_>, share: Share, nodes: String) -> String {
     };
     let needed = asked.div_ceil(fit);
     let here = match ask.nodes {
-        Some(_) => allowed.iter().map(|at| index.layout(at as usize).sockets.len()).max().unwrap_or(0),
+        Some(_) => allowed.positions(index.len()).map(|at| index.layout(at).sockets.len()).max().unwrap_or(0),
         None => sockets().count(),
     };
     let slots = format!("{} of {each}", counted(asked.into(), "slot"));
@@ -102,7 +107,7 @@ fn never_spread(field: Field<'_>, share: Share, nodes: String) -> String {
         return format!("{rule}: {slots} need {needed}{place} (here: {here})");
     }
     // Enough sockets, but smaller ones or with too few GPUs on them.
-    let room: u64 = allowed.iter().map(|at| u64::from(field.capacity(at as usize))).sum();
+    let room: u64 = allowed.positions(index.len()).map(|at| u64::from(field.capacity(at))).sum();
     format!(
         "{rule}: {slots}{place} need {} of that size (room here: {room})",
         counted(needed.into(), "socket")
@@ -112,10 +117,10 @@ fn never_spread(field: Field<'_>, share: Share, nodes: String) -> String {
 /// What a request waits for that fits, but not now.
 pub(crate) fn not_now(field: Field<'_>) -> String {
     let Field { ask, index, allowed, .. } = field;
-    let tree = index.tree(View::Now);
-    let peaks = || allowed.iter().map(|at| tree.get(at as usize));
+    let stock = index.stock(View::Now);
+    let peaks = || allowed.positions(index.len()).map(|at| stock.peak(at));
     let need = ask.need(ask.least());
-    let fitting = field.with_room(ask.least(), &mut 0).count();
+    let fitting = field.with_room(ask.least()).count();
     let (cores, gpus) = ask.total();
     let sum = |part: fn(Peak) -> u32| peaks().map(|peak| u64::from(part(peak))).sum::<u64>();
     match (ask.exclusive, ask.nodes) {
@@ -142,14 +147,14 @@ pub(crate) fn not_now(field: Field<'_>) -> String {
             format!("waits for {} with {each} free (now: {fitting})", counted(asked.into(), "node"))
         }
         None => {
-            let open = allowed.iter().map(|at| u64::from(field.capacity(at as usize)));
+            let open = allowed.positions(index.len()).map(|at| u64::from(field.capacity(at)));
             format!("waits for {each} free on one node, {} times (now: {})", ask.pieces, open.sum::<u64>())
         }
     }
 }
 
 /// What a node, or each socket of one, must have.
-fn described(ask: &Ask<'_>, need: Peak) -> String {
+fn described(ask: &Ask<'_>, need: Need) -> String {
     let piece = &ask.piece;
     match piece.sockets {
         None => both(need.cores.into(), need.gpus.into()),

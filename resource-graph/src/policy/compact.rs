@@ -4,55 +4,53 @@
 //! For one node, or a given number of them, the fewest sockets are looked for over all nodes. Where a job needs
 //! several nodes, these come first: the ones with the most room, and at the end the one where the rest fits best.
 
-use super::{cheapest, fewest};
+use super::{fewest_sockets, fullest::fewest};
 use crate::{
     ask::Ask,
-    index::{Span, View},
+    index::Span,
     pick::Picking,
     place::{Field, Share, place},
+    stock::Need,
 };
 
 /// On a node with more sockets, the fewest are looked for by size only: there are too many sets of them.
 const SETS_MAX: usize = 8;
 
-pub(super) fn nodes(field: Field<'_>, visited: &mut usize) -> Option<Vec<Share>> {
+pub(super) fn nodes(field: Field<'_>) -> Option<Vec<Share>> {
     let Field { ask, .. } = field;
     let pieces = ask.pieces;
     if ask.piece.sockets.is_some() || ask.exclusive {
-        let alone = ask.nodes.is_some() || field.with_room(pieces, visited).next().is_some();
-        return if alone { place(field, visited) } else { several(field, visited) };
+        let alone = ask.nodes.is_some() || field.with_room(pieces).next().is_some();
+        return if alone { place(field) } else { several(field) };
     }
-    let on_sockets = |at: usize| sockets_needed(field, at, pieces);
     let need = ask.need(pieces);
-    let count = ask.nodes.unwrap_or(1);
-    // What fits one socket is found by the tree; only then is it worth looking at all that fits a node.
-    let largest = field.index.largest_socket();
-    if need.cores <= largest {
-        let one_socket = crate::max_tree::Peak { socket: need.cores, ..need };
-        let fitting = field.covering(one_socket, visited).filter(|at| on_sockets(*at) == 1);
-        let found: Vec<usize> = fitting.take(count as usize).collect();
-        if found.len() == count as usize {
-            return Some(found.into_iter().map(|at| Share { at, pieces }).collect());
+    let count = ask.nodes.unwrap_or(1) as usize;
+    let mut found = Vec::new();
+    // One socket after the other: nodes that would do with fewer are found already.
+    for sockets in 1..=field.index.most_sockets() {
+        let here = field.covering(Need { within: (sockets, need.cores), ..need });
+        let here = here.filter(|at| sockets_needed(field, *at, pieces) == sockets);
+        found.extend(here.take(count - found.len()).map(|at| Share { at, pieces }));
+        if found.len() == count {
+            return Some(found);
         }
     }
-    let least = need.cores.div_ceil(largest.max(1));
-    let all = field.with_room(pieces, visited);
-    // Whoever would have done with one socket has just been looked for; one node needs two at least.
-    let least = if count == 1 { least.max(2) } else { least };
-    if let Some(found) = cheapest(count, all, on_sockets, least) {
-        return Some(found.into_iter().map(|at| Share { at, pieces }).collect());
-    }
-    if ask.nodes.is_some() { None } else { several(field, visited) }
+    if ask.nodes.is_some() { None } else { several(field) }
 }
 
-fn several(field: Field<'_>, visited: &mut usize) -> Option<Vec<Share>> {
-    let some = field.with_room(1, visited).map(|at| Share { at, pieces: field.capacity(at) });
-    fewest(some.collect(), field.ask.pieces)
+fn several(field: Field<'_>) -> Option<Vec<Share>> {
+    let ask = field.ask;
+    let shares = fewest(field, |pieces| ask.need(pieces), |at| field.capacity(at), ask.pieces)?;
+    let better = if ask.piece.sockets.is_some() || ask.exclusive {
+        None
+    } else {
+        fewest_sockets::better(field, &shares)
+    };
+    Some(better.unwrap_or(shares))
 }
 
 /// The least number of sockets of a node that have what these pieces need.
 fn sockets_needed(field: Field<'_>, at: usize, pieces: u32) -> u32 {
-    debug_assert_eq!(field.view, View::Now, "policies are asked about what is free now");
     let picking = Picking::new(field.index, at);
     chosen(field.ask, &picking, pieces).len() as u32
 }

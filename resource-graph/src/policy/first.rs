@@ -7,8 +7,8 @@ use crate::{
     place::{Field, Share, place},
 };
 
-pub(super) fn nodes(field: Field<'_>, visited: &mut usize) -> Option<Vec<Share>> {
-    place(field, visited)
+pub(super) fn nodes(field: Field<'_>) -> Option<Vec<Share>> {
+    place(field)
 }
 
 pub(super) fn pick(ask: &Ask<'_>, picking: &mut Picking<'_>, pieces: u32) {

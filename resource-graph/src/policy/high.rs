@@ -7,8 +7,8 @@ use crate::{
     place::{Field, Share},
 };
 
-pub(super) fn nodes(field: Field<'_>, visited: &mut usize) -> Option<Vec<Share>> {
-    in_order(field, move |pieces| field.with_room_from_top(pieces, visited))
+pub(super) fn nodes(field: Field<'_>) -> Option<Vec<Share>> {
+    in_order(field, move |pieces| field.with_room_from_top(pieces))
 }
 
 pub(super) fn pick(ask: &Ask<'_>, picking: &mut Picking<'_>, pieces: u32) {

@@ -1,11 +1,11 @@
 //! `locality`: every slot on one socket, its GPUs beside its cores, if that can be had at all; of such places the
 //! fewest nodes. If it cannot be had, the nodes are those of `compact`, and slots are divided only where they must be.
 
-use super::{compact, fewest};
+use super::{compact, fewest_of, fullest::fewest};
 use crate::{
-    max_tree::Peak,
     pick::Picking,
     place::{Field, Share},
+    stock::Need,
 };
 
 /// Slots of a node that no two sockets share.
@@ -13,28 +13,24 @@ fn undivided(field: Field<'_>, at: usize) -> u32 {
     field.index.layout(at).sockets.iter().map(|socket| field.whole_pieces(at, socket)).sum()
 }
 
-pub(super) fn nodes(field: Field<'_>, visited: &mut usize) -> Option<Vec<Share>> {
+pub(super) fn nodes(field: Field<'_>) -> Option<Vec<Share>> {
     let ask = field.ask;
     if ask.exclusive {
-        return compact::nodes(field, visited);
+        return compact::nodes(field);
     }
     let pieces = ask.pieces;
-    let with = |pieces: u32| Peak { socket: ask.piece.cores, ..ask.need(pieces) };
+    let with = |pieces: u32| Need { each: (1, ask.piece.cores), ..ask.need(pieces) };
     let count = ask.nodes.unwrap_or(1) as usize;
-    let fitting = field.covering(with(pieces), visited).filter(|at| undivided(field, *at) >= pieces);
+    let fitting = field.covering(with(pieces)).filter(|at| undivided(field, *at) >= pieces);
     let found: Vec<Share> = fitting.map(|at| Share { at, pieces }).take(count).collect();
     if found.len() == count {
         return Some(found);
     }
     let several = match ask.nodes {
         Some(_) => None,
-        None => {
-            let some = field.covering(with(1), visited);
-            let some = some.map(|at| Share { at, pieces: undivided(field, at) });
-            fewest(some.filter(|share| share.pieces > 0).collect(), pieces)
-        }
+        None => fewest(field, with, |at| undivided(field, at), pieces),
     };
-    several.or_else(|| compact::nodes(field, visited))
+    several.or_else(|| compact::nodes(field))
 }
 
 pub(super) fn pick(field: Field<'_>, at: usize, picking: &mut Picking<'_>, pieces: u32) {
@@ -45,7 +41,7 @@ pub(super) fn pick(field: Field<'_>, at: usize, picking: &mut Picking<'_>, piece
     // The fewest sockets, the last of them the one where the rest fits most snugly.
     let sockets = picking.sockets();
     let room = (0..).zip(sockets).map(|(n, socket)| Share { at: n, pieces: field.whole_pieces(at, socket) });
-    let mut shares = fewest(room.collect(), pieces).expect("they hold all pieces together");
+    let mut shares = fewest_of(room.collect(), pieces).expect("they hold all pieces together");
     shares.sort_unstable_by_key(|share| share.at);
     for Share { at: n, pieces } in shares {
         picking.pieces_from(&sockets[n], &ask.piece, pieces);

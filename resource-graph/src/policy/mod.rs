@@ -5,7 +5,9 @@
 //! nodes only.
 
 mod compact;
+mod fewest_sockets;
 mod first;
+mod fullest;
 mod high;
 mod locality;
 mod low;
@@ -16,24 +18,28 @@ use crate::{
     place::{Field, Share, fill},
 };
 use flurm_jobspec::Placement;
-use flurm_types::RNode;
+use flurm_types::{Idset, RNode};
+
+/// What a node in an answer costs, in vertices looked at: its entry in the R takes as much time.
+const ENTRY_VISITS: usize = 16;
 
 /// What a request gets, ascending by rank; `None` when nothing holds it now.
-pub(crate) fn choose(field: Field<'_>, visited: &mut usize) -> Option<Vec<RNode>> {
+pub(crate) fn choose(field: Field<'_>) -> Option<Vec<RNode>> {
     if !field.sums_suffice() {
-        *visited += 1;
+        field.visit(1);
         return None;
     }
     let Field { ask, index, .. } = field;
     let by_socket = ask.piece.sockets;
     let mut shares = match ask.placement {
-        Placement::Spread(_) if by_socket.is_none() => return spread::choose(field, visited),
-        Placement::First | Placement::Spread(_) => first::nodes(field, visited),
-        Placement::Low => low::nodes(field, visited),
-        Placement::High => high::nodes(field, visited),
-        Placement::Locality if by_socket.is_none() => locality::nodes(field, visited),
-        Placement::Locality | Placement::Compact => compact::nodes(field, visited),
+        Placement::Spread(_) if by_socket.is_none() => return spread::choose(field),
+        Placement::First | Placement::Spread(_) => first::nodes(field),
+        Placement::Low => low::nodes(field),
+        Placement::High => high::nodes(field),
+        Placement::Locality if by_socket.is_none() => locality::nodes(field),
+        Placement::Locality | Placement::Compact => compact::nodes(field),
     }?;
+    field.visit(shares.len() * ENTRY_VISITS);
     shares.sort_unstable_by_key(|share| share.at);
     let nodes = shares.into_iter().map(|Share { at, pieces }| {
         if ask.exclusive {
@@ -55,9 +61,9 @@ pub(crate) fn choose(field: Field<'_>, visited: &mut usize) -> Option<Vec<RNode>
     Some(nodes.collect())
 }
 
-/// The same on all allowed nodes, evenly, whichever placement is asked for.
-pub(crate) fn over_all(field: Field<'_>, visited: &mut usize) -> Option<Vec<RNode>> {
-    if field.ask.piece.sockets.is_some() { choose(field, visited) } else { spread::over_all(field, visited) }
+/// The same on all these nodes, which are those that are allowed, evenly, whichever placement is asked for.
+pub(crate) fn over_all(field: Field<'_>, on: &Idset) -> Option<Vec<RNode>> {
+    if field.ask.piece.sockets.is_some() { choose(field) } else { spread::over_all(field, on) }
 }
 
 /// Nodes as an order gives them: each with all the pieces that the request wants there, or filled one by one.
@@ -77,33 +83,9 @@ fn in_order<I: Iterator<Item = usize>>(
     }
 }
 
-/// So many nodes with the least cost, the lowest among equals. Looks no further once it has enough of those that
-/// cost no more than `least`, which is a bound that no node is below.
-fn cheapest(
-    nodes: u32,
-    candidates: impl Iterator<Item = usize>,
-    cost: impl Fn(usize) -> u32,
-    least: u32,
-) -> Option<Vec<usize>> {
-    let mut cheap = Vec::new();
-    let mut others = Vec::new();
-    for at in candidates {
-        match cost(at) {
-            cost if cost <= least => cheap.push(at),
-            cost => others.push((cost, at)),
-        }
-        if cheap.len() == nodes as usize {
-            return Some(cheap);
-        }
-    }
-    others.sort_unstable();
-    cheap.extend(others.into_iter().map(|(_, at)| at).take(nodes as usize - cheap.len()));
-    (cheap.len() == nodes as usize).then_some(cheap)
-}
-
-/// The fewest nodes that hold all pieces together: the fullest first, and at the end the one where the rest fits
+/// The fewest of a list that hold all pieces together: the fullest first, and at the end the one where the rest fits
 /// most snugly.
-fn fewest(mut capacities: Vec<Share>, pieces: u32) -> Option<Vec<Share>> {
+fn fewest_of(mut capacities: Vec<Share>, pieces: u32) -> Option<Vec<Share>> {
     capacities.sort_unstable_by_key(|share| (std::cmp::Reverse(share.pieces), share.at));
     let mut left = pieces;
     for (count, share) in capacities.iter().enumerate() {
