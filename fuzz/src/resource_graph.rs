@@ -1,8 +1,8 @@
 //! Readers of `flurm-resource-graph`: any bytes are read or refused, and what was read is written and read again as
 //! the same.
 
-use flurm_resource_graph::Graph;
 use flurm_resource_graph::describe::Description;
+use flurm_resource_graph::{Graph, SlowDowns};
 
 type Body = fn(&[u8]);
 
@@ -16,6 +16,11 @@ pub const TARGETS: &[(&str, Body, &[&str])] = &[
         ],
     ),
     (
+        "slowdowns",
+        slowdowns,
+        &["unknown = 1.3\n[slowdown.memory]\nmemory = 1.9 # much\n'io' = 2\n[slowdown]\nfft = { x = 1e2 }\n"],
+    ),
+    (
         "hwloc",
         hwloc,
         &[
@@ -26,6 +31,12 @@ pub const TARGETS: &[(&str, Body, &[&str])] = &[
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+pub fn slowdowns(bytes: &[u8]) {
+    if let Ok(table) = SlowDowns::parse(text(bytes)) {
+        assert!(table.of("memory", "memory") >= 1.0 && table.gain("x", "y") <= 2.0);
+    }
 }
 
 pub fn jgf(bytes: &[u8]) {

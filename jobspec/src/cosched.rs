@@ -42,6 +42,14 @@ impl Cosched {
     pub fn share(&self) -> Share {
         self.group.as_ref().map_or(Share::HALF, |group| Share::one_of(group.size))
     }
+
+    /// Could this be the name of a class?
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_class(name: &str) -> Result<(), String> {
+        check_name(name, "class")
+    }
 }
 
 /// Longest name of a class or group in bytes: it is part of a property's name in R.

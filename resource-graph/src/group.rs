@@ -95,9 +95,10 @@ impl Graph {
 
     /// Cores and GPUs of all jobs together; none if that is not understood.
     pub(crate) fn total(&self, unit: Unit<'_>) -> Option<(u64, u64)> {
-        let asks = self.asks(unit, false).ok()?;
-        let totals = asks.iter().map(Ask::total);
-        Some(totals.fold((0, 0), |sum, ask| (sum.0.saturating_add(ask.0), sum.1.saturating_add(ask.1))))
+        unit.jobs().try_fold((0_u64, 0_u64), |(cores, gpus), job| {
+            let total = Ask::of(job, self.placement, &Counts::default()).ok()?.total();
+            Some((cores.saturating_add(total.0), gpus.saturating_add(total.1)))
+        })
     }
 
     /// What a unit gets out of what is free in an index: a job its part of nodes, a group whole ones.

@@ -37,7 +37,7 @@ pub use group::Unit;
 pub use lifetime::span;
 pub use plan::Plan;
 pub use room::Room;
-pub use slowdowns::SlowDowns;
+pub use slowdowns::{SlowDowns, SlowDownsError};
 
 use allowed::{Filter, Names};
 use ask::Ask;

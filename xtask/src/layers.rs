@@ -49,6 +49,7 @@ const PURE: &[&str] = &[
     "shlex",
     "smallvec",
     "thiserror",
+    "toml",
     // Spans only; whoever listens is above.
     "tracing",
 ];
