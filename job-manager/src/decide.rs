@@ -70,8 +70,8 @@ pub enum Request {
 
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    #[error("job submission is disabled: {0}")]
-    Disabled(String),
+    #[error("job submission{} is disabled: {reason}", to(queue))]
+    Disabled { queue: String, reason: String },
     #[error("there is no job {0}")]
     NoSuchJob(JobId),
     #[error("there is a job {0} already")]
@@ -156,6 +156,10 @@ impl Manager {
     }
 }
 
+fn to(queue: &str) -> String {
+    if queue.is_empty() { String::new() } else { format!(" to queue {queue}") }
+}
+
 fn priority(urgency: Urgency) -> i64 {
     if urgency == Urgency::EXPEDITE { PRIORITY_MAX } else { i64::from(urgency.get()) }
 }
@@ -184,8 +188,9 @@ impl<'a> Draft<'a> {
     }
 
     fn submit(&mut self, id: JobId, submit: &Submit) -> Result<(), Refusal> {
-        if let Some(reason) = &self.manager.gates().disabled {
-            return Err(Refusal::Disabled(reason.clone()));
+        let queue = &submit.asked.brief.queue;
+        if let Some(reason) = self.manager.gates().of(queue).disabled {
+            return Err(Refusal::Disabled { queue: queue.to_string(), reason });
         }
         if id == QUEUE || self.manager.job(id).is_some() {
             return Err(Refusal::Exists(id));

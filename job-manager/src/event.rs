@@ -166,8 +166,15 @@ impl Raised {
     }
 }
 
+/// A gate is turned, for one queue or for all.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Gate {
+pub struct Gate {
+    pub queue: Option<Box<str>>,
+    pub turn: Turn,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Turn {
     Enable,
     Disable { reason: String },
     Start,
@@ -199,11 +206,11 @@ impl Event {
             Event::Exception(_) => "exception",
             Event::Memo(_) => "memo",
             Event::FluxRestart => "flux-restart",
-            Event::Queue(gate) => match **gate {
-                Gate::Enable => "queue-enable",
-                Gate::Disable { .. } => "queue-disable",
-                Gate::Start => "queue-start",
-                Gate::Stop { .. } => "queue-stop",
+            Event::Queue(gate) => match gate.turn {
+                Turn::Enable => "queue-enable",
+                Turn::Disable { .. } => "queue-disable",
+                Turn::Start => "queue-start",
+                Turn::Stop { .. } => "queue-stop",
             },
             Event::Other(other) => &other.name,
         }
@@ -241,10 +248,7 @@ impl Event {
                 Some(context)
             }
             Event::Memo(keys) => Some((**keys).clone()),
-            Event::Queue(gate) => match &**gate {
-                Gate::Enable | Gate::Start => None,
-                Gate::Disable { reason } | Gate::Stop { reason } => Some(json!({ "reason": reason })),
-            },
+            Event::Queue(gate) => gate_context(gate),
             Event::Other(other) => other.context.clone(),
         }
     }
@@ -299,12 +303,10 @@ impl Event {
             })),
             "memo" => Event::Memo(Box::new(entry.context.clone()?)),
             "flux-restart" => Event::FluxRestart,
-            "queue-enable" => Event::Queue(Box::new(Gate::Enable)),
-            "queue-start" => Event::Queue(Box::new(Gate::Start)),
-            "queue-disable" => {
-                Event::Queue(Box::new(Gate::Disable { reason: context.text("reason")?.to_owned() }))
-            }
-            "queue-stop" => Event::Queue(Box::new(Gate::Stop { reason: context.text("reason")?.to_owned() })),
+            "queue-enable" => context.gate(Turn::Enable),
+            "queue-start" => context.gate(Turn::Start),
+            "queue-disable" => context.gate(Turn::Disable { reason: context.text("reason")?.to_owned() }),
+            "queue-stop" => context.gate(Turn::Stop { reason: context.text("reason")?.to_owned() }),
             _ => return None,
         })
     }
@@ -323,6 +325,17 @@ pub(crate) fn alloc_context(annotations: Option<&Value>) -> Option<Value> {
     annotations.map(|annotations| json!({ "annotations": annotations }))
 }
 
+fn gate_context(gate: &Gate) -> Option<Value> {
+    let mut context = serde_json::Map::new();
+    if let Turn::Disable { reason } | Turn::Stop { reason } = &gate.turn {
+        context.insert("reason".to_owned(), reason.as_str().into());
+    }
+    if let Some(queue) = &gate.queue {
+        context.insert("queue".to_owned(), (**queue).into());
+    }
+    (!context.is_empty()).then_some(Value::Object(context))
+}
+
 struct Context<'a>(Option<&'a Value>);
 
 impl<'a> Context<'a> {
@@ -332,6 +345,11 @@ impl<'a> Context<'a> {
 
     fn text(&self, key: &str) -> Option<&'a str> {
         self.get(key)?.as_str()
+    }
+
+    fn gate(&self, turn: Turn) -> Event {
+        let queue = self.text("queue").map(Into::into);
+        Event::Queue(Box::new(Gate { queue, turn }))
     }
 
     fn number<N: TryFrom<u64>>(&self, key: &str) -> Option<N> {

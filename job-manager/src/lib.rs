@@ -18,12 +18,16 @@
 mod decide;
 mod depend;
 mod event;
+mod gates;
 mod job;
 mod ledger;
 mod manager;
 mod view;
 
 pub use decide::{Refusal, Request};
-pub use event::{Alloc, Asked, Batch, Brief, Event, Flags, Gate, Other, QUEUE, Raised, Release, Submit};
+pub use event::{
+    Alloc, Asked, Batch, Brief, Event, Flags, Gate, Other, QUEUE, Raised, Release, Submit, Turn,
+};
+pub use gates::{Closed, Count, Gates};
 pub use job::Job;
-pub use manager::{BATCHES_MAX, Duty, Gates, Manager};
+pub use manager::{BATCHES_MAX, Duty, Manager};

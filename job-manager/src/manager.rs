@@ -1,7 +1,8 @@
 //! All jobs of an instance: state that events make, and the indexes that keep decisions cheap.
 
 use crate::depend::Need;
-use crate::event::{Event, Gate, Submit};
+use crate::event::{Event, Submit};
+use crate::gates::{Count, Gates};
 use crate::job::Job;
 use crate::ledger::Ledger;
 use flurm_types::{Idset, JobId, JobResult, JobState, Timestamp};
@@ -19,6 +20,8 @@ pub struct Manager {
     jobs: BTreeMap<JobId, Box<Job>>,
     active: BTreeSet<JobId>,
     stats: JobStats,
+    /// Of queues with names.
+    counts: BTreeMap<Box<str>, Count>,
     gates: Gates,
     pub(crate) ledger: Ledger,
     /// Active jobs by name, for `singleton`.
@@ -29,13 +32,6 @@ pub struct Manager {
     timers: BTreeSet<(Timestamp, JobId)>,
     batches: BTreeMap<Arc<str>, Vec<(u32, JobId)>>,
     batch_order: VecDeque<Arc<str>>,
-}
-
-/// Why not, for each gate that is closed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Gates {
-    pub disabled: Option<String>,
-    pub stopped: Option<String>,
 }
 
 /// What the world owes a job. Derived from its state alone, so it may be asked for as often as one likes; a job
@@ -70,6 +66,11 @@ impl Manager {
 
     pub fn stats(&self) -> &JobStats {
         &self.stats
+    }
+
+    /// Active jobs of that queue.
+    pub fn count_of(&self, queue: &str) -> Count {
+        self.counts.get(queue).copied().unwrap_or_default()
     }
 
     pub fn gates(&self) -> &Gates {
@@ -122,7 +123,7 @@ impl Manager {
         let dropped = if ends_waiting(event) { std::mem::take(&mut job.needs) } else { Vec::new() };
         job.apply(time, event);
         let (after, result) = (job.state(), job.result());
-        let name = job.brief().name.clone();
+        let brief = job.brief().clone();
         if deadline.is_some() != job.deadline().is_some()
             && let Some(deadline) = deadline.or(job.deadline())
         {
@@ -136,6 +137,7 @@ impl Manager {
             self.forget_need(id, need);
         }
         self.count(before, after, result);
+        self.count_queue(&brief.queue, before, after);
         match event {
             Event::DependencyAdd(description) => {
                 if let Some(need) = Need::of_description(description) {
@@ -151,7 +153,7 @@ impl Manager {
             Event::Release(release) => self.ledger.give_back(id, &release.ranks),
             Event::Clean => {
                 self.active.remove(&id);
-                self.names.remove(&(name, id));
+                self.names.remove(&(brief.name.clone(), id));
             }
             _ => {}
         }
@@ -226,6 +228,22 @@ impl Manager {
         }
     }
 
+    fn count_queue(&mut self, queue: &str, before: JobState, after: JobState) {
+        if queue.is_empty() || before == after {
+            return;
+        }
+        if !self.counts.contains_key(queue) {
+            self.counts.insert(queue.into(), Count::default());
+        }
+        let count = self.counts.get_mut(queue).expect("it was put there if it was missing");
+        if let Some(counter) = counter_of(count, before) {
+            *counter -= 1;
+        }
+        if let Some(counter) = counter_of(count, after) {
+            *counter += 1;
+        }
+    }
+
     fn stats_of(&mut self, state: JobState) -> Option<&mut u64> {
         match state {
             JobState::New => None,
@@ -252,21 +270,18 @@ impl Manager {
     }
 }
 
+fn counter_of(count: &mut Count, state: JobState) -> Option<&mut u64> {
+    match state {
+        JobState::New | JobState::Inactive => None,
+        JobState::Depend | JobState::Priority | JobState::Sched => Some(&mut count.pending),
+        JobState::Run | JobState::Cleanup => Some(&mut count.running),
+    }
+}
+
 /// From here on the job waits for nobody.
 fn ends_waiting(event: &Event) -> bool {
     match event {
         Event::Exception(raised) => raised.is_fatal(),
         _ => false,
-    }
-}
-
-impl Gates {
-    fn apply(&mut self, gate: &Gate) {
-        match gate {
-            Gate::Enable => self.disabled = None,
-            Gate::Disable { reason } => self.disabled = Some(reason.clone()),
-            Gate::Start => self.stopped = None,
-            Gate::Stop { reason } => self.stopped = Some(reason.clone()),
-        }
     }
 }

@@ -1,6 +1,8 @@
 //! A job's life in front of the manager's door: requests in, events out, duties left.
 
-use flurm_job_manager::{Asked, Batch, Duty, Event, Flags, Gate, Manager, Raised, Refusal, Request, Submit};
+use flurm_job_manager::{
+    Asked, Batch, Duty, Event, Flags, Gate, Manager, Raised, Refusal, Request, Submit, Turn,
+};
 use flurm_jobspec::Jobspec;
 use flurm_types::{Entry, Idset, JobId, JobResult, JobState, Now, R, RNode, Timestamp, Urgency};
 use flurm_wire::fact::JobSpecText;
@@ -54,6 +56,10 @@ fn r(ranks: &[u32], core: u32, expiration: i64) -> Arc<R> {
     };
     let r = R::from_nodes(ranks.iter().map(node));
     Arc::new(R { expiration: Timestamp(expiration * 1_000_000), ..r })
+}
+
+fn gate(turn: Turn) -> Request {
+    Request::Queue(Gate { queue: None, turn })
 }
 
 impl World {
@@ -283,13 +289,39 @@ fn urgency_holds_and_expedites() {
 }
 
 #[test]
+fn gates_are_for_one_queue_or_for_all() {
+    let mut manager = Manager::default();
+    let mut log = |name: &str, context: serde_json::Value| {
+        let entry = Entry::new(Timestamp(1), name).with_context(context);
+        let event = Event::read(&entry, None, None);
+        assert_eq!(event.entry(entry.timestamp), entry, "nothing is lost");
+        manager.apply(flurm_job_manager::QUEUE, entry.timestamp, &event);
+        let of = |queue: &str| {
+            let closed = manager.gates().of(queue);
+            (closed.disabled.unwrap_or_default(), closed.stopped.unwrap_or_default())
+        };
+        (of("a"), of("b"))
+    };
+    let none = || (String::new(), String::new());
+    let disabled = |why: &str| (why.to_owned(), String::new());
+    let json = |text: &str| serde_json::from_str(text).unwrap();
+    let one = log("queue-disable", json(r#"{"reason":"x","queue":"a"}"#));
+    assert_eq!(one, (disabled("x"), none()));
+    // As written before queues had names.
+    let all = log("queue-disable", json(r#"{"reason":"y"}"#));
+    assert_eq!(all, (disabled("y"), disabled("y")));
+    assert_eq!(log("queue-stop", json(r#"{"reason":"z","queue":"b"}"#)).1, ("y".into(), "z".into()));
+    assert_eq!(log("queue-enable", json(r#"{"queue":"a"}"#)).0, disabled("y"));
+}
+
+#[test]
 fn gates_and_restarts_are_in_the_log() {
     let mut w = World::default();
     w.submit(1, &[]);
     w.run(1, 0);
     w.submit(2, &[]);
     w.submit(3, &["afterok:ƒ2"]);
-    w.tell(Request::Queue(Gate::Disable { reason: "maintenance".into() }));
+    w.tell(gate(Turn::Disable { reason: "maintenance".into() }));
     assert_eq!(w.submit(4, &[]), "job submission is disabled: maintenance");
     assert_eq!(w.manager.submitted("batch0", 1), Some(JobId(1)));
     w.manager = replay(&w.log);
@@ -376,8 +408,8 @@ fn take(w: &mut World, step: Step, next: &mut u64) {
             w.now += seconds;
             Request::Tick
         }
-        Step::Gate(true) => Request::Queue(Gate::Enable),
-        Step::Gate(false) => Request::Queue(Gate::Disable { reason: "closed".into() }),
+        Step::Gate(true) => gate(Turn::Enable),
+        Step::Gate(false) => gate(Turn::Disable { reason: "closed".into() }),
     };
     w.tell(request);
 }

@@ -348,6 +348,12 @@ pub struct Why {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Reason {
     pub text: String,
+    /// The job that it waits for, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<JobId>,
+    /// When it starts if all goes as planned; none if nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earliest: Option<Timestamp>,
 }
 
 impl Topic for Why {
@@ -376,8 +382,20 @@ impl Topic for Stdin {
 
 /// Submission and scheduling gates (`flurm queue`).
 #[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Queue {
+    #[serde(flatten)]
+    pub act: QueueAct,
+    /// Queues by name; none means all of them where something is asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<String>,
+    /// To turn the gates of all queues of several, it must be said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "do")]
-pub enum Queue {
+pub enum QueueAct {
     Status,
     Enable,
     Disable {
@@ -393,6 +411,12 @@ pub enum Queue {
     Idle,
 }
 
+impl From<QueueAct> for Queue {
+    fn from(act: QueueAct) -> Queue {
+        Queue { act, queues: Vec::new(), all: false }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct QueueStatus {
     pub enabled: bool,
@@ -401,6 +425,50 @@ pub struct QueueStatus {
     pub stop_reason: Option<String>,
     pub pending: u64,
     pub running: u64,
+    /// Those that were asked for; in an instance without queues, one without a name.
+    #[serde(default)]
+    pub queues: Vec<QueueInfo>,
+    /// Who chooses resources for jobs.
+    #[serde(default)]
+    pub scheduler: String,
+}
+
+/// One queue, with what it demands of jobs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct QueueInfo {
+    pub name: String,
+    /// Jobs that name no queue go here.
+    #[serde(default)]
+    pub default: bool,
+    pub enabled: bool,
+    pub disable_reason: Option<String>,
+    pub started: bool,
+    pub stop_reason: Option<String>,
+    pub pending: u64,
+    pub running: u64,
+    /// Seconds that a job gets which does not say.
+    #[serde(default)]
+    pub duration: Option<f64>,
+    /// Seconds.
+    #[serde(default)]
+    pub duration_max: Option<f64>,
+    #[serde(default)]
+    pub max: QueueSize,
+    #[serde(default)]
+    pub min: QueueSize,
+    /// Its nodes.
+    #[serde(default)]
+    pub ranks: Idset,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct QueueSize {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nnodes: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ncores: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ngpus: Option<u32>,
 }
 
 impl Topic for Queue {

@@ -132,7 +132,15 @@ fn examples() -> String {
         &job::List { states: vec![JobState::Run], max_entries: 1000, ..Default::default() },
         &job::Listed { jobs: vec![], stats: job::JobStats::default() },
     );
-    line(out, &job::Why { id: id() }, &job::Reason { text: "waits for 4 cores".into() });
+    line(
+        out,
+        &job::Why { id: id() },
+        &job::Reason {
+            text: "waits for 4 cores".into(),
+            blocked_by: Some(id()),
+            earliest: Some(Timestamp(1_790_000_000_000_000)),
+        },
+    );
     line(out, &stdin, &done);
     let queue = job::QueueStatus {
         enabled: false,
@@ -141,8 +149,19 @@ fn examples() -> String {
         stop_reason: None,
         pending: 1,
         running: 2,
+        queues: vec![job::QueueInfo {
+            name: "batch".into(),
+            disable_reason: Some("later".into()),
+            started: true,
+            duration_max: Some(3600.0),
+            max: job::QueueSize { nnodes: Some(4), ..Default::default() },
+            ranks: set("0-3"),
+            ..Default::default()
+        }],
+        scheduler: "built-in, fcfs".into(),
     };
-    line(out, &job::Queue::Disable { reason: "later".into() }, &queue);
+    let disable = job::QueueAct::Disable { reason: "later".into() };
+    line(out, &job::Queue { act: disable, queues: vec!["batch".into()], all: false }, &queue);
     line(
         out,
         &job::Journal { from: 0 },

@@ -354,7 +354,7 @@ impl Core {
     }
 
     fn info(&self, now: Now) -> Info {
-        let (submission_enabled, scheduling_started) = self.jobs.gates();
+        let (submission_enabled, scheduling_started) = self.jobs.gates(&self.config.site);
         Info {
             rank: self.config.rank,
             state: self.life.state,

@@ -1,15 +1,17 @@
-//! `flurm queue`: the gates for submission and scheduling, and waiting until nothing is left to do.
+//! `flurm queue`: queues and their limits, the gates for submission and scheduling, and waiting until nothing is left.
 
 use crate::face::Face;
 use crate::failure::Failure;
+use crate::format::{self, Column, Value};
 use crate::{out, when};
 use clap::Subcommand;
+use flurm_types::R;
 use flurm_wire::Dest;
-use flurm_wire::job::{Queue, QueueStatus};
+use flurm_wire::job::{Queue, QueueAct, QueueInfo, QueueStatus};
 use std::io::Write;
 use std::time::Duration;
 
-/// Open and close the queue, and wait for it
+/// Open and close queues, and wait for them
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -18,9 +20,11 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// List queues and their limits
+    List(List),
     /// Say whether jobs are taken and started
     Status {
-        /// Say how many wait and run
+        /// Say how many wait and run, and who schedules
         #[arg(short, long)]
         verbose: bool,
         /// Print one JSON object
@@ -60,36 +64,58 @@ enum Command {
         /// Give up after this time
         #[arg(long, value_name = "DURATION", value_parser = when::duration)]
         timeout: Option<f64>,
+        #[command(flatten)]
+        which: Which,
     },
     /// Wait until no job runs
     Idle {
         /// Give up after this time
         #[arg(long, value_name = "DURATION", value_parser = when::duration)]
         timeout: Option<f64>,
+        #[command(flatten)]
+        which: Which,
     },
 }
 
-/// Which queue. There is one; scripts for several may still say that they mean all.
+/// Which queues.
 #[derive(Debug, clap::Args)]
 struct Which {
     /// All queues
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with_all = ["queues", "named"])]
     all: bool,
+    /// These queues
+    #[arg(value_name = "QUEUE")]
+    queues: Vec<String>,
+    /// The same
+    #[arg(short = 'q', long = "queue", value_name = "QUEUE,…", value_delimiter = ',', hide = true)]
+    named: Vec<String>,
     /// Say nothing (nothing is said anyway)
     #[arg(long, hide = true)]
     quiet: bool,
 }
 
+impl Which {
+    fn ask(self, act: QueueAct) -> Queue {
+        let queues = self.queues.into_iter().chain(self.named).collect();
+        Queue { act, queues, all: self.all }
+    }
+}
+
 impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
         let (verbose, json, timeout, ask) = match self.command {
-            Command::Status { verbose, json, .. } => (verbose, json, None, Queue::Status),
-            Command::Enable { .. } => (false, false, None, Queue::Enable),
-            Command::Disable { message, .. } => (false, false, None, Queue::Disable { reason: message }),
-            Command::Start { .. } => (false, false, None, Queue::Start),
-            Command::Stop { message, .. } => (false, false, None, Queue::Stop { reason: message }),
-            Command::Drain { timeout } => (false, false, timeout, Queue::Drain),
-            Command::Idle { timeout } => (false, false, timeout, Queue::Idle),
+            Command::List(list) => return list.run(face),
+            Command::Status { verbose, json, which } => (verbose, json, None, which.ask(QueueAct::Status)),
+            Command::Enable { which } => (false, false, None, which.ask(QueueAct::Enable)),
+            Command::Disable { message, which } => {
+                (false, false, None, which.ask(QueueAct::Disable { reason: message }))
+            }
+            Command::Start { which } => (false, false, None, which.ask(QueueAct::Start)),
+            Command::Stop { message, which } => {
+                (false, false, None, which.ask(QueueAct::Stop { reason: message }))
+            }
+            Command::Drain { timeout, which } => (false, false, timeout, which.ask(QueueAct::Drain)),
+            Command::Idle { timeout, which } => (false, false, timeout, which.ask(QueueAct::Idle)),
         };
         let client = face.connect()?;
         let status = client.run(async |client| match timeout {
@@ -104,7 +130,7 @@ impl Args {
         })?;
         if json {
             out::json(&status)?;
-        } else if matches!(ask, Queue::Status) {
+        } else if matches!(ask.act, QueueAct::Status) {
             out::stdout().write_all(text(&status, verbose).as_bytes())?;
         }
         Ok(0)
@@ -116,39 +142,208 @@ fn text(status: &QueueStatus, verbose: bool) -> String {
         Some(reason) if !reason.is_empty() => format!(": {reason}"),
         _ => String::new(),
     };
-    let mut text = if status.enabled {
-        "Job submission is enabled\n".to_owned()
-    } else {
-        format!("Job submission is disabled{}\n", because(&status.disable_reason))
-    };
-    text.push_str(&if status.started {
-        "Scheduling is started\n".to_owned()
-    } else {
-        format!("Scheduling is stopped{}\n", because(&status.stop_reason))
-    });
+    let mut text = String::new();
+    for queue in &status.queues {
+        let name = if queue.name.is_empty() { String::new() } else { format!("{}: ", queue.name) };
+        let mut say = |line: String| text.push_str(&format!("{name}{line}\n"));
+        say(match queue.enabled {
+            true => "Job submission is enabled".to_owned(),
+            false => format!("Job submission is disabled{}", because(&queue.disable_reason)),
+        });
+        say(match queue.started {
+            true => "Scheduling is started".to_owned(),
+            false => format!("Scheduling is stopped{}", because(&queue.stop_reason)),
+        });
+        if verbose {
+            say(format!("{} pending jobs", queue.pending));
+            say(format!("{} running jobs", queue.running));
+        }
+    }
     if verbose {
-        text.push_str(&format!("{} pending jobs\n{} running jobs\n", status.pending, status.running));
+        text.push_str(&format!("Scheduler: {}\n", status.scheduler));
     }
     text
+}
+
+/// List queues and their limits
+#[derive(Debug, clap::Args)]
+struct List {
+    /// Only these
+    #[arg(short, long, value_name = "QUEUE,…", value_delimiter = ',')]
+    queue: Vec<String>,
+    #[command(flatten)]
+    format: format::Options,
+}
+
+/// A queue with its part of the resources.
+struct Row {
+    queue: QueueInfo,
+    all: R,
+    free: R,
+}
+
+static COLUMNS: &[Column<Row>] = &[
+    Column { name: "queue", header: "QUEUE", value: |row, _| row.queue.name.clone().into() },
+    Column { name: "queuem", header: "QUEUE", value: |row, _| marked(&row.queue).into() },
+    Column {
+        name: "submission",
+        header: "SUBMIT",
+        value: |row, _| word(row.queue.enabled, ["enabled", "disabled"]),
+    },
+    Column {
+        name: "scheduling",
+        header: "SCHED",
+        value: |row, _| word(row.queue.started, ["started", "stopped"]),
+    },
+    Column { name: "enabled", header: "EN", value: |row, _| word(row.queue.enabled, ["✔", "✗"]) },
+    Column { name: "enabled.ascii", header: "EN", value: |row, _| word(row.queue.enabled, ["y", "n"]) },
+    Column { name: "started", header: "ST", value: |row, _| word(row.queue.started, ["✔", "✗"]) },
+    Column { name: "started.ascii", header: "ST", value: |row, _| word(row.queue.started, ["y", "n"]) },
+    Column { name: "pending", header: "PENDING", value: |row, _| Value::Int(row.queue.pending as i64) },
+    Column { name: "running", header: "RUNNING", value: |row, _| Value::Int(row.queue.running as i64) },
+    Column { name: "defaults.timelimit", header: "TDEFAULT", value: |row, _| time(row.queue.duration) },
+    Column { name: "limits.timelimit", header: "TLIMIT", value: |row, _| time(row.queue.duration_max) },
+    Column {
+        name: "limits.range.nnodes",
+        header: "NNODES",
+        value: |row, _| range(row.queue.min.nnodes, row.queue.max.nnodes),
+    },
+    Column {
+        name: "limits.range.ncores",
+        header: "NCORES",
+        value: |row, _| range(row.queue.min.ncores, row.queue.max.ncores),
+    },
+    Column {
+        name: "limits.range.ngpus",
+        header: "NGPUS",
+        value: |row, _| range(row.queue.min.ngpus, row.queue.max.ngpus),
+    },
+    Column { name: "limits.min.nnodes", header: "MIN.NNODES", value: |row, _| least(row.queue.min.nnodes) },
+    Column { name: "limits.max.nnodes", header: "MAX.NNODES", value: |row, _| most(row.queue.max.nnodes) },
+    Column { name: "limits.min.ncores", header: "MIN.NCORES", value: |row, _| least(row.queue.min.ncores) },
+    Column { name: "limits.max.ncores", header: "MAX.NCORES", value: |row, _| most(row.queue.max.ncores) },
+    Column { name: "limits.min.ngpus", header: "MIN.NGPUS", value: |row, _| least(row.queue.min.ngpus) },
+    Column { name: "limits.max.ngpus", header: "MAX.NGPUS", value: |row, _| most(row.queue.max.ngpus) },
+    Column { name: "resources.all.nnodes", header: "NNODES", value: |row, _| row.all.nnodes().into() },
+    Column { name: "resources.all.ncores", header: "NCORES", value: |row, _| row.all.ncores().into() },
+    Column { name: "resources.all.ngpus", header: "NGPUS", value: |row, _| row.all.ngpus().into() },
+    Column {
+        name: "resources.all.nodelist",
+        header: "NODELIST",
+        value: |row, _| row.all.hostlist().to_string().into(),
+    },
+    Column { name: "resources.free.nnodes", header: "FREE", value: |row, _| row.free.nnodes().into() },
+    Column { name: "resources.free.ncores", header: "CFREE", value: |row, _| row.free.ncores().into() },
+    Column { name: "resources.free.ngpus", header: "GFREE", value: |row, _| row.free.ngpus().into() },
+];
+
+const NAMED: format::Named = &[
+    (
+        "default",
+        "?:{queuem:<8.8} {enabled:>2.2} {started:>2.2} {defaults.timelimit!F:>8h} {limits.timelimit!F:>8h} \
+         {limits.range.nnodes:>10} {limits.range.ncores:>10} {limits.range.ngpus:>10}",
+    ),
+    (
+        "policy",
+        "?:{queuem:<8.8} {submission:<8.8} {scheduling:<8.8} {defaults.timelimit!F:>8h} {limits.timelimit!F:>8h} \
+         {pending:>8} {running:>8}",
+    ),
+    (
+        "nodes",
+        "?:{queuem:<8.8} {resources.all.nnodes:>6} {resources.all.ncores:>6} {resources.all.ngpus:>6} \
+         {resources.free.nnodes:>6} {resources.free.ncores:>6} {resources.all.nodelist:h}",
+    ),
+];
+
+/// The default one with a star.
+fn marked(queue: &QueueInfo) -> String {
+    format!("{}{}", queue.name, if queue.default { "*" } else { "" })
+}
+
+fn word(is: bool, words: [&'static str; 2]) -> Value {
+    if is { words[0].into() } else { words[1].into() }
+}
+
+fn time(secs: Option<f64>) -> Value {
+    secs.map_or_else(|| "inf".into(), Value::Float)
+}
+
+fn least(min: Option<u32>) -> Value {
+    min.unwrap_or(0).to_string().into()
+}
+
+fn most(max: Option<u32>) -> Value {
+    max.map_or_else(|| "inf".into(), |max| max.to_string().into())
+}
+
+fn range(min: Option<u32>, max: Option<u32>) -> Value {
+    let max = max.map_or_else(|| "inf".to_owned(), |max| max.to_string());
+    format!("{}-{max}", min.unwrap_or(0)).into()
+}
+
+impl List {
+    fn run(self, face: &Face) -> Result<u8, Failure> {
+        let format = self.format.read("FLUX_QUEUE_LIST_FORMAT_DEFAULT", NAMED, COLUMNS)?;
+        let Some(format) = format else { return Ok(0) };
+        let client = face.connect()?;
+        let ask = Queue { act: QueueAct::Status, queues: self.queue, all: false };
+        let status = client.call(Dest::Leader, &ask)?;
+        let info = super::resource::ask(&client)?;
+        let share = super::resource::Share::of(&info);
+        let row = |queue: QueueInfo| {
+            let (all, free) = (info.all.restrict(&queue.ranks), share.free.restrict(&queue.ranks));
+            Row { all, free, queue }
+        };
+        let mut rows: Vec<Row> = status.queues.into_iter().map(row).collect();
+        format.print(&mut out::stdout(), &mut rows, !self.format.no_header, |_| None)?;
+        Ok(0)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn closed() -> QueueInfo {
+        QueueInfo {
+            name: "batch".into(),
+            disable_reason: Some("maintenance".into()),
+            started: true,
+            pending: 2,
+            ..QueueInfo::default()
+        }
+    }
+
     #[test]
     fn a_closed_gate_says_why() {
-        let status = QueueStatus {
+        let mut status = QueueStatus {
             enabled: false,
-            disable_reason: Some("maintenance".into()),
+            disable_reason: None,
             started: true,
             stop_reason: None,
             pending: 2,
             running: 0,
+            queues: vec![closed()],
+            scheduler: "built-in, fcfs".into(),
         };
         assert_eq!(
-            text(&status, true),
-            "Job submission is disabled: maintenance\nScheduling is started\n2 pending jobs\n0 running jobs\n"
+            text(&status, false),
+            "batch: Job submission is disabled: maintenance\nbatch: Scheduling is started\n"
         );
+        status.queues[0].name = String::new();
+        assert_eq!(
+            text(&status, true),
+            "Job submission is disabled: maintenance\nScheduling is started\n2 pending jobs\n0 running jobs\n\
+             Scheduler: built-in, fcfs\n"
+        );
+    }
+
+    #[test]
+    fn the_named_formats_can_be_read_and_show_limits() {
+        for (name, text) in NAMED {
+            assert!(format::Format::parse(text, COLUMNS).is_ok(), "{name}");
+        }
+        assert!(matches!(range(None, Some(4)), Value::Text(text) if text == "0-4"));
+        assert_eq!(marked(&QueueInfo { default: true, ..closed() }), "batch*");
     }
 }

@@ -289,6 +289,8 @@ impl Spec {
         let seconds = |show: fn(f64) -> String| Value::from(value.seconds().map(show));
         match &self.conversion {
             Conversion::None => value.clone(),
+            // A word where a number might be, such as `inf`.
+            _ if matches!(value, Value::Text(_)) => value.clone(),
             Conversion::Iso => time(ISO).into(),
             Conversion::Date(pattern) => time(pattern).into(),
             Conversion::Duration => seconds(short),

@@ -2,6 +2,7 @@
 
 use super::{Jobs, no_such_job};
 use crate::cx::Cx;
+use crate::site::Site;
 use flurm_job_manager::Job;
 use flurm_types::{JobId, JobState};
 use flurm_wire::fact::GuestLog;
@@ -23,7 +24,7 @@ impl Jobs {
     pub(super) fn list(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
         let list: List = m.body()?;
         let jobs = if list.ids.is_empty() {
-            self.matching(&list)?
+            self.matching(&list, &cx.config.site)?
         } else {
             let known = |id: &JobId| self.manager.job(*id).ok_or_else(|| no_such_job(*id));
             let jobs: Vec<&Job> = list.ids.iter().map(known).collect::<Result<_, _>>()?;
@@ -33,7 +34,7 @@ impl Jobs {
         Ok(())
     }
 
-    fn matching(&self, list: &List) -> Result<Vec<JobRecord>, WireError> {
+    fn matching(&self, list: &List, site: &Site) -> Result<Vec<JobRecord>, WireError> {
         let limit = if list.max_entries == 0 { usize::MAX } else { list.max_entries };
         let only_active = !list.states.is_empty() && !list.states.contains(&JobState::Inactive);
         // Active jobs are few; the others may be a million.
@@ -51,6 +52,12 @@ impl Jobs {
                 );
             }
             records.push(self.record(job));
+        }
+        // Jobs of an earlier life may have been in a queue that is no more.
+        if let Some(queue) =
+            list.queue.as_ref().filter(|queue| records.is_empty() && !site.queues.contains_key(*queue))
+        {
+            return Err(super::queues::not_found(queue, site));
         }
         Ok(records)
     }

@@ -1,15 +1,13 @@
-//! Requests about jobs that are there, and about the queue they are in.
+//! Requests about jobs that are there.
 
 use super::exec::input_entry;
 use super::guest::INPUT_LEN_MAX;
 use super::{Jobs, no_such_job, wire_error};
 use crate::cx::{Cx, asker};
-use flurm_job_manager::{Gate, Job, Manager, Raised, Request};
+use flurm_job_manager::{Job, Manager, Raised, Request};
 use flurm_types::{Idset, JobId, JobState, Rank, Urgency};
 use flurm_wire::fact::{GuestLog, JobFact};
-use flurm_wire::job::{
-    Done, Exception, Kill, PerJob, Queue, QueueStatus, Raise, Reason, SetUrgency, Stdin, WaitOne, Waited, Why,
-};
+use flurm_wire::job::{Done, Exception, Kill, PerJob, Raise, SetUrgency, Stdin, WaitOne, Waited};
 use flurm_wire::shell::StdinHere;
 use flurm_wire::{Address, Dest, ErrorCode, Message, Topic, WireError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +23,6 @@ pub(super) struct Waiting {
     /// Those of them that are over.
     over: BTreeSet<JobId>,
     waits: Vec<(Message, Option<JobId>)>,
-    queue: Vec<(Message, QueueWait)>,
 }
 
 /// Input on its way to tasks. Who sent it hears when all of them have taken it, and so sends no faster than they read.
@@ -68,17 +65,10 @@ impl Inputs {
     }
 }
 
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-enum QueueWait {
-    Drain,
-    Idle,
-}
-
 impl Waiting {
     pub fn cancel(&mut self, src: Address, tag: u64) {
         let other = |m: &Message| (m.src, m.tag) != (src, tag);
         self.waits.retain(|(m, _)| other(m));
-        self.queue.retain(|(m, _)| other(m));
     }
 
     /// A waitable job has been submitted.
@@ -189,47 +179,7 @@ impl Jobs {
             });
             self.waiting.waits = waits;
         }
-        if !self.waiting.queue.is_empty() {
-            let stats = self.manager.stats();
-            let (drained, idle) = (self.manager.is_idle(), stats.run + stats.cleanup == 0);
-            let status = self.queue_status();
-            self.waiting.queue.retain(|(m, wait)| {
-                let met = match wait {
-                    QueueWait::Drain => drained,
-                    QueueWait::Idle => idle,
-                };
-                if met {
-                    cx.respond(m, &status);
-                }
-                !met
-            });
-        }
-    }
-
-    pub(super) fn why(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
-        let Why { id } = m.body()?;
-        let job = self.manager.job(id).ok_or_else(|| no_such_job(id))?;
-        let text = match job.state() {
-            JobState::New | JobState::Priority => "is being looked at".to_owned(),
-            JobState::Depend => format!("waits for {}", job.dependencies().join(", ")),
-            JobState::Sched if job.priority() == 0 => {
-                "is held: its urgency is 0 (release it with `flurm job urgency`)".to_owned()
-            }
-            JobState::Sched => match &self.manager.gates().stopped {
-                Some(reason) if reason.is_empty() => "the queue is stopped".to_owned(),
-                Some(reason) => format!("the queue is stopped: {reason}"),
-                None => (self.sched.why(id, cx.now))
-                    .map_or_else(|| "waits for the scheduler".to_owned(), |why| why.reason),
-            },
-            JobState::Run => "runs".to_owned(),
-            JobState::Cleanup => "is being ended".to_owned(),
-            JobState::Inactive => {
-                let result = job.result().map_or("", |result| result.name());
-                format!("is over: {result}")
-            }
-        };
-        cx.respond(m, &Reason { text });
-        Ok(())
+        self.answer_queue_waits(cx);
     }
 
     pub(super) fn stdin(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
@@ -279,42 +229,6 @@ impl Jobs {
     pub(super) fn inputs_lost(&mut self, cx: &mut Cx, rank: u32, id: Option<JobId>) {
         for asker in self.inputs.lost(rank, id) {
             cx.respond(&asker, &Done {});
-        }
-    }
-
-    pub(super) fn queue(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
-        let gate = match m.body()? {
-            Queue::Status => {
-                cx.respond(m, &self.queue_status());
-                return Ok(());
-            }
-            Queue::Drain => {
-                self.waiting.queue.push((asker(m), QueueWait::Drain));
-                return Ok(());
-            }
-            Queue::Idle => {
-                self.waiting.queue.push((asker(m), QueueWait::Idle));
-                return Ok(());
-            }
-            Queue::Enable => Gate::Enable,
-            Queue::Disable { reason } => Gate::Disable { reason },
-            Queue::Start => Gate::Start,
-            Queue::Stop { reason } => Gate::Stop { reason },
-        };
-        self.decide(cx, &Request::Queue(gate)).map_err(|r| wire_error(&r))?;
-        cx.respond(m, &self.queue_status());
-        Ok(())
-    }
-
-    fn queue_status(&self) -> QueueStatus {
-        let (gates, stats) = (self.manager.gates(), self.manager.stats());
-        QueueStatus {
-            enabled: gates.disabled.is_none(),
-            disable_reason: gates.disabled.clone(),
-            started: gates.stopped.is_none(),
-            stop_reason: gates.stopped.clone(),
-            pending: stats.depend + stats.priority + stats.sched,
-            running: stats.run + stats.cleanup,
         }
     }
 }

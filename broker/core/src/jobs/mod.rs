@@ -12,7 +12,7 @@
 //! batch; what is said outside meanwhile is held until that is committed ([`Cx`]). [`Jobs::apply`] takes the
 //! same facts from the log.
 //!
-//! * `ingest.rs`: submissions · `manage.rs`: requests about jobs · `list.rs`: what is known of them
+//! * `ingest.rs`: submissions · `manage.rs`: requests about jobs · `queues.rs`: gates · `why.rs`: reasons · `list.rs`: what is known of them
 //! * `exec.rs`: shells · `returning.rs`: ranks that were lost · `guest.rs`: logs of tasks · `streams.rs`: answers that go on
 
 mod exec;
@@ -20,15 +20,17 @@ mod guest;
 mod ingest;
 mod list;
 mod manage;
+mod queues;
 mod returning;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use crate::cx::Cx;
 use crate::door::CoreConfig;
 use exec::Runs;
-use flurm_job_manager::{Duty, Event, Gate, Job, Manager, Raised, Refusal, Request};
+use flurm_job_manager::{Duty, Event, Gate, Job, Manager, Raised, Refusal, Request, Turn};
 use flurm_jobspec::OUTPUT_BYTES_KEPT;
 use flurm_sched::{ResourceChange, Sched, SchedInput, SchedOutput};
 use flurm_types::{FluidGenerator, JobId, JobState, Timestamp};
@@ -37,6 +39,7 @@ use flurm_wire::{Address, ErrorCode, Message, WireError, exec as wire_exec, job}
 use guest::{Guest, Surplus};
 use ingest::Texts;
 use manage::{Inputs, Waiting};
+use queues::QueueWaits;
 use returning::Returning;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -67,6 +70,7 @@ pub(crate) struct Jobs {
     returning: Returning,
     streams: Streams,
     waiting: Waiting,
+    queue_waits: QueueWaits,
     inputs: Inputs,
     /// Jobs with output beyond what is kept, until they are over and it is gone.
     full: BTreeSet<JobId>,
@@ -96,6 +100,7 @@ impl Jobs {
             returning: Returning::default(),
             streams: Streams::default(),
             waiting: Waiting::default(),
+            queue_waits: QueueWaits::default(),
             inputs: Inputs::default(),
             full: BTreeSet::new(),
             tick: None,
@@ -135,6 +140,7 @@ impl Jobs {
     pub fn cancel(&mut self, src: Address, tag: u64) {
         self.streams.cancel(src, tag);
         self.waiting.cancel(src, tag);
+        self.queue_waits.cancel(src, tag);
     }
 
     /// A fact from the log.
@@ -153,8 +159,11 @@ impl Jobs {
     pub fn lead(&mut self, cx: &mut Cx) {
         self.leading = true;
         let mut out = Vec::new();
-        if self.manager.gates().stopped.is_some() {
-            self.sched.step(cx.now, SchedInput::Stop, &mut out);
+        let gates = self.manager.gates();
+        let whole = gates.all.stopped.iter().map(|_| SchedInput::Stop);
+        let single = gates.stopped().map(|queue| SchedInput::Gate { queue: queue.to_owned(), open: false });
+        for closed in whole.chain(single) {
+            self.sched.step(cx.now, closed, &mut out);
         }
         for job in self.manager.active() {
             self.dirty.insert(job.id());
@@ -236,12 +245,6 @@ impl Jobs {
         &self.sched
     }
 
-    /// Are submission and scheduling open?
-    pub fn gates(&self) -> (bool, bool) {
-        let gates = self.manager.gates();
-        (gates.disabled.is_none() && !self.stopping, gates.stopped.is_none())
-    }
-
     /// The log has jobs of an earlier life of the instance; what ran then is gone.
     pub fn restart(&mut self, cx: &mut Cx) {
         let active: Vec<JobId> = self.manager.active().map(|job| job.id()).collect();
@@ -292,11 +295,7 @@ impl Jobs {
                 self.tell_sched(cx, SchedInput::Free { id, ranks: release.ranks.clone() });
             }
             Event::Clean => self.runs.over(id),
-            Event::Queue(gate) => match **gate {
-                Gate::Start => self.tell_sched(cx, SchedInput::Start),
-                Gate::Stop { .. } => self.tell_sched(cx, SchedInput::Stop),
-                Gate::Enable | Gate::Disable { .. } => {}
-            },
+            Event::Queue(gate) => self.tell_gate(cx, gate),
             _ => {}
         }
         self.dirty.insert(id);
@@ -314,6 +313,23 @@ impl Jobs {
 
     fn add_guest(&mut self, id: JobId, log: GuestLog, entry: flurm_types::Entry) {
         self.fact(id).guest.push((log, entry));
+    }
+
+    fn tell_gate(&mut self, cx: &mut Cx, gate: &Gate) {
+        let open = match gate.turn {
+            Turn::Start => true,
+            Turn::Stop { .. } => false,
+            Turn::Enable | Turn::Disable { .. } => return,
+        };
+        if let Some(queue) = &gate.queue {
+            return self.tell_sched(cx, SchedInput::Gate { queue: queue.to_string(), open });
+        }
+        self.tell_sched(cx, if open { SchedInput::Start } else { SchedInput::Stop });
+        if open {
+            for queue in cx.config.site.queues.keys() {
+                self.tell_sched(cx, SchedInput::Gate { queue: queue.clone(), open });
+            }
+        }
     }
 
     fn tell_sched(&mut self, cx: &mut Cx, input: SchedInput) {
@@ -461,7 +477,7 @@ fn wire_error(refusal: &Refusal) -> WireError {
     let code = match refusal {
         Refusal::NoSuchJob(_) => ErrorCode::NotFound,
         Refusal::Exists(_) => ErrorCode::Exists,
-        Refusal::Disabled(_) => ErrorCode::Unavailable,
+        Refusal::Disabled { .. } => ErrorCode::Unavailable,
         Refusal::Inactive(_) | Refusal::Dependency(_) | Refusal::Placed(_) | Refusal::Late(_) => {
             ErrorCode::Invalid
         }
@@ -474,7 +490,7 @@ fn wire_error(refusal: &Refusal) -> WireError {
             "after, afterany, afterok, afternotok and afterexcept take the id of a job in `flurm jobs -a`; \
              there are singleton and begin-time as well",
         ),
-        Refusal::Disabled(_)
+        Refusal::Disabled { .. }
         | Refusal::Exists(_)
         | Refusal::Inactive(_)
         | Refusal::Placed(_)

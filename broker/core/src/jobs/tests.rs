@@ -530,14 +530,14 @@ fn another_leader_does_not_start_again_what_has_spoken() {
 fn a_restarted_instance_fails_what_ran_and_keeps_what_waited() {
     let mut w = World::new();
     let (running, waiting) = (w.submit(2), w.submit(2));
-    let queue = job::Queue::Disable { reason: "maintenance".into() };
+    let queue = job::Queue::from(job::QueueAct::Disable { reason: "maintenance".into() });
     assert!(!w.call(&queue).expect("closed").enabled);
     let mut w = World::resume(w.log.clone());
     w.step(|jobs, cx| jobs.restart(cx));
     w.lead();
     assert_eq!(w.end_of(running, "alloc exception release free clean"), Some(JobResult::Failed));
     assert_eq!(w.events(waiting), "submit validate depend priority flux-restart priority alloc");
-    assert_eq!(w.jobs.gates(), (false, true));
+    assert_eq!(w.jobs.gates(&w.config.site), (false, true));
     assert_same(&w.jobs, &World::resume(w.log.clone()).jobs);
     w.step(|jobs, cx| jobs.stop(cx));
     assert_eq!(w.heard().len(), 4, "two starts, two ends");
@@ -661,13 +661,13 @@ fn a_journal_tells_everything_once_and_then_goes_on() {
 fn starts_of_large_jobs_travel_in_messages_that_fit_into_a_frame() {
     let mut w = World::new();
     // They wait, so that all of them are started by one batch.
-    w.call(&job::Queue::Stop { reason: String::new() }).expect("stopped");
+    w.call(&job::Queue::from(job::QueueAct::Stop { reason: String::new() })).expect("stopped");
     let file = "x".repeat(3 << 20);
     let large = |n| jobspec_of(1, 1, json!({"shell": {"options": {"x": file, "n": n}}}));
     let submitted = w.submit_as("large", (0..2 * CORES).map(large).collect());
     assert!(submitted.iter().all(Result::is_ok), "{submitted:?}");
     w.told.clear();
-    w.call(&job::Queue::Start).expect("started");
+    w.call(&job::Queue::from(job::QueueAct::Start)).expect("started");
     let mut jobs = Vec::new();
     for (_, message) in &w.told {
         assert!(flurm_wire::frame::encode(message).len() < 9 << 20);

@@ -2,7 +2,7 @@
 
 use crate::face::Face;
 use crate::failure::{FAILED, Failure};
-use crate::out;
+use crate::{out, when};
 use flurm_client::job;
 use flurm_types::{JobId, JobState};
 use flurm_wire::job::{List, Why as Ask};
@@ -36,13 +36,26 @@ impl Info {
 /// Say why a job waits
 #[derive(Debug, clap::Args)]
 pub struct Why {
+    /// Print JSON: the sentence, the job that it waits for, the earliest start
+    #[arg(long)]
+    json: bool,
     id: JobId,
 }
 
 impl Why {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
         let reason = face.connect()?.call(Dest::Leader, &Ask { id: self.id })?;
-        writeln!(out::stdout(), "{}", reason.text)?;
+        if self.json {
+            out::json(&reason)?;
+            return Ok(0);
+        }
+        let mut out = out::stdout();
+        writeln!(out, "{}", reason.text)?;
+        if let Some(start) = reason.earliest {
+            let left = when::rough(start.secs_since(when::now()).max(0.0));
+            let clock = when::zoned(start).strftime("%Y-%m-%d %H:%M:%S");
+            writeln!(out, "earliest start: {clock}, in {left}")?;
+        }
         Ok(0)
     }
 }
@@ -91,7 +104,7 @@ impl Timeleft {
         }
         let secs = expiration.secs_since(info.now).max(0.0);
         if self.human {
-            writeln!(out, "{}", crate::when::rough(secs))?;
+            writeln!(out, "{}", when::rough(secs))?;
         } else {
             writeln!(out, "{}", secs as u64)?;
         }

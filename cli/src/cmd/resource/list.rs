@@ -3,9 +3,11 @@
 use super::{Share, ask, targets};
 use crate::face::Face;
 use crate::failure::Failure;
-use crate::format::{self, Column, Value};
+use crate::format::{self, Column};
 use crate::out;
 use flurm_types::{Idset, R};
+use flurm_wire::Dest;
+use flurm_wire::job::{Queue, QueueAct};
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -18,6 +20,9 @@ struct Selection {
     /// Only these ranks or hosts
     #[arg(short, long, value_name = "TARGETS")]
     include: Option<String>,
+    /// Only nodes of these queues
+    #[arg(short, long, value_name = "QUEUE,…", value_delimiter = ',')]
+    queue: Vec<String>,
 }
 
 #[derive(Copy, Clone, Debug, Eq, PartialEq, clap::ValueEnum)]
@@ -41,16 +46,23 @@ impl State {
     }
 }
 
+/// Resources by state, and the ranks of queues with names.
+struct Seen {
+    shares: Vec<(State, R)>,
+    queues: Vec<(String, Idset)>,
+}
+
 /// Resources in one state.
 struct Row {
     state: &'static str,
+    queue: String,
     properties: String,
     r: R,
 }
 
 static COLUMNS: &[Column<Row>] = &[
     Column { name: "state", header: "STATE", value: |row, _| row.state.into() },
-    Column { name: "queue", header: "QUEUE", value: |_, _| Value::Empty },
+    Column { name: "queue", header: "QUEUE", value: |row, _| row.queue.clone().into() },
     Column { name: "properties", header: "PROPERTIES", value: |row, _| row.properties.clone().into() },
     Column { name: "propertiesx", header: "PROPERTIES", value: |row, _| row.properties.clone().into() },
     Column { name: "nnodes", header: "NNODES", value: |row, _| row.r.nnodes().into() },
@@ -62,8 +74,14 @@ static COLUMNS: &[Column<Row>] = &[
 ];
 
 const NAMED: format::Named = &[
-    ("default", "{state:<9} ?:{propertiesx:<10.10+} {nnodes:>6} {ncores:>6} {ngpus:>5} {nodelist:h}"),
-    ("rlist", "{state:<9} ?:{propertiesx:<10.10+} {nnodes:>6} {ncores:>6} {ngpus:>5} {rlist:h}"),
+    (
+        "default",
+        "{state:<9} ?:{queue:<10.10+} ?:{propertiesx:<10.10+} {nnodes:>6} {ncores:>6} {ngpus:>5} {nodelist:h}",
+    ),
+    (
+        "rlist",
+        "{state:<9} ?:{queue:<10.10+} ?:{propertiesx:<10.10+} {nnodes:>6} {ncores:>6} {ngpus:>5} {rlist:h}",
+    ),
 ];
 
 /// List resources by state
@@ -90,18 +108,24 @@ impl List {
         let Some(format) = format else { return Ok(0) };
         let default = [State::Free, State::Allocated, State::Down];
         let states = if self.selection.states.is_empty() { &default[..] } else { &self.selection.states };
-        let shares = self.selection.shares(face, states)?;
+        let Seen { shares, queues } = self.selection.shares(face, states)?;
         if self.json {
             let map: BTreeMap<&str, &R> = shares.iter().map(|(state, r)| (state.name(), r)).collect();
             out::json(&map)?;
             return Ok(0);
         }
         let by_properties = format.shows("properties") || format.shows("propertiesx");
+        let queues = if format.shows("queue") { queues } else { Vec::new() };
+        let label = &|rank: u32, r: &R| {
+            let in_queue = queues.iter().filter(|(_, ranks)| ranks.contains(rank));
+            let in_queue: Vec<&str> = in_queue.map(|(name, _)| &**name).collect();
+            (in_queue.join(","), if by_properties { properties(rank, r) } else { String::new() })
+        };
         let mut rows: Vec<Row> = shares
             .into_iter()
             .flat_map(|(state, r)| {
-                let parts = if by_properties { split(r) } else { vec![(String::new(), r)] };
-                parts.into_iter().map(move |(properties, r)| Row { state: state.name(), properties, r })
+                let parts = split(r, label).into_iter();
+                parts.map(move |((queue, properties), r)| Row { state: state.name(), queue, properties, r })
             })
             .filter(|row| !self.skip_empty || !row.r.is_empty())
             .collect();
@@ -153,10 +177,20 @@ impl Raw {
 
 impl Selection {
     /// What is in each of `states`.
-    fn shares(&self, face: &Face, states: &[State]) -> Result<Vec<(State, R)>, Failure> {
-        let info = ask(&face.connect()?)?;
+    fn shares(&self, face: &Face, states: &[State]) -> Result<Seen, Failure> {
+        let client = face.connect()?;
+        let info = ask(&client)?;
+        let status =
+            client.call(Dest::Leader, &Queue { queues: self.queue.clone(), ..QueueAct::Status.into() })?;
+        let named = status.queues.into_iter().filter(|queue| !queue.name.is_empty());
+        let queues: Vec<(String, Idset)> = named.map(|queue| (queue.name, queue.ranks)).collect();
         let share = Share::of(&info);
-        let wanted: Option<Idset> = self.include.as_ref().map(|word| targets(word, &info.all)).transpose()?;
+        let mut wanted: Option<Idset> =
+            self.include.as_ref().map(|word| targets(word, &info.all)).transpose()?;
+        if !self.queue.is_empty() {
+            let theirs = queues.iter().fold(Idset::new(), |all, (_, ranks)| all.union(ranks));
+            wanted = Some(wanted.map_or(theirs.clone(), |wanted| wanted.intersection(&theirs)));
+        }
         let pick = |state: &State| {
             let r = match state {
                 State::Free => share.free.clone(),
@@ -167,13 +201,13 @@ impl Selection {
             };
             (*state, wanted.as_ref().map(|ranks| r.restrict(ranks)).unwrap_or(r))
         };
-        Ok(states.iter().map(pick).collect())
+        Ok(Seen { shares: states.iter().map(pick).collect(), queues })
     }
 
     /// What is in any of the selected states; everything when none is selected.
     fn union(&self, face: &Face) -> Result<R, Failure> {
         let states = if self.states.is_empty() { &[State::All][..] } else { &self.states };
-        let mut shares = self.shares(face, states)?.into_iter().map(|(_, r)| r);
+        let mut shares = self.shares(face, states)?.shares.into_iter().map(|(_, r)| r);
         let first = shares.next().unwrap_or_default();
         shares
             .try_fold(first, |all, r| all.union(&r))
@@ -181,26 +215,27 @@ impl Selection {
     }
 }
 
-/// Parts of an R whose nodes have the same properties, in order of their first node.
-fn split(r: R) -> Vec<(String, R)> {
-    if r.properties.is_empty() {
-        return vec![(String::new(), r)];
-    }
-    let mut parts: Vec<(String, Idset)> = Vec::new();
+/// Names of the properties of a rank; those that queues are made of are shown as queues.
+fn properties(rank: u32, r: &R) -> String {
+    let has = r.properties.iter().filter(|(name, ranks)| !name.starts_with('+') && ranks.contains(rank));
+    has.map(|(name, _)| &**name).collect::<Vec<_>>().join(",")
+}
+
+/// Parts of an R whose nodes have the same label, in order of their first node.
+fn split<L: PartialEq>(r: R, label: impl Fn(u32, &R) -> L) -> Vec<(L, R)> {
+    let mut parts: Vec<(L, Idset)> = Vec::new();
     for node in &r.nodes {
-        let has: Vec<&str> = r
-            .properties
-            .iter()
-            .filter(|(_, ranks)| ranks.contains(node.rank))
-            .map(|(name, _)| &**name)
-            .collect();
-        let has = has.join(",");
-        match parts.iter_mut().find(|(properties, _)| *properties == has) {
+        let has = label(node.rank, &r);
+        match parts.iter_mut().find(|(label, _)| *label == has) {
             Some((_, ranks)) => drop(ranks.insert(node.rank)),
             None => parts.push((has, node.rank.into())),
         }
     }
-    parts.into_iter().map(|(properties, ranks)| (properties, r.restrict(&ranks))).collect()
+    match parts.len() {
+        // Nothing to cut, nor anything to lose; and an empty state is shown as well.
+        0 => vec![(label(u32::MAX, &r), r)],
+        _ => parts.into_iter().map(|(label, ranks)| (label, r.restrict(&ranks))).collect(),
+    }
 }
 
 /// `rank[0-3]/core[0-3],gpu[0-1]`, groups of ranks with equal parts joined by blanks.
@@ -246,7 +281,7 @@ mod tests {
         assert_eq!(rlist(&r), "rank[0-2]/core[0-3] rank3/core[0-3],gpu0");
         r.properties.insert("fat".into(), "1,3".parse().unwrap());
         let parts: Vec<(String, String)> =
-            split(r).into_iter().map(|(p, r)| (p, r.ranks().to_string())).collect();
+            split(r, properties).into_iter().map(|(p, r)| (p, r.ranks().to_string())).collect();
         assert_eq!(parts, [("".into(), "0,2".into()), ("fat".into(), "1,3".into())]);
     }
 }

@@ -77,7 +77,7 @@ fn drained(info: &StatusInfo) -> Idset {
     info.drained.iter().fold(Idset::new(), |all, drained| all.union(&drained.ranks))
 }
 
-fn ask(client: &Client) -> Result<StatusInfo, Failure> {
+pub fn ask(client: &Client) -> Result<StatusInfo, Failure> {
     Ok(client.call(Dest::Leader, &Status {})?)
 }
 

@@ -1,0 +1,138 @@
+//! Named queues, from the configuration to what users see: limits, defaults, gates, listings, reasons.
+
+use flurm_tests::{Instance, Options, fake_nodes};
+
+const QUEUES: &str = r#"
+[sched]
+policy = "easy"
+
+[policy.jobspec.defaults.system]
+queue = "batch"
+
+[policy.limits]
+duration = "2h"
+
+[queues.batch]
+hosts = "node[0-2]"
+policy.jobspec.defaults.system.duration = "10m"
+policy.limits.job-size.max.nnodes = 2
+
+[queues.debug]
+hosts = "node3"
+policy.limits.duration = "5m"
+placement = "spread"
+"#;
+
+fn start() -> Instance {
+    let config = format!("{}{QUEUES}", fake_nodes(4, 4));
+    Instance::with(Options { size: 4, config: Some(config), ..Options::default() })
+}
+
+#[test]
+fn a_job_runs_where_its_queue_is_and_shows_what_it_was_given() {
+    let instance = start();
+    for (args, queue, ranks) in [(&["-t1"][..], "batch", "012"), (&["-q", "debug", "-t1"], "debug", "3")] {
+        let command = [&["submit", "--wait", "--cc=1-6"][..], args, &["true"]].concat();
+        for id in instance.ok(&command).lines() {
+            let ran = instance.ok(&["jobs", "-no", "{queue} {ranks}", id]);
+            let (on, rank) = ran.split_once(' ').expect("two fields");
+            assert!(on == queue && ranks.contains(rank), "{ran}");
+        }
+    }
+    let id = instance.ok(&["submit", "true"]);
+    let jobspec = instance.json(&["job", "info", &id, "jobspec"]);
+    let system = &jobspec["attributes"]["system"];
+    assert_eq!((&system["queue"], &system["duration"]), (&"batch".into(), &600.0.into()));
+    assert_eq!(system["constraints"]["properties"][0], "+batch");
+    let id = instance.ok(&["submit", "-qdebug", "-t1", "true"]);
+    let jobspec = instance.json(&["job", "info", &id, "jobspec"]);
+    assert_eq!(jobspec["attributes"]["system"]["placement"], "spread");
+    assert_eq!(instance.ok(&["jobs", "-a", "-n", "-qdebug", "-o{queue}"]).lines().count(), 7);
+    assert!(instance.run(&["jobs", "-qnone"]).code_is(1).stderr.contains("queue none not found"));
+}
+
+#[test]
+fn a_queue_refuses_what_is_beyond_its_limits() {
+    let instance = start();
+    for (args, why) in [
+        (&["-qnone"][..], "requested queue none not found"),
+        (&["-qdebug"], "requested unlimited duration exceeds limit of queue debug of 5m"),
+        (&["-qdebug", "-t10m"], "requested duration 10m exceeds limit of queue debug of 5m"),
+        (&["-t3h"], "requested duration 3h exceeds limit of queue batch of 2h"),
+        (&["-N3"], "requested nnodes 3 exceeds limit of queue batch of 2"),
+        (&["-qdebug", "-t1m", "-N2", "-n2"], ""),
+    ] {
+        let ran = instance.run(&[&["submit"][..], args, &["true"]].concat()).code_is(1);
+        assert!(ran.stderr.contains(why) && ran.stderr.contains("hint: "), "{args:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn each_queue_has_gates_of_its_own() {
+    let instance = start();
+    instance.ok(&["queue", "disable", "-m", "full", "debug"]);
+    let refused = instance.run(&["submit", "-qdebug", "-t1m", "true"]).code_is(1);
+    assert!(refused.stderr.contains("job submission to queue debug is disabled: full"), "{}", refused.stderr);
+    instance.ok(&["run", "true"]);
+    instance.ok(&["queue", "stop", "-m", "later", "batch"]);
+    let waits = instance.ok(&["submit", "true"]);
+    instance.ok(&["queue", "enable", "debug"]);
+    instance.ok(&["run", "-qdebug", "-t1m", "true"]);
+    assert_eq!(instance.ok(&["job", "why", &waits]), "waits: queue batch is stopped: later");
+    assert_eq!(
+        instance.ok(&["queue", "status", "-v"]),
+        "batch: Job submission is enabled\nbatch: Scheduling is stopped: later\nbatch: 1 pending jobs\n\
+         batch: 0 running jobs\ndebug: Job submission is enabled\ndebug: Scheduling is started\n\
+         debug: 0 pending jobs\ndebug: 0 running jobs\nScheduler: built-in, easy"
+    );
+    // One queue is empty while another one is not.
+    instance.ok(&["queue", "drain", "debug"]);
+    let busy = instance.run(&["queue", "drain", "--timeout=0.1s", "batch"]).code_is(1);
+    assert!(busy.stderr.contains("there are still jobs"), "{}", busy.stderr);
+    assert!(instance.run(&["queue", "start"]).code_is(1).stderr.contains("no queue named"));
+    assert!(instance.run(&["queue", "start", "none"]).code_is(1).stderr.contains("queue none not found"));
+    instance.ok(&["queue", "start", "--all"]);
+    instance.ok(&["queue", "drain"]);
+}
+
+#[test]
+fn queues_and_their_nodes_are_listed() {
+    let instance = start();
+    assert_eq!(
+        instance.ok(&["queue", "list", "-n"]),
+        "batch*    ✔  ✔      10m       2h        0-2      0-inf      0-inf\n\
+         debug     ✔  ✔      inf       5m      0-inf      0-inf      0-inf"
+    );
+    assert_eq!(
+        instance.ok(&[
+            "queue",
+            "list",
+            "-n",
+            "-qdebug",
+            "-o{queue} {resources.all.ncores} {limits.max.nnodes}"
+        ]),
+        "debug 4 inf"
+    );
+    let listed = instance.ok(&["resource", "list", "-no{state} {queue} {nodelist}"]);
+    assert_eq!(listed.lines().take(2).collect::<Vec<_>>(), ["free batch node[0-2]", "free debug node3"]);
+    assert_eq!(instance.ok(&["resource", "info", "-qdebug"]), "1 Node, 4 Cores, 0 GPUs");
+}
+
+#[test]
+fn gates_are_remembered_by_the_log() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let args = vec![format!("-Sstatedir={}", dir.path().display())];
+    let again = || {
+        let config = Some(format!("{}{QUEUES}", fake_nodes(4, 4)));
+        Instance::with(Options { size: 4, config, args: args.clone(), ..Options::default() })
+    };
+    let first = again();
+    first.ok(&["queue", "stop", "-m", "broken", "debug"]);
+    first.end();
+    let second = again();
+    let status = second.ok(&["queue", "status", "debug"]);
+    assert_eq!(status, "debug: Job submission is enabled\ndebug: Scheduling is stopped: broken");
+    let waits = second.ok(&["submit", "-qdebug", "-t1m", "true"]);
+    second.ok(&["run", "true"]);
+    assert_eq!(second.ok(&["jobs", "-no{state}", &waits]), "SCHED");
+}
