@@ -7,7 +7,7 @@
 
 use crate::{Graph, SlowDowns};
 use flurm_jobspec::Group;
-use flurm_types::{Idset, JobId, R, Timestamp};
+use flurm_types::{Idset, JobId, R};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -159,10 +159,6 @@ impl Tenants {
         self.jobs.get(&id).map(|job| &job.ranks)
     }
 
-    pub(crate) fn jobs(&self) -> impl Iterator<Item = (JobId, &Idset)> {
-        self.jobs.iter().map(|(id, job)| (*id, &job.ranks))
-    }
-
     /// Where a job of this class may sit beside others that are alone on these ranks, the best places first: beside one
     /// job, else beside several of one class.
     pub(crate) fn mates(&self, class: &str, beside: &Idset) -> Vec<Idset> {
@@ -202,30 +198,5 @@ impl Graph {
         let with_others: Idset = r.ranks().iter().filter(|rank| !is_idle(*rank)).collect();
         let joins = |beside| self.tenants.mates(class, beside).iter().any(|all| with_others.is_subset(all));
         with_others.is_empty() || group_of(r).is_none() && joins(&self.sharing().beside)
-    }
-
-    /// The willing jobs that are running, each with its ranks and the time it leaves.
-    pub(crate) fn stays(&self, now: Timestamp) -> impl Iterator<Item = Stay> {
-        self.tenants.jobs().map(move |(id, ranks)| {
-            let until = self.held_until(id).unwrap_or_default();
-            Stay { ranks: ranks.clone(), begin: now, end: self.leaves(until, now) }
-        })
-    }
-}
-
-/// Ranks that a willing job is on from one time to another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stay {
-    pub(crate) ranks: Idset,
-    pub(crate) begin: Timestamp,
-    /// The end of time if nobody knows.
-    pub(crate) end: Timestamp,
-}
-
-impl Stay {
-    /// The stay of a job with this R, if it is willing.
-    pub(crate) fn of(r: &R) -> Option<Stay> {
-        let end = if r.expiration.is_zero() { Timestamp(i64::MAX) } else { r.expiration };
-        is_willing(r).then(|| Stay { ranks: r.ranks(), begin: r.starttime, end })
     }
 }

@@ -106,19 +106,59 @@ fn put(words: &mut Vec<(usize, usize)>, bit: usize) {
     }
 }
 
-impl Mask {
-    /// Sets or clears the bits. Returns how many cores and GPUs were not so before.
-    pub(crate) fn apply(&self, bits: &mut Bits, free: bool) -> (u64, u64) {
-        let change = |set: &mut FixedBitSet, words: &[(usize, usize)]| {
+/// One entry for each word, ascending.
+fn in_order(words: &mut Vec<(usize, usize)>) {
+    words.sort_unstable_by_key(|(word, _)| *word);
+    words.dedup_by(|next, first| {
+        let same = next.0 == first.0;
+        first.1 |= if same { next.1 } else { 0 };
+        same
+    });
+}
+
+impl Bits {
+    /// How many cores and GPUs are free.
+    pub(crate) fn count(&self) -> (u64, u64) {
+        (self.cores.count_ones(..) as u64, self.gpus.count_ones(..) as u64)
+    }
+
+    /// Takes over what is free elsewhere, in the room that is there.
+    pub(crate) fn copy(&mut self, other: &Bits) {
+        self.cores.clone_from(&other.cores);
+        self.gpus.clone_from(&other.gpus);
+    }
+
+    pub(crate) fn remove(&mut self, mask: &Mask) {
+        for (set, words) in [(&mut self.cores, &mask.cores), (&mut self.gpus, &mask.gpus)] {
             let blocks = set.as_mut_slice();
-            words.iter().fold(0, |changed, (word, mask)| {
-                let block = &mut blocks[*word];
-                let before = *block;
-                *block = if free { before | mask } else { before & !mask };
-                changed + u64::from((before ^ *block).count_ones())
+            words.iter().for_each(|(word, bits)| blocks[*word] &= !bits);
+        }
+    }
+}
+
+impl Mask {
+    /// How many cores and GPUs it has.
+    pub(crate) fn count(&self) -> (u64, u64) {
+        let ones =
+            |words: &[(usize, usize)]| words.iter().map(|(_, bits)| u64::from(bits.count_ones())).sum();
+        (ones(&self.cores), ones(&self.gpus))
+    }
+
+    /// Were all parts on open nodes?
+    pub(crate) fn all_open(&self) -> bool {
+        self.all_open
+    }
+
+    /// Do they have a core or GPU in common?
+    pub(crate) fn overlaps(&self, other: &Mask) -> bool {
+        let common = |one: &[(usize, usize)], other: &[(usize, usize)]| {
+            let mut other = other.iter().peekable();
+            one.iter().any(|(word, bits)| {
+                while other.next_if(|(behind, _)| behind < word).is_some() {}
+                other.peek().is_some_and(|(same, others)| same == word && bits & others != 0)
             })
         };
-        (change(&mut bits.cores, &self.cores), change(&mut bits.gpus, &self.gpus))
+        common(&self.cores, &other.cores) || common(&self.gpus, &other.gpus)
     }
 
     /// Were all parts on open nodes, and are their bits set?
@@ -351,7 +391,18 @@ impl Index {
 
     /// Which cores and GPUs are free on open nodes.
     pub(crate) fn free_bits(&self) -> Bits {
-        let mut bits = Bits { cores: self.free_cores.clone(), gpus: self.free_gpus.clone() };
+        self.on_open(Bits { cores: self.free_cores.clone(), gpus: self.free_gpus.clone() })
+    }
+
+    /// All that is on open nodes.
+    pub(crate) fn open_bits(&self) -> Bits {
+        let (mut cores, mut gpus) = (self.free_cores.clone(), self.free_gpus.clone());
+        cores.insert_range(..);
+        gpus.insert_range(..);
+        self.on_open(Bits { cores, gpus })
+    }
+
+    fn on_open(&self, mut bits: Bits) -> Bits {
         for at in (0..self.len()).filter(|at| !self.is_open(*at)) {
             let (node, layout) = (&self.nodes[at], self.layout(at));
             bits.cores.remove_range(node.core0..node.core0 + layout.cores.len());
@@ -360,22 +411,25 @@ impl Index {
         bits
     }
 
-    /// The same resources with this free, and no other nodes open.
-    pub(crate) fn with_free(&self, bits: Bits) -> Index {
-        let changed = |new: &FixedBitSet, old: &FixedBitSet, first: fn(&Node) -> usize| -> Vec<usize> {
-            let words = new.as_slice().iter().zip(old.as_slice()).enumerate();
-            let words = words.filter(|(_, (new, old))| new != old);
-            let at = |bit: usize| self.nodes.partition_point(|node| first(node) <= bit).saturating_sub(1);
-            let bits = usize::BITS as usize;
-            // The nodes that have a bit in a word.
-            words.flat_map(|(n, _)| at(n * bits)..=at((n + 1) * bits - 1)).collect()
-        };
-        let mut nodes = changed(&bits.cores, &self.free_cores, |node| node.core0);
-        nodes.extend(changed(&bits.gpus, &self.free_gpus, |node| node.gpu0));
-        let mut index = Index { free_cores: bits.cores, free_gpus: bits.gpus, ..self.clone() };
-        nodes.dedup();
-        nodes.into_iter().for_each(|at| index.refresh(at));
-        index
+    /// Makes exactly this free. Returns what it had to look at: only nodes that differ are brought in line.
+    pub(crate) fn become_free(&mut self, bits: &Bits) -> usize {
+        let nodes = &self.nodes;
+        let mut changed = Vec::new();
+        differing(&self.free_cores, &bits.cores, |bit| {
+            let at = nodes.partition_point(|node| node.core0 <= bit) - 1;
+            changed.push(at);
+            nodes[at].core0 + self.layouts[nodes[at].layout].cores.len()
+        });
+        differing(&self.free_gpus, &bits.gpus, |bit| {
+            // Of nodes without GPUs that have the same first bit, the last is the one that has it.
+            let at = nodes.partition_point(|node| node.gpu0 <= bit) - 1;
+            changed.push(at);
+            nodes[at].gpu0 + self.layouts[nodes[at].layout].gpus.len()
+        });
+        self.free_cores.clone_from(&bits.cores);
+        self.free_gpus.clone_from(&bits.gpus);
+        changed.iter().for_each(|at| self.refresh(*at));
+        1 + changed.len() + self.free_cores.as_slice().len() / 64
     }
 
     /// The same resources with everything free and all nodes open.
@@ -406,6 +460,8 @@ impl Index {
             layout.cores.bits(&node.cores).for_each(|bit| put(&mut mask.cores, here.core0 + bit));
             layout.gpus.bits(&node.gpus).for_each(|bit| put(&mut mask.gpus, here.gpu0 + bit));
         }
+        in_order(&mut mask.cores);
+        in_order(&mut mask.gpus);
         mask
     }
 
@@ -425,6 +481,26 @@ impl Index {
         let before = self.now.set(at, peak, sockets);
         self.cores_now = self.cores_now - u64::from(before.cores) + u64::from(peak.cores);
         self.gpus_now = self.gpus_now - u64::from(before.gpus) + u64::from(peak.gpus);
+    }
+}
+
+/// Calls for the first bit that differs, which tells how far it has seen to it, then for the first one from there on.
+fn differing(one: &FixedBitSet, other: &FixedBitSet, mut see: impl FnMut(usize) -> usize) {
+    let word_len = usize::BITS as usize;
+    let mut seen = 0;
+    for (word, (one, other)) in one.as_slice().iter().zip(other.as_slice()).enumerate() {
+        let mut differs = one ^ other;
+        let first = word * word_len;
+        loop {
+            if seen >= first + word_len {
+                break;
+            }
+            differs &= usize::MAX << seen.saturating_sub(first);
+            if differs == 0 {
+                break;
+            }
+            seen = see(first + differs.trailing_zeros() as usize);
+        }
     }
 }
 

@@ -330,6 +330,12 @@ impl Graph {
         }
     }
 
+    /// How many cores a job holds.
+    #[must_use]
+    pub fn held_cores(&self, id: JobId) -> usize {
+        self.held.get(&id).map_or(0, |held| held.parts.iter().map(|part| part.cores.len()).sum())
+    }
+
     /// When the time of a job that holds something is over; zero if nobody knows.
     #[must_use]
     pub fn held_until(&self, id: JobId) -> Option<Timestamp> {

@@ -1,5 +1,6 @@
 //! How long nodes are here: to the end of the instance, or each to one of its own.
 
+use crate::{Graph, Unit};
 use flurm_types::{Idset, Timestamp};
 use std::collections::BTreeMap;
 
@@ -24,9 +25,52 @@ impl Lifetimes {
         self.0.range(..time).fold(Idset::new(), |gone, (_, ranks)| gone.union(ranks))
     }
 
+    /// Do all nodes end with the instance?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The last of the ends, if all of these ranks have one.
+    pub(crate) fn last_end(&self, all: &Idset) -> Option<Timestamp> {
+        let (last, _) = self.0.last_key_value()?;
+        let ending = self.0.values().fold(Idset::new(), |ending, ranks| ending.union(ranks));
+        all.is_subset(&ending).then_some(*last)
+    }
+
+    /// The first end that is not before this time.
+    pub(crate) fn next_end(&self, from: Timestamp) -> Option<Timestamp> {
+        self.0.range(from..).next().map(|(end, _)| *end)
+    }
+
     /// The first end of any of these ranks.
     pub(crate) fn first_end(&self, ranks: &Idset) -> Option<Timestamp> {
         self.0.iter().find(|(_, ending)| !ending.is_disjoint(ranks)).map(|(end, _)| *end)
+    }
+}
+
+impl Graph {
+    /// The end of the instance, or of the last of its nodes; none if nobody knows.
+    #[must_use]
+    pub fn last_end(&self) -> Option<Timestamp> {
+        let nodes =
+            if self.lifetimes.is_empty() { None } else { self.lifetimes.last_end(&self.inventory.ranks()) };
+        self.instance_end().into_iter().chain(nodes).min()
+    }
+
+    /// Do all nodes end at the same time?
+    #[must_use]
+    pub fn nodes_end_alike(&self) -> bool {
+        self.lifetimes.is_empty()
+    }
+
+    /// Until when a unit finds the same nodes that last as long as it does, as at this time.
+    #[must_use]
+    pub fn lasts_alike<'a>(&self, unit: impl Into<Unit<'a>>, now: Timestamp) -> Timestamp {
+        let never = Timestamp(i64::MAX);
+        let duration = unit.into().duration().max(1e-6);
+        let end = now.checked_add_secs(duration).unwrap_or(never);
+        let next = self.instance_end().into_iter().chain(self.lifetimes.next_end(end)).min();
+        next.and_then(|next| next.checked_add_secs(-duration)).unwrap_or(never)
     }
 }
 

@@ -1,58 +1,126 @@
 //! What is free when: jobs that run leave when their time is over, and others are promised a place later.
 //!
-//! A [`Plan`] is a line of steps, each with the bits that are free from its time until the next one's. A promise is
-//! for certain cores, so that it cannot be broken by how they are cut up. Sums of each step tell for most start
-//! times that they will not do; the bits are looked at only where they might.
+//! A [`Plan`] keeps who has which cores from when to when, and the sums of what is free between those times. It lasts
+//! from cycle to cycle: time goes on ([`Plan::advance`]), jobs begin, leave and change their ends
+//! ([`Graph::follow`]), promises come and go. A promise is for certain cores, so that it cannot be broken by how they
+//! are cut up.
+//!
+//! Sums tell for most start times that they will not do. Where they might, the bits of all that overlaps are put
+//! together; nothing is kept for each step but its sums, so that a plan needs a few hundred bytes for each job.
 
 use crate::{
-    Graph, Room, Unit,
-    cosched::{self, Shared, Sharing, Stay},
-    index::{Bits, Mask},
+    Graph, Unit,
+    cosched::{self, Sharing},
+    index::{Bits, Index, Mask},
 };
 use flurm_types::{Idset, JobId, R, RNode, Timestamp};
+use std::collections::BTreeMap;
 
 /// How long a job may take to leave after its time is over, before it is expected once more.
 const OVERTIME_US: i64 = 10_000_000;
 
-/// Steps for the ends of jobs that run. If there are more ends, several share the last one's time, which makes
-/// promises later, never wrong.
-const ENDS_MAX: usize = 4096;
+/// The end of what has no known end.
+const NEVER: Timestamp = Timestamp(i64::MAX);
 
 /// What will be free when, as far as is known now.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Ascending by time, one at least; the last one goes on forever.
+    /// Ascending by time, one at least: the first is at present, the last one goes on forever.
     steps: Vec<Step>,
-    /// Promises by the time at which they begin: only then is less free than before.
-    promised: Vec<Promise>,
-    /// Where willing jobs are and will be, which unwilling ones keep away from.
-    stays: Vec<Stay>,
+    /// Ascending by begin, then by id.
+    uses: Vec<Use>,
+    begins: BTreeMap<JobId, Timestamp>,
+    /// How many of them share their nodes.
+    willing: usize,
+    /// What is on open nodes.
+    open: Bits,
+    /// What was found free last, and the same to be searched.
+    bits: Bits,
+    index: Index,
 }
 
-#[derive(Debug, Clone)]
-struct Promise {
-    begin: Timestamp,
-    nodes: Vec<RNode>,
-    mask: Mask,
-}
-
+/// What is free from a time until the next step.
 #[derive(Debug, Clone)]
 struct Step {
     from: Timestamp,
-    free: Bits,
     cores: u64,
     gpus: u64,
+    /// How many begin or end here; a step where nobody does is no step.
+    edges: u32,
+    /// How many of them end.
+    ends: u32,
 }
 
-impl Step {
-    fn count(&mut self) {
-        self.cores = self.free.cores.count_ones(..) as u64;
-        self.gpus = self.free.gpus.count_ones(..) as u64;
-    }
+/// What a job has, or is promised.
+#[derive(Debug, Clone)]
+struct Use {
+    begin: Timestamp,
+    end: Timestamp,
+    id: JobId,
+    runs: bool,
+    mask: Box<Mask>,
+    ranks: Idset,
+    /// Does it share its nodes, but only with its like?
+    willing: bool,
 }
 
 impl Graph {
-    /// Running jobs by the time they leave. Whoever is late is expected soon; without a known end, never.
+    /// What will be free when, if those who run leave when their time is over and these promises are kept. They must
+    /// not overlap.
+    #[must_use]
+    pub fn plan<'a>(&self, now: Timestamp, promises: impl IntoIterator<Item = (JobId, &'a R)>) -> Plan {
+        let open = self.index.open_bits();
+        let running = self.held.keys().filter_map(|id| self.running(*id, now));
+        let promised = promises.into_iter().map(|(id, r)| self.promised(id, r));
+        let mut uses: Vec<Use> = running.chain(promised).collect();
+        uses.sort_unstable_by_key(|used| (used.begin, used.id));
+        let begins = uses.iter().map(|used| (used.id, used.begin)).collect();
+        let willing = uses.iter().filter(|used| used.willing).count();
+        let mut edges: Vec<(Timestamp, bool, u64, u64)> = Vec::with_capacity(2 * uses.len());
+        for used in &uses {
+            let (cores, gpus) = used.mask.count();
+            edges.push((used.begin.max(now), false, cores, gpus));
+            edges.push((used.end, true, cores, gpus));
+        }
+        edges.sort_unstable();
+        let (cores, gpus) = open.count();
+        let mut steps = vec![Step { from: now, cores, gpus, edges: 0, ends: 0 }];
+        for (at, is_end, cores, gpus) in edges {
+            if at == NEVER {
+                continue;
+            }
+            let last = steps.last().expect("there is one");
+            if last.from < at {
+                steps.push(Step { from: at, edges: 0, ends: 0, ..*last });
+            }
+            let step = steps.last_mut().expect("there is one");
+            step.edges += 1;
+            step.ends += u32::from(is_end);
+            // What begins where something ends comes first, and is taken off before that is added.
+            step.cores = if is_end { step.cores + cores } else { step.cores.wrapping_sub(cores) };
+            step.gpus = if is_end { step.gpus + gpus } else { step.gpus.wrapping_sub(gpus) };
+        }
+        Plan { steps, uses, begins, willing, bits: open.clone(), index: self.index.clone(), open }
+    }
+
+    /// What a job holds now, until it leaves. Whoever is late is expected soon; without a known end, never.
+    fn running(&self, id: JobId, now: Timestamp) -> Option<Use> {
+        let held = self.held.get(&id)?;
+        let mask = Box::new(self.index.mask(&held.parts));
+        let end = self.leaves(held.until, now);
+        let ranks = held.parts.iter().map(|part| part.rank).collect();
+        let willing = self.tenants.ranks_of(id).is_some();
+        Some(Use { begin: Timestamp::ZERO, end, id, runs: true, mask, ranks, willing })
+    }
+
+    fn promised(&self, id: JobId, r: &R) -> Use {
+        let end = if r.expiration.is_zero() { NEVER } else { r.expiration };
+        let mask = Box::new(self.index.mask(&r.nodes));
+        let (ranks, willing) = (r.ranks(), cosched::is_willing(r));
+        Use { begin: r.starttime, end, id, runs: false, mask, ranks, willing }
+    }
+
+    /// Running jobs with a known end, by the time they leave.
     pub(crate) fn ends(&self, now: Timestamp) -> Vec<(Timestamp, JobId, &[RNode])> {
         let held = self.held.iter().filter(|(_, held)| !held.until.is_zero());
         let mut ends: Vec<(Timestamp, JobId, &[RNode])> =
@@ -61,194 +129,266 @@ impl Graph {
         ends
     }
 
-    /// When somebody leaves whose time is over then; without a known end at the end of time.
+    /// When somebody leaves whose time is over then.
     pub(crate) fn leaves(&self, until: Timestamp, now: Timestamp) -> Timestamp {
         match until {
-            until if until.is_zero() => Timestamp(i64::MAX),
+            until if until.is_zero() => NEVER,
             until if until <= now => Timestamp(now.0.saturating_add(OVERTIME_US)),
             until => until,
         }
     }
 
-    /// What will be free when, with nothing promised to anybody yet.
-    #[must_use]
-    pub fn plan(&self, now: Timestamp) -> Plan {
-        let mut free = self.index.free_bits();
-        let mut steps = vec![Step { from: now, free: free.clone(), cores: 0, gpus: 0 }];
-        let ends = self.ends(now);
-        let at_once = ends.len().div_ceil(ENDS_MAX).max(1);
-        let mut first = 0;
-        while first < ends.len() {
-            let from = ends[(first + at_once).min(ends.len()) - 1].0;
-            let next = ends.partition_point(|(end, ..)| *end <= from);
-            for (_, _, parts) in &ends[first..next] {
-                self.index.mask(parts).apply(&mut free, true);
-            }
-            steps.push(Step { from, free: free.clone(), cores: 0, gpus: 0 });
-            first = next;
+    /// Brings the plan in line with what a job holds now. Returns until when it was to have what it had before.
+    pub fn follow(&self, plan: &mut Plan, id: JobId, now: Timestamp) -> Option<Timestamp> {
+        let before = plan.release(id);
+        if let Some(used) = self.running(id, now) {
+            plan.insert(used);
         }
-        steps.iter_mut().for_each(Step::count);
-        Plan { steps, promised: Vec::new(), stays: self.stays(now).collect() }
+        before
     }
 
-    /// The earliest start of a unit, not before `from`, and what it would get then. `None` if it would have to wait
-    /// for something that has no known end.
+    /// Promises this from its start to its expiration.
+    pub fn reserve(&self, plan: &mut Plan, id: JobId, r: &R) {
+        plan.release(id);
+        plan.insert(self.promised(id, r));
+    }
+
+    /// Are these nodes open, and do they last until its expiration?
+    #[must_use]
+    pub fn stands(&self, r: &R) -> bool {
+        let ranks = r.ranks();
+        let last = self.instance_end().into_iter().chain(self.lifetimes.first_end(&ranks)).min();
+        let in_time = last.is_none_or(|last| !r.expiration.is_zero() && r.expiration <= last);
+        in_time && self.index.mask(&r.nodes).all_open()
+    }
+
+    /// The earliest start of a job from one time on and before another, and what it would get then. If it has a
+    /// promise, as if it had none. `None` if there is no such start, or none that anybody knows.
     #[must_use]
     pub fn earliest<'a>(
         &self,
-        plan: &Plan,
+        plan: &mut Plan,
+        id: JobId,
         unit: impl Into<Unit<'a>>,
-        from: Timestamp,
+        (from, before): (Timestamp, Timestamp),
         visited: &mut usize,
     ) -> Option<R> {
         let unit = unit.into();
-        let total = self.total(unit)?;
+        let (cores, gpus) = self.total(unit)?;
+        let own = plan.place(id).map(|place| &plan.uses[place]);
+        let own = own.map_or((NEVER, NEVER, 0, 0), |own| {
+            let (cores, gpus) = own.mask.count();
+            (own.begin, own.end, cores, gpus)
+        });
+        let is_short = |step: &Step| {
+            let own = if (own.0..own.1).contains(&step.from) { (own.2, own.3) } else { (0, 0) };
+            step.cores + own.0 < cores || step.gpus + own.1 < gpus
+        };
         let mut at = plan.steps.partition_point(|step| step.from <= from).saturating_sub(1);
-        while at < plan.steps.len() {
-            let start = plan.steps[at].from.max(from);
-            match self.stretch(plan, unit, total, at, start, visited) {
-                Ok(r) => return Some(r),
-                Err(next) => at = next,
+        // Steps before this one, as far as the window reaches, have enough.
+        let mut checked = at;
+        while let Some(step) = plan.steps.get(at) {
+            let start = step.from.max(from);
+            let end = self.stays_until(unit, start)?;
+            if start >= before {
+                return None;
             }
+            checked = checked.max(at);
+            let mut window = plan.steps[checked..].iter().take_while(|step| step.from < end);
+            let enough = window.by_ref().take_while(|step| !is_short(step)).count();
+            *visited += 1 + enough / 8;
+            checked += enough;
+            let short = plan.steps.get(checked).is_some_and(|step| step.from < end);
+            if !short && let Some(r) = self.fit_between(plan, id, unit, (start, end), cores, visited) {
+                return Some(r);
+            }
+            // There is more only where somebody ends.
+            let next = if short { checked + 1 } else { at + 1 };
+            let more = plan.steps.get(next..)?.iter().position(|step| step.ends > 0)?;
+            *visited += more / 8;
+            at = next + more;
         }
         None
     }
 
-    /// What a unit would get if it began at this very time.
+    /// What a job would get if it began at this very time. If it has a promise, as if it had none.
     #[must_use]
     pub fn reserve_at<'a>(
         &self,
-        plan: &Plan,
+        plan: &mut Plan,
+        id: JobId,
         unit: impl Into<Unit<'a>>,
         start: Timestamp,
         visited: &mut usize,
     ) -> Option<R> {
         let unit = unit.into();
-        let at = plan.steps.partition_point(|step| step.from <= start).checked_sub(1)?;
-        self.stretch(plan, unit, self.total(unit)?, at, start, visited).ok()
+        let (cores, _) = self.total(unit)?;
+        let end = self.stays_until(unit, start)?;
+        self.fit_between(plan, id, unit, (start, end), cores, visited)
     }
 
-    /// What a unit of so many cores and GPUs gets from a start on, or the next step where to try.
-    fn stretch(
+    /// Until when a job would stay at most that begins then; `None` if the instance ends before that.
+    fn stays_until(&self, unit: Unit<'_>, start: Timestamp) -> Option<Timestamp> {
+        let last = self.instance_end().unwrap_or(NEVER);
+        let end = match unit.duration() {
+            0.0 => last,
+            duration => start.checked_add_secs(duration).unwrap_or(NEVER),
+        };
+        (end <= last && start < last).then_some(end)
+    }
+
+    /// What a job gets out of what is free from one time to another.
+    fn fit_between(
         &self,
-        plan: &Plan,
+        plan: &mut Plan,
+        id: JobId,
         unit: Unit<'_>,
-        (cores, gpus): (u64, u64),
-        at: usize,
-        start: Timestamp,
+        (begin, end): (Timestamp, Timestamp),
+        cores: u64,
         visited: &mut usize,
-    ) -> Result<R, usize> {
-        let duration = unit.duration();
-        let end = if duration > 0.0 { start.checked_add_secs(duration) } else { None };
-        let behind = end.map_or(plan.steps.len(), |end| plan.steps.partition_point(|step| step.from < end));
-        let steps = &plan.steps[at..behind.max(at + 1)];
-        *visited += steps.len();
-        if let Some(short) = steps.iter().rposition(|step| step.cores < cores || step.gpus < gpus) {
-            return Err(at + short + 1);
+    ) -> Option<R> {
+        plan.look(id, begin, end, visited);
+        if plan.bits.count().0 < cores {
+            return None;
         }
-        // What is free at the start and is not taken before the end is free all the time.
-        let mut free = steps[0].free.clone();
-        let first = plan.promised.partition_point(|promise| promise.begin <= start);
-        for promise in &plan.promised[first..] {
-            if end.is_some_and(|end| promise.begin >= end) {
-                break;
-            }
-            promise.mask.apply(&mut free, false);
-        }
-        if (free.cores.count_ones(..) as u64) < cores {
-            return Err(at + 1);
-        }
-        *visited += self.index.len();
-        let index = self.index.with_free(free);
-        let sharing = self.sharing_in(plan, at == 0, start, end.unwrap_or(Timestamp(i64::MAX)));
-        self.in_index(unit, &index, &sharing, start, visited).ok_or(at + 1)
+        *visited += plan.index.become_free(&plan.bits);
+        let sharing = self.sharing_in(plan, id, begin, end);
+        self.in_index(unit, &plan.index, &sharing, begin, visited)
     }
 
     /// What willing jobs leave to one that begins and ends at these times. It joins only such as are there at present,
     /// where nobody is expected before it ends: what will be is not known well enough.
-    fn sharing_in(&self, plan: &Plan, now: bool, start: Timestamp, end: Timestamp) -> Sharing {
-        let there = plan.stays.iter().filter(|stay| stay.begin < end && start < stay.end);
-        let closed = there.fold(Idset::new(), |closed, stay| closed.union(&stay.ranks));
-        let mut beside = if now { self.sharing().beside } else { Idset::new() };
-        if !beside.is_empty() {
-            for node in plan.promised.iter().filter(|p| p.begin < end).flat_map(|promise| &promise.nodes) {
-                beside.remove(node.rank);
+    fn sharing_in(&self, plan: &Plan, without: JobId, begin: Timestamp, end: Timestamp) -> Sharing {
+        let mut sharing = Sharing::default();
+        if plan.willing == 0 {
+            return sharing;
+        }
+        if begin <= plan.steps[0].from {
+            sharing.beside = self.sharing().beside;
+        }
+        for used in plan.uses.iter().take_while(|used| used.begin < end).filter(|used| used.id != without) {
+            if used.willing && used.end > begin {
+                sharing.closed.union_with(&used.ranks);
+            }
+            if !used.runs {
+                sharing.beside = sharing.beside.difference(&used.ranks);
             }
         }
-        Sharing { closed, beside }
-    }
-
-    /// Promises this from its start to its expiration.
-    pub fn reserve(&self, plan: &mut Plan, r: &R) {
-        let mask = self.index.mask(&r.nodes);
-        plan.set(r, &mask, false);
-        let place = plan.promised.partition_point(|promise| promise.begin <= r.starttime);
-        plan.promised.insert(place, Promise { begin: r.starttime, nodes: r.nodes.clone(), mask });
-        plan.stays.extend(Stay::of(r));
-    }
-
-    /// Takes a promise back.
-    pub fn release(&self, plan: &mut Plan, r: &R) {
-        let same = |promise: &Promise| promise.begin == r.starttime && promise.nodes == r.nodes;
-        if let Some(place) = plan.promised.iter().position(same) {
-            let promise = plan.promised.remove(place);
-            plan.set(r, &promise.mask, true);
-            if let Some(at) = Stay::of(r).and_then(|stay| plan.stays.iter().position(|other| *other == stay))
-            {
-                plan.stays.remove(at);
-            }
-        }
-    }
-
-    /// Is all of this free from its start to its expiration?
-    #[must_use]
-    pub fn is_free(&self, plan: &Plan, r: &R) -> bool {
-        let end = if r.expiration.is_zero() { Timestamp(i64::MAX) } else { r.expiration };
-        let first = plan.steps.partition_point(|step| step.from <= r.starttime).saturating_sub(1);
-        let last = plan.steps.partition_point(|step| step.from < end);
-        let mask = self.index.mask(&r.nodes);
-        let ranks = r.ranks();
-        let apart =
-            |stay: &Stay| stay.end <= r.starttime || end <= stay.begin || stay.ranks.is_disjoint(&ranks);
-        plan.steps[first..last.max(first + 1)].iter().all(|step| mask.is_in(&step.free))
-            && (cosched::is_willing(r) || plan.stays.iter().all(apart))
-    }
-
-    /// What is free at a time of the plan.
-    #[must_use]
-    pub fn room_at(&self, plan: &Plan, at: Timestamp) -> Room {
-        let n = plan.steps.partition_point(|step| step.from <= at).saturating_sub(1);
-        let mut shared = Shared::default();
-        let there = plan.stays.iter().filter(|stay| stay.begin <= at && at < stay.end);
-        there.flat_map(|stay| stay.ranks.iter()).for_each(|rank| shared.add(rank));
-        Room { index: self.index.with_free(plan.steps[n].free.clone()), shared }
+        sharing
     }
 }
 
 impl Plan {
-    fn set(&mut self, r: &R, mask: &Mask, free: bool) {
-        let first = self.cut(r.starttime);
-        let last = if r.expiration.is_zero() { self.steps.len() } else { self.cut(r.expiration) };
+    /// Time goes on. Tells whether it does: a plan that is ahead of the clock is of no use.
+    #[must_use]
+    pub fn advance(&mut self, now: Timestamp) -> bool {
+        let past = self.steps.partition_point(|step| step.from <= now);
+        let Some(last) = past.checked_sub(1) else { return false };
+        self.steps.drain(..last);
+        (self.steps[0].from, self.steps[0].edges, self.steps[0].ends) = (now, 0, 0);
+        true
+    }
+
+    /// Jobs that run although their time is over.
+    #[must_use]
+    pub fn late(&self) -> Vec<JobId> {
+        let now = self.steps[0].from;
+        let running = self.uses.iter().take_while(|used| used.begin.is_zero());
+        running.filter(|used| used.end <= now).map(|used| used.id).collect()
+    }
+
+    /// Promises that cannot be kept beside what this job has.
+    #[must_use]
+    pub fn broken_by(&self, id: JobId) -> Vec<JobId> {
+        let Some(place) = self.place(id) else { return Vec::new() };
+        let one = &self.uses[place];
+        let overlaps = |used: &&Use| {
+            !used.runs
+                && used.id != id
+                && used.begin < one.end
+                && one.begin < used.end
+                && (used.mask.overlaps(&one.mask)
+                    || used.willing != one.willing && !used.ranks.is_disjoint(&one.ranks))
+        };
+        self.uses.iter().filter(overlaps).map(|used| used.id).collect()
+    }
+
+    /// Takes back what a job was to have; tells until when.
+    pub fn release(&mut self, id: JobId) -> Option<Timestamp> {
+        let place = self.place(id)?;
+        let used = self.uses.remove(place);
+        self.begins.remove(&id);
+        self.willing -= usize::from(used.willing);
+        let (cores, gpus) = used.mask.count();
+        let (first, last) = (self.step_from(used.begin), self.step_from(used.end));
+        for step in &mut self.steps[first..last] {
+            step.cores = step.cores.wrapping_add(cores);
+            step.gpus = step.gpus.wrapping_add(gpus);
+        }
+        self.leave(last, used.end, true);
+        self.leave(first, used.begin, false);
+        Some(used.end)
+    }
+
+    fn insert(&mut self, used: Use) {
+        let (cores, gpus) = used.mask.count();
+        let first = self.cut(used.begin, false);
+        let last = if used.end == NEVER { self.steps.len() } else { self.cut(used.end, true) };
         for step in &mut self.steps[first..last.max(first)] {
-            let (cores, gpus) = mask.apply(&mut step.free, free);
-            if free {
-                step.cores += cores;
-                step.gpus += gpus;
-            } else {
-                step.cores -= cores;
-                step.gpus -= gpus;
-            }
+            step.cores = step.cores.wrapping_sub(cores);
+            step.gpus = step.gpus.wrapping_sub(gpus);
+        }
+        self.begins.insert(used.id, used.begin);
+        self.willing += usize::from(used.willing);
+        let place = self.uses.partition_point(|other| (other.begin, other.id) < (used.begin, used.id));
+        self.uses.insert(place, used);
+    }
+
+    fn place(&self, id: JobId) -> Option<usize> {
+        let begin = *self.begins.get(&id)?;
+        self.uses.binary_search_by_key(&(begin, id), |used| (used.begin, used.id)).ok()
+    }
+
+    /// The first step that is not before this time.
+    fn step_from(&self, at: Timestamp) -> usize {
+        self.steps.partition_point(|step| step.from < at)
+    }
+
+    /// The step that begins at this time, where somebody begins or ends. What is past is at present.
+    fn cut(&mut self, at: Timestamp, is_end: bool) -> usize {
+        let behind = self.step_from(at);
+        if behind == 0 {
+            return 0;
+        }
+        if self.steps.get(behind).is_none_or(|step| step.from != at) {
+            self.steps.insert(behind, Step { from: at, edges: 0, ends: 0, ..self.steps[behind - 1] });
+        }
+        self.steps[behind].edges += 1;
+        self.steps[behind].ends += u32::from(is_end);
+        behind
+    }
+
+    /// Somebody does not begin or end here any more.
+    fn leave(&mut self, place: usize, at: Timestamp, is_end: bool) {
+        let Some(step) = self.steps.get_mut(place).filter(|step| place > 0 && step.from == at) else {
+            return;
+        };
+        step.edges -= 1;
+        step.ends -= u32::from(is_end);
+        if step.edges == 0 {
+            self.steps.remove(place);
         }
     }
 
-    /// The place of the step that begins at this time; makes one if there is none. Before the first step is at it.
-    fn cut(&mut self, at: Timestamp) -> usize {
-        let behind = self.steps.partition_point(|step| step.from < at);
-        let is_there = self.steps.get(behind).is_some_and(|step| step.from == at);
-        if !is_there && behind > 0 {
-            let step = Step { from: at, ..self.steps[behind - 1].clone() };
-            self.steps.insert(behind, step);
+    /// Puts together what is free from one time to another, as if one job were not in the plan.
+    fn look(&mut self, without: JobId, begin: Timestamp, end: Timestamp, visited: &mut usize) {
+        self.bits.copy(&self.open);
+        let behind = self.uses.partition_point(|used| used.begin < end);
+        *visited += 1 + behind / 8;
+        for used in &self.uses[..behind] {
+            if used.end > begin && used.id != without {
+                self.bits.remove(&used.mask);
+            }
         }
-        behind
     }
 }

@@ -1,8 +1,9 @@
 //! What a site says about scheduling: the policy, how much waiting counts, and queues with their limits.
 
 use crate::Policy;
-use flurm_jobspec::{Jobspec, Placement};
+use flurm_jobspec::{Amendment, Jobspec, Placement};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How to schedule.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,6 +17,41 @@ pub struct Config {
     pub age_s_per_priority: Option<u32>,
     /// Queues by name. A job of one does not wait for the jobs of another, except for resources.
     pub queues: BTreeMap<String, QueueConfig>,
+}
+
+impl Config {
+    /// Lanes are the queues by name, in order, and behind them one for jobs without a queue.
+    pub(crate) fn lanes(&self) -> usize {
+        self.queues.len() + 1
+    }
+
+    pub(crate) fn lane_of(&self, queue: Option<&str>) -> usize {
+        let known = queue.and_then(|queue| self.queues.keys().position(|name| name == queue));
+        known.unwrap_or(self.queues.len())
+    }
+
+    pub(crate) fn queue(&self, lane: usize) -> Option<(&str, &QueueConfig)> {
+        self.queues.iter().nth(lane).map(|(name, queue)| (name.as_str(), queue))
+    }
+
+    pub(crate) fn is_stopped(&self, lane: usize) -> bool {
+        self.queue(lane).is_some_and(|(_, queue)| queue.stopped)
+    }
+
+    /// What the queue adds to the priority of its jobs.
+    pub(crate) fn priority_of(&self, lane: usize) -> i64 {
+        self.queue(lane).map_or(0, |(_, queue)| queue.priority)
+    }
+
+    /// A job as its queue takes it: with a placement if it does not say.
+    pub(crate) fn amended(&self, lane: usize, jobspec: Arc<Jobspec>) -> Arc<Jobspec> {
+        let attributes = jobspec.attributes();
+        let placement = self.queue(lane).and_then(|(_, queue)| queue.placement);
+        if placement.is_none() || attributes.placement.is_some() || attributes.cosched.is_some() {
+            return jobspec;
+        }
+        Arc::new(Jobspec::clone(&jobspec).amended(Amendment { placement, ..Amendment::default() }))
+    }
 }
 
 /// A queue.

@@ -36,10 +36,15 @@
 
 mod config;
 mod group;
+mod heads;
 mod news;
 mod policy;
+mod promises;
 mod queue;
+mod running;
+mod shapes;
 pub mod simulate;
+mod turn;
 mod why;
 
 pub use config::{Config, Limits, QueueConfig, Running};
@@ -51,9 +56,10 @@ use flurm_jobspec::Jobspec;
 use flurm_resource_graph::{Found, Graph, Mark, MatchOp, Unit};
 use flurm_types::{JobId, Now, R, Timestamp};
 use group::{Groups, Wants, group_of};
-use queue::{Key, Order, Pending, Queue, Wish};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use heads::Heads;
+use promises::Promises;
+use queue::{Order, Pending, Queue, Wish};
+use running::Loads;
 use std::sync::Arc;
 
 /// Vertices of the resource graph that one cycle may look at before it lets others have a turn: a few milliseconds.
@@ -67,6 +73,8 @@ pub struct Sched {
     /// Jobs that start together.
     groups: Groups,
     graph: Graph,
+    /// What runs, by lane.
+    loads: Loads,
     /// How often somebody has said what there is.
     inventories: u64,
     started: bool,
@@ -74,16 +82,10 @@ pub struct Sched {
     epoch: u64,
     /// Has anything happened since the last complete cycle?
     news: bool,
-    /// The job of each lane that the others may not delay; under policies that know just one.
-    heads: BTreeMap<usize, JobId>,
-    /// What jobs will get later, under policies that promise.
-    promises: BTreeMap<JobId, R>,
-    /// Could a promise be moved forward?
-    replan: bool,
-    /// How far down the queue that was looked into by cycles that were cut short.
-    replanned: Option<Key>,
-    /// Has one moved meanwhile?
-    moved: bool,
+    /// Under policies that serve lanes from their heads.
+    heads: Heads,
+    /// Under policies that promise.
+    promises: Promises,
     /// Did the last cycle end because it had used up its budget?
     cut_short: bool,
 }
@@ -102,19 +104,17 @@ impl Sched {
         let mut graph = Graph::from_r(&R::default());
         graph.set_placement(config.placement);
         Sched {
-            queue: Queue::new(Order { age_us, shortest: config.policy == Policy::Sjf }),
+            queue: Queue::new(Order { age_us, shortest: config.policy == Policy::Sjf }, config.lanes()),
             groups: Groups::default(),
             config,
             graph,
+            loads: Loads::default(),
             inventories: 0,
             started: true,
             epoch: 1,
             news: false,
-            heads: BTreeMap::new(),
-            promises: BTreeMap::new(),
-            replan: false,
-            replanned: None,
-            moved: false,
+            heads: Heads::default(),
+            promises: Promises::default(),
             cut_short: false,
         }
     }
@@ -123,12 +123,19 @@ impl Sched {
     pub fn step(&mut self, now: Now, input: SchedInput, out: &mut Vec<SchedOutput>) {
         self.news |= !matches!(input, SchedInput::Cycle);
         match input {
-            SchedInput::Hello { id, priority: _, t_submit: _, queue: _, r } => self.graph.take(id, &r),
+            SchedInput::Hello { id, priority: _, t_submit: _, queue, r } => {
+                self.graph.take(id, &r);
+                self.loads.set(id, self.config.lane_of(queue.as_deref()), r.ncores());
+                self.promises.follow(&self.graph, id, now);
+                self.epoch += 1;
+            }
             SchedInput::Resource(change) => self.change(change),
             SchedInput::Alloc { id, jobspec, priority, t_submit } => {
-                let lane = self.lane_of(&jobspec);
                 // A job may come again with another jobspec.
                 self.leave(id);
+                let lane = self.config.lane_of(jobspec.attributes().queue.as_deref());
+                let jobspec = self.config.amended(lane, jobspec);
+                let priority = priority.saturating_add(self.config.priority_of(lane));
                 self.enter(Wish { id, jobspec, priority, t_submit, lane });
             }
             SchedInput::Cancel { id } => {
@@ -137,20 +144,22 @@ impl Sched {
                 }
             }
             SchedInput::Free { id, ranks } => {
-                // Who leaves when he was expected to changes nothing of the promises.
-                if self.graph.held_until(id).is_some_and(|until| until != now.wall) {
-                    self.plan_again();
-                }
                 self.graph.give_back(id, &ranks);
+                self.loads.shrink(id, self.graph.held_cores(id));
+                self.promises.follow(&self.graph, id, now);
                 self.epoch += 1;
             }
             SchedInput::Prioritize { id, priority } => {
+                let priority_in =
+                    |sched: &Sched, lane| priority.saturating_add(sched.config.priority_of(lane));
                 if let Some(wish) = self.groups.wish(id).cloned() {
                     self.leave(id);
-                    self.enter(Wish { priority, ..wish });
-                } else if let Some((before, key)) = self.queue.prioritize(id, priority) {
+                    self.enter(Wish { priority: priority_in(self, wish.lane), ..wish });
+                } else if let Some(lane) = self.queue.get(id).map(|job| job.lane) {
                     self.forget(id);
-                    self.forget_behind(key.min(before));
+                    if let Some(key) = self.queue.prioritize(id, priority_in(self, lane)) {
+                        self.came(key, lane);
+                    }
                 }
             }
             SchedInput::Cycle => self.cycle(now, out),
@@ -159,6 +168,13 @@ impl Sched {
             SchedInput::Gate { queue, open } => {
                 if let Some(config) = self.config.queues.get_mut(&queue) {
                     config.stopped = !open;
+                    let lane = self.config.lane_of(Some(&queue));
+                    if open {
+                        self.promises.look_again(lane)
+                    } else {
+                        self.promises.close(lane)
+                    }
+                    self.epoch += 1;
                 }
             }
         }
@@ -168,9 +184,16 @@ impl Sched {
     fn enter(&mut self, wish: Wish) {
         let wish = if group_of(&wish.jobspec).is_some() { self.groups.join(wish) } else { Some(wish) };
         if let Some(wish) = wish {
-            let key = self.queue.insert(wish);
-            self.forget_behind(key);
+            self.line_up(wish);
         }
+    }
+
+    /// Somebody is in the queue from now on, maybe for all of his group.
+    fn line_up(&mut self, wish: Wish) {
+        let (id, lane) = (wish.id, wish.lane);
+        let wants = self.groups.wants(id).map_or_else(|| Wants::Job(Arc::clone(&wish.jobspec)), Wants::Group);
+        let key = self.queue.insert(wish, Unit::from(&wants).duration());
+        self.came(key, lane);
     }
 
     /// Somebody wants nothing any more. Was he here?
@@ -185,8 +208,7 @@ impl Sched {
             self.queue.remove(first);
         }
         if let Some(wish) = left.into {
-            let key = self.queue.insert(wish);
-            self.forget_behind(key);
+            self.line_up(wish);
         }
         true
     }
@@ -201,48 +223,45 @@ impl Sched {
         self.groups.members(id).unwrap_or_else(|| vec![id])
     }
 
-    /// A job has no promise any more and is the head of nothing.
-    fn forget(&mut self, id: JobId) {
-        let was_promised = self.promises.remove(&id).is_some();
-        let heads = self.heads.len();
-        self.heads.retain(|_, head| *head != id);
-        if was_promised || heads > self.heads.len() {
-            self.plan_again();
+    /// Somebody has come in at this place: who is behind must not be in his way.
+    fn came(&mut self, key: queue::Key, lane: usize) {
+        let ahead = self.heads.is_ahead(lane, key);
+        if self.promises.came(key, lane) || ahead {
             self.epoch += 1;
         }
     }
 
-    /// All promises are to be looked at, from the first one on.
-    fn plan_again(&mut self) {
-        (self.replan, self.replanned) = (true, None);
-    }
-
-    /// Somebody has come in at this place: who is behind must not be in his way.
-    fn forget_behind(&mut self, key: Key) {
-        let behind = |id: &JobId| self.queue.get(*id).is_none_or(|job| job.key > key);
-        let before = self.promises.len();
-        let kept = std::mem::take(&mut self.promises).into_iter().filter(|(id, _)| !behind(id)).collect();
-        self.promises = kept;
-        if self.promises.len() < before {
-            self.plan_again();
+    /// A job has no promise any more and is the head of nothing.
+    fn forget(&mut self, id: JobId) {
+        let Some(key) = self.queue.get(id).map(|job| job.key) else { return };
+        if self.promises.forget(key) || self.heads.has(id) {
+            self.epoch += 1;
         }
     }
 
     fn change(&mut self, change: ResourceChange) {
         // A job that waits may fit now, and one that fitted may never do so any more: look again in any case.
         self.epoch += 1;
-        self.plan_again();
+        self.promises.forget_plan();
         match change {
             ResourceChange::Define(r) => {
                 self.graph.redefine(&r);
                 self.inventories += 1;
+                // What was promised may have other numbers now.
+                self.promises = Promises::default();
             }
             ResourceChange::Up(ranks) => self.graph.mark(&ranks, Mark::Up),
             ResourceChange::Down(ranks) => self.graph.mark(&ranks, Mark::Down),
             ResourceChange::Drain(ranks) => self.graph.mark(&ranks, Mark::Drain),
             ResourceChange::Undrain(ranks) => self.graph.mark(&ranks, Mark::Undrain),
-            ResourceChange::Expiration(at) => self.graph.set_expiration(at),
-            ResourceChange::NodeExpiration(ranks, at) => self.graph.set_node_expiration(&ranks, at),
+            ResourceChange::Expiration(at) => {
+                self.graph.set_expiration(at);
+                self.inventories += 1;
+            }
+            ResourceChange::NodeExpiration(ranks, at) => {
+                self.graph.set_node_expiration(&ranks, at);
+                self.inventories += 1;
+            }
         }
     }
 
@@ -254,119 +273,13 @@ impl Sched {
         }
         (self.cut_short, self.news) = (false, false);
         self.groups.news(out);
+        self.deny_too_long(now, out);
         match self.config.policy {
             Policy::Fcfs => policy::fcfs::cycle(self, now, out),
             Policy::Sjf => policy::sjf::cycle(self, now, out),
             Policy::Easy => policy::easy::cycle(self, now, out),
             Policy::Conservative => policy::conservative::cycle(self, now, out),
             Policy::Hybrid { depth } => policy::hybrid::cycle(self, depth as usize, now, out),
-        }
-    }
-
-    /// Lanes are the queues by name, in order, and behind them one for jobs without a queue.
-    fn lanes(&self) -> usize {
-        self.config.queues.len() + 1
-    }
-
-    fn lane_of(&self, jobspec: &Jobspec) -> usize {
-        let queue = jobspec.attributes().queue.as_ref();
-        let known = queue.and_then(|queue| self.config.queues.keys().position(|name| name == queue));
-        known.unwrap_or(self.config.queues.len())
-    }
-
-    fn is_stopped(&self, lane: usize) -> bool {
-        self.config.queues.values().nth(lane).is_some_and(|queue| queue.stopped)
-    }
-
-    /// Has a cycle done enough? Then another one goes on.
-    fn spent(&mut self, visited: usize) -> bool {
-        self.cut_short |= visited >= CYCLE_VISITS_MAX;
-        self.cut_short
-    }
-
-    /// Could the job run here at all? If not, it is turned down.
-    fn is_possible(&mut self, id: JobId, now: Now, out: &mut Vec<SchedOutput>) -> bool {
-        let Some(job) = self.queue.get(id) else { return false };
-        if job.possible == self.inventories {
-            return true;
-        }
-        let wants = self.wants(job);
-        let each = Unit::from(&wants).jobs().try_for_each(|job| self.satisfiable(job, now));
-        let all = each.and_then(|()| match &wants {
-            Wants::Job(_) => Ok(()),
-            Wants::Group(_) => self.is_satisfiable(&wants, now),
-        });
-        match all {
-            Ok(()) => {
-                self.queue.set_possible(id, self.inventories);
-                true
-            }
-            Err(note) => {
-                self.deny(id, note, out);
-                false
-            }
-        }
-    }
-
-    fn start(&mut self, id: JobId, r: R, out: &mut Vec<SchedOutput>) {
-        let Some(job) = self.queue.get(id) else { return };
-        let Some(parts) = self.graph.split(&self.wants(job), r) else {
-            // The nodes are others than they were when this was promised.
-            self.epoch += 1;
-            return self.plan_again();
-        };
-        let told = job.told;
-        self.queue.remove(id);
-        self.heads.retain(|_, head| *head != id);
-        let members = self.groups.remove(id);
-        let annotations = match (told, &members) {
-            (None, None) => Value::Null,
-            (Some(None), None) => json!({ "sched": { "reason_pending": null } }),
-            // Members have been told when they came.
-            (Some(Some(_)), _) | (_, Some(_)) => {
-                json!({ "sched": { "reason_pending": null, "t_estimate": null } })
-            }
-        };
-        for (id, r) in members.unwrap_or_else(|| vec![id]).into_iter().zip(parts) {
-            self.graph.take(id, &r);
-            out.push(SchedOutput::Alloc { id, r, annotations: annotations.clone() });
-        }
-    }
-
-    fn deny(&mut self, id: JobId, note: String, out: &mut Vec<SchedOutput>) {
-        self.forget(id);
-        self.queue.remove(id);
-        for id in self.groups.remove(id).unwrap_or_else(|| vec![id]) {
-            out.push(SchedOutput::Deny { id, note: note.clone() });
-        }
-    }
-
-    /// A job was tried in vain; it starts at this time if all goes as planned.
-    fn wait(&mut self, id: JobId, start: Option<Timestamp>, out: &mut Vec<SchedOutput>) {
-        self.queue.set_tried(id, self.epoch);
-        let Some(job) = self.queue.get(id) else { return };
-        if job.told == Some(start) {
-            return;
-        }
-        let mut said = json!({});
-        if job.told.is_none() {
-            said["reason_pending"] = self.graph.shortage(&self.wants(job)).into();
-        }
-        if let Some(start) = start {
-            said["t_estimate"] = start.as_secs_f64().into();
-        } else if job.told.is_some() {
-            said["t_estimate"] = Value::Null;
-        }
-        self.queue.set_told(id, start);
-        for id in self.members(id) {
-            out.push(SchedOutput::Annotate { id, annotations: json!({ "sched": said.clone() }) });
-        }
-    }
-
-    /// This job of a lane must not be delayed. If it was another one before, all others get another chance.
-    fn head_is(&mut self, lane: usize, id: JobId) {
-        if self.heads.insert(lane, id) != Some(id) {
-            self.epoch += 1;
         }
     }
 
@@ -379,7 +292,11 @@ impl Sched {
     /// When a cycle has something to do even if nothing happens until then.
     #[must_use]
     pub fn wakes_at(&self) -> Option<Timestamp> {
-        self.promises.values().map(|r| r.starttime).min()
+        let too_late = self.graph.last_end().zip(self.queue.longest()).map(|(last, (length, _))| {
+            // A microsecond after the last time at which the longest job could start.
+            Timestamp(last.0.saturating_sub_unsigned(length).saturating_add(1))
+        });
+        self.promises.first_start().into_iter().chain(too_late).min()
     }
 
     /// Number of jobs that wait for resources.
@@ -398,7 +315,8 @@ impl Sched {
         {
             config.limits.check(queue, jobspec)?;
         }
-        self.groups.check(jobspec, self.lane_of(jobspec))?;
+        let lane = self.config.lane_of(jobspec.attributes().queue.as_deref());
+        self.groups.check(jobspec, lane)?;
         if self.inventories == 0 {
             return Ok(());
         }

@@ -1,9 +1,19 @@
 //! The pending jobs in the order they are served: higher priority, the shortest if the policy says so, earlier
 //! submission, lower id.
+//!
+//! Each lane has its own order; together they are one. For policies that let jobs pass others, there is a second way
+//! through the queue: the jobs that might fit as far as is known, in the same order ([`Queue::next_untried`]). It
+//! leaves out whole kinds of jobs, so that what it costs does not grow with the number of jobs that wait in vain.
 
+use crate::shapes::{self, Length, Shape, Shapes};
 use flurm_jobspec::Jobspec;
 use flurm_types::{JobId, Timestamp};
-use std::{cmp::Reverse, collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    ops::Bound,
+    sync::Arc,
+};
 
 /// What decides who is ahead of whom.
 #[derive(Debug, Copy, Clone, Default)]
@@ -33,30 +43,27 @@ pub(crate) struct Pending {
     pub(crate) t_submit: Timestamp,
     pub(crate) lane: usize,
     pub(crate) key: Key,
+    pub(crate) shape: Shape,
+    pub(crate) length: Length,
     /// What its owner has been told: that it waits, and until when.
     pub(crate) told: Option<Option<Timestamp>>,
-    /// The epoch in which it was tried in vain; 0 is none.
-    pub(crate) tried: u64,
-    /// The inventory that it was found to fit into; 0 is none.
-    pub(crate) possible: u64,
+    /// The inventory that it was found to fit into, and until when that holds; 0 is none.
+    pub(crate) possible: (u64, Timestamp),
 }
 
 /// The smaller, the earlier.
 pub(crate) type Key = (Reverse<i128>, u64, Timestamp, JobId);
 
+/// Jobs of a lane and a shape that stay about equally long.
+type Kind = (usize, Shape, u16);
+
 impl Order {
-    fn key(self, id: JobId, jobspec: &Jobspec, priority: i64, t_submit: Timestamp) -> Key {
+    fn key(self, id: JobId, length: Length, priority: i64, t_submit: Timestamp) -> Key {
         // All jobs grow old equally fast, so that what age adds can be said once and for all.
         let rank = self.age_us.map_or(i128::from(priority), |us| {
             i128::from(priority) * i128::from(us) - i128::from(t_submit.0)
         });
-        let duration = jobspec.attributes().duration;
-        let length = match (self.shortest, duration > 0.0) {
-            (true, true) => (duration * 1e6) as u64,
-            (true, false) => u64::MAX,
-            (false, _) => 0,
-        };
-        (Reverse(rank), length, t_submit, id)
+        (Reverse(rank), if self.shortest { length } else { 0 }, t_submit, id)
     }
 }
 
@@ -64,55 +71,85 @@ impl Order {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     order: Order,
-    jobs: BTreeMap<Key, Pending>,
-    keys: BTreeMap<JobId, Key>,
+    lanes: Vec<BTreeMap<Key, Pending>>,
+    places: BTreeMap<JobId, (usize, Key)>,
+    shapes: Shapes,
+    kinds: BTreeMap<Kind, BTreeMap<Key, Length>>,
+    /// Jobs with a duration, the longest last.
+    lengths: BTreeSet<(Length, JobId)>,
+    /// From each kind the next that was not tried in this epoch.
+    untried: BinaryHeap<Reverse<(Key, Kind)>>,
+    epoch: u64,
 }
 
 impl Queue {
-    pub(crate) fn new(order: Order) -> Queue {
-        Queue { order, ..Queue::default() }
+    pub(crate) fn new(order: Order, lanes: usize) -> Queue {
+        let lanes = (0..lanes).map(|_| BTreeMap::new()).collect();
+        Queue { order, lanes, ..Queue::default() }
     }
 
-    /// Adds a job; one that was here already is replaced. Returns its place.
-    pub(crate) fn insert(&mut self, wish: Wish) -> Key {
+    /// Adds a job that stays so many seconds, or longer than all others if these are zero; one that was here already is
+    /// replaced. Returns its place.
+    pub(crate) fn insert(&mut self, wish: Wish, duration: f64) -> Key {
         self.remove(wish.id);
         let Wish { id, jobspec, priority, t_submit, lane } = wish;
-        let key = self.order.key(id, &jobspec, priority, t_submit);
-        self.put(Pending { id, jobspec, t_submit, lane, key, told: None, tried: 0, possible: 0 });
+        let length = shapes::length(duration);
+        let key = self.order.key(id, length, priority, t_submit);
+        let shape = self.shapes.add(&jobspec, id);
+        let (told, possible) = (None, (0, Timestamp::ZERO));
+        self.put(Pending { id, jobspec, t_submit, lane, key, shape, length, told, possible });
         key
     }
 
     fn put(&mut self, job: Pending) {
-        self.keys.insert(job.id, job.key);
-        self.jobs.insert(job.key, job);
+        let (kind, key) = (job.kind(), job.key);
+        self.places.insert(job.id, (job.lane, key));
+        self.kinds.entry(kind).or_default().insert(key, job.length);
+        if job.length < Length::MAX {
+            self.lengths.insert((job.length, job.id));
+        }
+        if self.shapes.fails_from(job.shape, self.epoch).is_none_or(|from| job.length < from) {
+            self.untried.push(Reverse((key, kind)));
+        }
+        self.lanes[job.lane].insert(key, job);
+    }
+
+    fn take(&mut self, id: JobId) -> Option<Pending> {
+        let (lane, key) = self.places.remove(&id)?;
+        let job = self.lanes[lane].remove(&key)?;
+        self.lengths.remove(&(job.length, id));
+        let kind = job.kind();
+        if let Some(jobs) = self.kinds.get_mut(&kind) {
+            jobs.remove(&key);
+            if jobs.is_empty() {
+                self.kinds.remove(&kind);
+            }
+        }
+        Some(job)
     }
 
     pub(crate) fn remove(&mut self, id: JobId) -> Option<Pending> {
-        self.keys.remove(&id).and_then(|key| self.jobs.remove(&key))
+        let job = self.take(id)?;
+        self.shapes.remove(job.shape);
+        Some(job)
     }
 
-    /// Gives a job another priority. Returns its place before and now.
-    pub(crate) fn prioritize(&mut self, id: JobId, priority: i64) -> Option<(Key, Key)> {
-        let job = self.remove(id)?;
-        let (before, key) = (job.key, self.order.key(id, &job.jobspec, priority, job.t_submit));
+    /// Gives a job another priority. Returns its new place.
+    pub(crate) fn prioritize(&mut self, id: JobId, priority: i64) -> Option<Key> {
+        let job = self.take(id)?;
+        let key = self.order.key(id, job.length, priority, job.t_submit);
         self.put(Pending { key, ..job });
-        Some((before, key))
+        Some(key)
     }
 
     fn get_mut(&mut self, id: JobId) -> Option<&mut Pending> {
-        self.keys.get(&id).and_then(|key| self.jobs.get_mut(key))
+        let (lane, key) = self.places.get(&id)?;
+        self.lanes[*lane].get_mut(key)
     }
 
-    /// Remembers that there was nothing for it.
-    pub(crate) fn set_tried(&mut self, id: JobId, epoch: u64) {
+    pub(crate) fn set_possible(&mut self, id: JobId, inventory: u64, until: Timestamp) {
         if let Some(job) = self.get_mut(id) {
-            job.tried = epoch;
-        }
-    }
-
-    pub(crate) fn set_possible(&mut self, id: JobId, inventory: u64) {
-        if let Some(job) = self.get_mut(id) {
-            job.possible = inventory;
+            job.possible = (inventory, until);
         }
     }
 
@@ -122,25 +159,96 @@ impl Queue {
         }
     }
 
-    /// The job behind this place, or the first one.
-    pub(crate) fn after(&self, key: Option<Key>) -> Option<&Pending> {
-        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
-        self.jobs.range((from, Bound::Unbounded)).next().map(|(_, job)| job)
-    }
-
     pub(crate) fn get(&self, id: JobId) -> Option<&Pending> {
-        self.keys.get(&id).and_then(|key| self.jobs.get(key))
+        let (lane, key) = self.places.get(&id)?;
+        self.lanes[*lane].get(key)
     }
 
-    /// How many jobs of the same lane come before this one, and which is the first; counts them one by one.
-    pub(crate) fn ahead(&self, id: JobId) -> (usize, Option<JobId>) {
-        let Some(job) = self.get(id) else { return (0, None) };
-        let mut ahead = self.jobs.range(..job.key).filter(|(_, other)| other.lane == job.lane);
-        let first = ahead.next().map(|(_, job)| job.id);
-        (ahead.count() + usize::from(first.is_some()), first)
+    /// The job of a lane behind this place, or the first one.
+    pub(crate) fn after_in(&self, lane: usize, key: Option<Key>) -> Option<&Pending> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.lanes[lane].range((from, Bound::Unbounded)).next().map(|(_, job)| job)
+    }
+
+    /// The jobs of the same lane that come before this one, from the first.
+    pub(crate) fn ahead(&self, id: JobId) -> impl Iterator<Item = &Pending> {
+        let place = self.places.get(&id).copied();
+        place.into_iter().flat_map(|(lane, key)| self.lanes[lane].range(..key)).map(|(_, job)| job)
+    }
+
+    /// The job that stays longest, of those that say how long.
+    pub(crate) fn longest(&self) -> Option<(Length, JobId)> {
+        self.lengths.last().copied()
+    }
+
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes.len()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.jobs.len()
+        self.places.len()
+    }
+
+    /// There was nothing for jobs like this one that stay so long or longer.
+    pub(crate) fn set_failed(&mut self, id: JobId, from: Length) {
+        if let Some(shape) = self.get(id).map(|job| job.shape) {
+            self.shapes.set_failed(shape, self.epoch, from);
+        }
+    }
+
+    /// From an epoch on everybody might fit again.
+    pub(crate) fn begin_epoch(&mut self, epoch: u64) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            let firsts = self.kinds.iter().filter_map(|(kind, jobs)| Some((*jobs.keys().next()?, *kind)));
+            self.untried = firsts.map(Reverse).collect();
+        }
+    }
+
+    /// Nobody goes through them.
+    pub(crate) fn forget_untried(&mut self) {
+        self.epoch = 0;
+        self.untried.clear();
+    }
+
+    /// The next job that might fit, if it is before this place. Jobs of lanes that are closed are left out until the
+    /// next epoch. Counts those that it passes over.
+    pub(crate) fn next_untried(
+        &mut self,
+        before: Option<Key>,
+        is_closed: impl Fn(usize) -> bool,
+        visited: &mut usize,
+    ) -> Option<JobId> {
+        loop {
+            let Reverse((key, kind)) = *self.untried.peek()?;
+            if before.is_some_and(|before| key >= before) {
+                return None;
+            }
+            self.untried.pop();
+            let (lane, shape, class) = kind;
+            let Some(jobs) = self.kinds.get(&kind).filter(|_| !is_closed(lane)) else { continue };
+            let fails = self.shapes.fails_from(shape, self.epoch);
+            if fails.is_some_and(|from| from <= shapes::least(class)) {
+                continue;
+            }
+            let might = |(_, length): &(&Key, &Length)| fails.is_none_or(|from| **length < from);
+            let mut passed = 0;
+            let mut here = jobs.range(key..).inspect(|_| passed += 1).filter(might);
+            let found = here.next().map(|(found, _)| *found);
+            let next = if found == Some(key) { here.next().map(|(next, _)| *next) } else { found };
+            *visited += passed / 8;
+            if let Some(next) = next {
+                self.untried.push(Reverse((next, kind)));
+            }
+            if found == Some(key) {
+                return Some(key.3);
+            }
+        }
+    }
+}
+
+impl Pending {
+    fn kind(&self) -> Kind {
+        (self.lane, self.shape, shapes::class(self.length))
     }
 }

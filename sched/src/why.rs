@@ -35,11 +35,12 @@ impl Sched {
         if self.inventories == 0 {
             return because("waits for the resources of this instance to become known".to_owned());
         }
-        if self.is_stopped(job.lane) {
-            let queue = self.config.queues.keys().nth(job.lane).expect("only queues with names stop");
+        if let Some((queue, _)) = self.config.queue(job.lane).filter(|(_, queue)| queue.stopped) {
             return because(format!("queue {queue} is stopped"));
         }
-        let (ahead, first) = self.queue.ahead(id);
+        let mut ahead = self.queue.ahead(id);
+        let first = ahead.next().map(|job| job.id);
+        let ahead = ahead.count() + usize::from(first.is_some());
         let passing = match self.config.policy {
             Policy::Fcfs | Policy::Sjf => false,
             Policy::Easy | Policy::Conservative | Policy::Hybrid { .. } => true,

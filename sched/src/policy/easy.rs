@@ -4,22 +4,21 @@
 //! Nothing is set aside for the one that waits. Whether a candidate delays it is tried out on what will be free then:
 //! with the candidate still there, does it still fit? So candidates are refused only for that reason. If the job
 //! waits for something that has no known end, nobody passes it.
+//!
+//! Heads are looked for once in an epoch, and so is what their starts need. Candidates come by their shapes, so that a
+//! cycle costs what has changed and not what waits.
 
-use crate::{Sched, SchedOutput, group::Wants};
+use crate::{Sched, SchedOutput, group::Wants, heads::Head, running::Load};
 use flurm_resource_graph::{Graph, Room, are_apart};
 use flurm_types::{JobId, Now, R, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-/// The first job of a queue that must wait.
-struct Head {
-    id: JobId,
-    wants: Wants,
-    /// None if nobody knows when it can start.
-    start: Option<Start>,
-}
-
-struct Start {
-    at: Timestamp,
+/// When the first job of a queue starts, and what must be so at that time.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) at: Timestamp,
+    /// When that was found out.
+    seen: Timestamp,
     /// What is free then, with everybody who will still be there.
     room: Room,
     /// What the head would get.
@@ -57,70 +56,131 @@ impl Start {
 }
 
 pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
-    let (mut visited, mut after) = (0, None);
-    let mut heads: BTreeMap<usize, Head> = BTreeMap::new();
-    while let Some(job) = sched.queue.after(after) {
-        after = Some(job.key);
-        let (id, lane, wants, tried) = (job.id, job.lane, sched.wants(job), job.tried);
-        let is_head = !heads.contains_key(&lane);
-        if sched.is_stopped(lane) || !is_head && tried == sched.epoch {
-            continue;
-        }
-        if sched.spent(visited) {
+    // Whoever is still there at the time when a head was to start has to be reckoned with again.
+    let mut starts = sched.heads.by_lane.values().filter_map(|head| head.start.as_ref());
+    if starts.any(|start| start.at <= now.wall && start.seen < start.at) {
+        sched.epoch += 1;
+    }
+    sched.heads.begin_epoch(sched.epoch);
+    sched.queue.begin_epoch(sched.epoch);
+    let (mut visited, mut full) = (0, BTreeSet::new());
+    while !sched.spent(visited) {
+        let head = sched.next_head();
+        let before = head.map(|(key, _)| key);
+        if let Some(id) = next_candidate(sched, before, &full, &mut visited) {
+            backfill(sched, id, now, &mut full, out, &mut visited);
+        } else if let Some((_, id)) = head {
+            serve(sched, id, now, out, &mut visited);
+        } else {
             return;
         }
-        if !is_head && heads[&lane].start.is_none() {
-            if heads.len() == sched.lanes() && heads.values().all(|head| head.start.is_none()) {
+    }
+}
+
+/// The next job that might pass the head of its lane.
+fn next_candidate(
+    sched: &mut Sched,
+    before: Option<crate::queue::Key>,
+    full: &BTreeSet<usize>,
+    visited: &mut usize,
+) -> Option<JobId> {
+    let Sched { queue, heads, config, .. } = sched;
+    let is_closed = |lane: usize| {
+        let head = heads.by_lane.get(&lane);
+        head.is_some_and(|head| head.start.is_none()) || full.contains(&lane) || config.is_stopped(lane)
+    };
+    queue.next_untried(before, is_closed, visited)
+}
+
+/// The first job of a lane runs, or it is the head from now on.
+fn serve(sched: &mut Sched, id: JobId, now: Now, out: &mut Vec<SchedOutput>, visited: &mut usize) {
+    if !sched.is_possible(id, now, out) {
+        return;
+    }
+    let Some(job) = sched.queue.get(id) else { return };
+    let (lane, key, wants) = (job.lane, job.key, sched.wants(job));
+    let found = candidate(sched, &wants, now, visited).ok();
+    let excess = found.as_ref().and_then(|r| sched.excess(lane, sched.load_of(id, r)));
+    let start = match (found, &excess) {
+        (Some(r), None) => {
+            began(sched, &r, visited);
+            if !sched.start(id, r, now, out) {
+                sched.heads.pass(lane, key);
+            }
+            return;
+        }
+        (Some(_), Some(_)) => None,
+        (None, _) => {
+            let found = sched.graph.first_room(&wants, now.wall, visited);
+            if found.is_none() && !sched.graph.fits_open(&wants, now.wall) {
+                // It waits for nodes to come back, which does not depend on who else runs.
+                sched.no_room(id);
+                sched.heads.pass(lane, key);
+                sched.wait(id, None, None, out);
                 return;
             }
-            continue;
+            found.map(|(room, r)| Start { at: r.starttime, seen: now.wall, room, r, spare: None })
         }
-        if !sched.is_possible(id, now, out) {
-            continue;
-        }
-        match candidate(sched, &wants, now, &mut heads, &mut visited) {
-            Some(r) => {
-                for head in heads.values_mut() {
-                    if let Some(start) = &mut head.start {
-                        start.started(&sched.graph, &head.wants, &r, &mut visited);
-                    }
-                }
-                sched.start(id, r, out);
-            }
-            None if is_head => {
-                // Not counted: a cycle that spent all it has on this would never come to the others.
-                let found = sched.graph.first_room(&wants, now.wall, &mut 0);
-                if found.is_none() && !sched.graph.fits_open(&wants, now.wall) {
-                    // It waits for nodes to come back, which does not depend on who else runs.
-                    sched.wait(id, None, out);
-                    continue;
-                }
-                let start = found.map(|(room, r)| Start { at: r.starttime, room, r, spare: None });
-                sched.wait(id, start.as_ref().map(|start| start.at), out);
-                sched.head_is(lane, id);
-                heads.insert(lane, Head { id, wants, start });
-            }
-            None => sched.queue.set_tried(id, sched.epoch),
+    };
+    sched.wait(id, start.as_ref().map(|start| start.at), excess, out);
+    sched.heads.by_lane.insert(lane, Head { id, wants, key, start });
+}
+
+/// A job that is not the first of its lane runs now if it delays nobody who is.
+fn backfill(
+    sched: &mut Sched,
+    id: JobId,
+    now: Now,
+    full: &mut BTreeSet<usize>,
+    out: &mut Vec<SchedOutput>,
+    visited: &mut usize,
+) {
+    if sched.heads.has(id) || !sched.is_possible(id, now, out) {
+        return;
+    }
+    let Some(job) = sched.queue.get(id) else { return };
+    let (lane, length, wants) = (job.lane, job.length, sched.wants(job));
+    let r = match candidate(sched, &wants, now, visited) {
+        Ok(r) => r,
+        Err(Refused::NoRoom) => return sched.no_room(id),
+        Err(Refused::Delays) => return sched.queue.set_failed(id, length),
+    };
+    // What its queue may have at once must be enough for the head, too.
+    let head = sched.heads.by_lane.get(&lane).and_then(|head| head.start.as_ref());
+    let ahead = head.map_or(Load::default(), |start| Load::of(start.r.ncores()));
+    if sched.excess(lane, ahead.and(sched.load_of(id, &r))).is_some() {
+        full.insert(lane);
+        return;
+    }
+    began(sched, &r, visited);
+    sched.start(id, r, now, out);
+}
+
+/// What will be free at the starts of heads is less by what somebody takes now.
+fn began(sched: &mut Sched, r: &R, visited: &mut usize) {
+    for head in sched.heads.by_lane.values_mut() {
+        if let Some(start) = &mut head.start {
+            start.started(&sched.graph, &head.wants, r, visited);
         }
     }
-    debug_assert!(heads.values().all(|head| sched.queue.get(head.id).is_some()), "heads wait");
+}
+
+/// Why a job does not run now.
+enum Refused {
+    NoRoom,
+    /// Somebody who is the first of his queue would start later.
+    Delays,
 }
 
 /// What a job can have now without delaying any of those who wait for their start.
-fn candidate(
-    sched: &Sched,
-    wants: &Wants,
-    now: Now,
-    heads: &mut BTreeMap<usize, Head>,
-    visited: &mut usize,
-) -> Option<R> {
-    let graph = &sched.graph;
-    let r = graph.fit_now(wants, now.wall, visited)?;
+fn candidate(sched: &mut Sched, wants: &Wants, now: Now, visited: &mut usize) -> Result<R, Refused> {
+    let (graph, heads) = (&sched.graph, &mut sched.heads.by_lane);
+    let r = graph.fit_now(wants, now.wall, visited).ok_or(Refused::NoRoom)?;
     let refused = |(lane, head): (&usize, &mut Head)| {
         let start = head.start.as_mut()?;
         (!start.allows(graph, &head.wants, &r, visited)).then_some(*lane)
     };
-    let Some(lane) = heads.iter_mut().find_map(refused) else { return Some(r) };
+    let Some(lane) = heads.iter_mut().find_map(refused) else { return Ok(r) };
     // Elsewhere, then: not where the one who refused it wants to be.
     let start = heads.get_mut(&lane).and_then(|head| head.start.as_mut()).expect("it refused");
     let taken = &start.r;
@@ -129,7 +189,8 @@ fn candidate(
         room.take(taken);
         room
     });
-    let r = graph.fit(wants, spare, now.wall, visited)?;
+    let r = graph.fit(wants, spare, now.wall, visited).ok_or(Refused::Delays)?;
     let mut all = heads.values_mut().filter_map(|head| Some((head.start.as_mut()?, &head.wants)));
-    all.all(|(start, head)| start.allows(graph, head, &r, visited)).then_some(r)
+    let allowed = all.all(|(start, head)| start.allows(graph, head, &r, visited));
+    if allowed { Ok(r) } else { Err(Refused::Delays) }
 }

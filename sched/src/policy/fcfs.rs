@@ -3,36 +3,37 @@
 //! A cycle costs a search for each job that leaves the queue and one for each queue's head that does not fit. Those
 //! are remembered, and cycles are free until something has changed for them.
 
-use crate::{Sched, SchedOutput};
+use crate::{Sched, SchedOutput, heads::Head};
 use flurm_resource_graph::{Found, MatchOp};
 use flurm_types::Now;
-use std::collections::BTreeSet;
 
 /// Serves each queue from its head until a job has to wait.
 pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
-    let (mut visited, mut after) = (0, None);
-    let mut blocked: BTreeSet<usize> = BTreeSet::new();
-    while blocked.len() < sched.lanes() {
-        let Some(job) = sched.queue.after(after) else { return };
-        after = Some(job.key);
-        let (id, lane, wants, tried) = (job.id, job.lane, sched.wants(job), job.tried);
-        if blocked.contains(&lane) || sched.is_stopped(lane) {
-            continue;
-        }
-        if tried == sched.epoch {
-            blocked.insert(lane);
-            continue;
-        }
+    let mut visited = 0;
+    sched.heads.begin_epoch(sched.epoch);
+    while let Some((key, id)) = sched.next_head() {
         if sched.spent(visited) {
             return;
         }
-        match sched.graph.find_counting(&wants, MatchOp::Allocate, now.wall, &mut visited) {
-            Found::Now(r) => sched.start(id, r, out),
-            Found::NotNow => {
-                blocked.insert(lane);
-                sched.wait(id, None, out);
+        let Some(job) = sched.queue.get(id) else { return };
+        let (lane, wants) = (job.lane, sched.wants(job));
+        let excess = match sched.graph.find_counting(&wants, MatchOp::Allocate, now.wall, &mut visited) {
+            Found::Now(r) => match sched.excess(lane, sched.load_of(id, &r)) {
+                None => {
+                    if !sched.start(id, r, now, out) {
+                        sched.heads.pass(lane, key);
+                    }
+                    continue;
+                }
+                excess => excess,
+            },
+            Found::NotNow => None,
+            Found::Never(note) => {
+                sched.deny(id, note, out);
+                continue;
             }
-            Found::Never(note) => sched.deny(id, note, out),
-        }
+        };
+        sched.heads.by_lane.insert(lane, Head { id, wants, key, start: None });
+        sched.wait(id, None, excess, out);
     }
 }

@@ -3,114 +3,153 @@
 //! A promise is a start with certain cores, and it lasts from cycle to cycle: a job's promise is given up only for
 //! one that is no later. It falls when a job with more priority comes (then for all behind that one), or when the
 //! world breaks it: a node is lost, or somebody has not left in time.
+//!
+//! When somebody leaves early, promises are moved forward in the order of the queue. Only a job that could start before
+//! his time would have been over is looked at for that, and only for such starts.
 
-use crate::{Sched, SchedOutput};
-use flurm_resource_graph::Plan;
-use flurm_types::{JobId, Now};
+use crate::{Sched, SchedOutput, queue::Key};
+use flurm_types::{Now, Timestamp};
 
 pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<SchedOutput>) {
     let mut visited = 0;
-    let mut plan = sched.graph.plan(now.wall);
-    keep_promises(sched, &mut plan, now, out);
-    let (mut promised, mut after) = (0, None);
-    while let Some(job) = sched.queue.after(after) {
-        after = Some(job.key);
-        let (id, lane, wants, tried) = (job.id, job.lane, sched.wants(job), job.tried);
-        let promise = sched.promises.get(&id);
-        let is_done = !sched.replan || sched.replanned.is_some_and(|last| job.key <= last);
-        if promised < depth && promise.is_some() && is_done {
-            promised += 1;
-            continue;
-        }
-        if sched.is_stopped(lane) || promised >= depth && tried == sched.epoch {
-            continue;
-        }
+    sched.promises.update(&sched.graph, now);
+    start_due(sched, now, out);
+    loop {
         if sched.spent(visited) {
             return;
         }
-        if !sched.is_possible(id, now, out) {
-            continue;
-        }
-        if promised >= depth {
-            let fits = sched.graph.fit_now(&wants, now.wall, &mut visited).is_some();
-            let found =
-                if fits { sched.graph.reserve_at(&plan, &wants, now.wall, &mut visited) } else { None };
-            match found {
-                Some(r) => {
-                    sched.graph.reserve(&mut plan, &r);
-                    sched.start(id, r, out);
-                }
-                None => sched.queue.set_tried(id, sched.epoch),
+        let to_move = sched.promises.next_to_move();
+        let fresh = if sched.promises.len() < depth {
+            let Sched { promises, queue, config, epoch, .. } = &mut *sched;
+            promises.next(queue, *epoch, |lane| !config.is_stopped(lane))
+        } else {
+            None
+        };
+        match (to_move, fresh) {
+            (Some((key, before)), fresh) if fresh.is_none_or(|fresh| key < fresh) => {
+                move_forward(sched, key, before, now, out, &mut visited);
             }
-            continue;
-        }
-        let old = sched.promises.remove(&id);
-        if let Some(old) = &old {
-            sched.graph.release(&mut plan, old);
-        }
-        match sched.graph.earliest(&plan, &wants, now.wall, &mut visited) {
-            Some(r) => {
-                sched.moved |= old.is_some_and(|old| r.starttime < old.starttime);
-                sched.graph.reserve(&mut plan, &r);
-                if r.starttime <= now.wall {
-                    sched.start(id, r, out);
-                } else {
-                    promised += 1;
-                    sched.wait(id, Some(r.starttime), out);
-                    sched.promises.insert(id, r);
-                }
-                sched.replanned = after;
-            }
-            None => {
-                sched.wait(id, None, out);
-                if sched.graph.fits_open(&wants, now.wall) {
-                    // It waits for somebody who has no known end, so whoever passed it might delay it.
-                    return;
-                }
-            }
+            (_, Some(key)) => look_at(sched, key, now, out, &mut visited),
+            (_, None) => break,
         }
     }
-    // What one leaves behind when it moves forward may be of use to one ahead of it, so it is done once more.
-    let moved = std::mem::take(&mut sched.moved);
-    (sched.replan, sched.replanned) = (moved, None);
-    sched.cut_short |= moved;
+    if sched.promises.all_tried() {
+        sched.cut_short = true;
+        return;
+    }
+    if sched.promises.len() < depth || sched.promises.is_stuck(sched.epoch) {
+        sched.queue.forget_untried();
+        return;
+    }
+    sched.queue.begin_epoch(sched.epoch);
+    while !sched.spent(visited) {
+        let Sched { promises, queue, config, epoch, .. } = &mut *sched;
+        let is_closed = |lane| config.is_stopped(lane) || !promises.is_open(lane, *epoch);
+        let Some(id) = queue.next_untried(None, is_closed, &mut visited) else { return };
+        let Some(key) = queue.get(id).map(|job| job.key) else { continue };
+        if !promises.has(key) {
+            backfill(sched, key, now, out, &mut visited);
+        }
+    }
 }
 
-/// Starts whose time has come, and puts the other promises into the plan, in the order of the queue. What the world
-/// has broken is forgotten.
-fn keep_promises(sched: &mut Sched, plan: &mut Plan, now: Now, out: &mut Vec<SchedOutput>) {
-    let mut jobs: Vec<_> =
-        sched.promises.keys().filter_map(|id| Some((sched.queue.get(*id)?.key, *id))).collect();
-    jobs.sort_unstable();
-    let ids: Vec<JobId> = jobs.into_iter().map(|(_, id)| id).collect();
-    for id in &ids {
-        let due = sched.promises.get(id).is_some_and(|r| r.starttime <= now.wall);
-        let lane = sched.queue.get(*id).map(|job| job.lane).expect("it is in the queue");
-        if !due || sched.is_stopped(lane) {
-            continue;
-        }
-        let r = sched.promises.remove(id).expect("it is due");
-        let wants = sched.wants(sched.queue.get(*id).expect("it is in the queue"));
-        let late = r.starttime < now.wall;
-        let r = sched.graph.begin(&wants, r, now.wall);
-        if sched.graph.is_free_now(&r) {
-            sched.graph.reserve(plan, &r);
-            sched.start(*id, r, out);
-            // Who starts late leaves late.
-            if late {
-                sched.plan_again();
+/// Starts whose time has come, in the order of the queue.
+fn start_due(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
+    for key in sched.promises.due(now) {
+        // Who starts late leaves late, which may break the promise of another one.
+        let Some(r) = sched.promises.get(key) else { continue };
+        let Some(job) = sched.queue.get(key.3) else { continue };
+        let r = sched.graph.begin(&sched.wants(job), r.clone(), now.wall);
+        if sched.graph.is_free_now(&r) && sched.graph.stands(&r) {
+            let lane = job.lane;
+            sched.promises.take(key);
+            if !sched.start(key.3, r, now, out) {
+                sched.promises.look_at(key, lane);
             }
         } else {
-            sched.plan_again();
+            sched.promises.drop(key);
         }
     }
-    for id in &ids {
-        let Some(r) = sched.promises.get(id) else { continue };
-        if sched.graph.is_free(plan, r) {
-            sched.graph.reserve(plan, r);
+}
+
+/// A job that has a promise gets an earlier one, if there is one before this time.
+fn move_forward(
+    sched: &mut Sched,
+    key: Key,
+    before: Timestamp,
+    now: Now,
+    out: &mut Vec<SchedOutput>,
+    visited: &mut usize,
+) {
+    sched.promises.has_tried(key);
+    let Some(job) = sched.queue.get(key.3) else { return };
+    let (lane, wants) = (job.lane, sched.wants(job));
+    let plan = sched.promises.plan();
+    let Some(r) = sched.graph.earliest(plan, key.3, &wants, (now.wall, before), visited) else { return };
+    let left = sched.promises.take(key).map_or(Timestamp::ZERO, |(r, _)| r.expiration);
+    sched.promises.has_moved(left);
+    // What it leaves is of use to those who were refused because of it.
+    sched.epoch += 1;
+    if r.starttime <= now.wall {
+        sched.start(key.3, r, now, out);
+    } else {
+        sched.wait(key.3, Some(r.starttime), None, out);
+        sched.promises.put(&sched.graph, key, lane, r);
+    }
+}
+
+/// A job without a promise starts, or gets one.
+fn look_at(sched: &mut Sched, key: Key, now: Now, out: &mut Vec<SchedOutput>, visited: &mut usize) {
+    let id = key.3;
+    if !sched.is_possible(id, now, out) {
+        return;
+    }
+    let Some(job) = sched.queue.get(id) else { return };
+    let (lane, wants) = (job.lane, sched.wants(job));
+    let plan = sched.promises.plan();
+    let always = (now.wall, Timestamp(i64::MAX));
+    let Some(r) = sched.graph.earliest(plan, id, &wants, always, visited) else {
+        sched.wait(id, None, None, out);
+        if sched.graph.fits_open(&wants, now.wall) {
+            // It waits for somebody who has no known end, so whoever passed it might delay it.
+            sched.promises.stick(key, lane, sched.epoch);
         } else {
-            sched.promises.remove(id);
-            sched.plan_again();
+            sched.promises.looked_at(key, lane);
         }
+        return;
+    };
+    let excess = sched.excess(lane, sched.promises.load(lane).and(sched.load_of(id, &r)));
+    if excess.is_some() {
+        sched.wait(id, None, excess, out);
+        sched.promises.is_full(lane, sched.epoch);
+        return;
     }
+    sched.promises.looked_at(key, lane);
+    if r.starttime <= now.wall {
+        sched.start(id, r, now, out);
+    } else {
+        sched.wait(id, Some(r.starttime), None, out);
+        sched.promises.put(&sched.graph, key, lane, r);
+    }
+}
+
+/// A job behind those with promises starts if that breaks none.
+fn backfill(sched: &mut Sched, key: Key, now: Now, out: &mut Vec<SchedOutput>, visited: &mut usize) {
+    let id = key.3;
+    if !sched.is_possible(id, now, out) {
+        return;
+    }
+    let Some(job) = sched.queue.get(id) else { return };
+    let (lane, length, wants) = (job.lane, job.length, sched.wants(job));
+    if sched.graph.fit_now(&wants, now.wall, visited).is_none() {
+        return sched.no_room(id);
+    }
+    let plan = sched.promises.plan();
+    let Some(r) = sched.graph.reserve_at(plan, id, &wants, now.wall, visited) else {
+        return sched.queue.set_failed(id, length);
+    };
+    if sched.excess(lane, sched.promises.load(lane).and(sched.load_of(id, &r))).is_some() {
+        return sched.promises.is_full(lane, sched.epoch);
+    }
+    sched.start(id, r, now, out);
 }
