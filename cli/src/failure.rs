@@ -59,6 +59,11 @@ impl Failure {
         Failure { text: self.text.map(|text| format!("{place}: {text}")), ..self }
     }
 
+    /// What is wrong and the way out, for those who print them elsewhere.
+    pub fn said(&self) -> (&str, Option<&str>) {
+        (self.text.as_deref().unwrap_or(""), self.hint.as_deref())
+    }
+
     #[must_use]
     pub fn code(self, code: u8) -> Failure {
         Failure { code, ..self }

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use clap::ValueEnum;
 use flurm_resource_graph::describe::{Description, DescriptionError, Shape};
-use flurm_types::{Hostlist, R};
+use flurm_types::{Hostlist, Idset, R};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
@@ -136,7 +136,17 @@ impl Inventory {
 
     /// Reads a file, `-` for standard input. The machine in a file of hwloc gets this name.
     pub fn load(path: &Path, format: Option<Format>, host: &str) -> Result<Inventory, Failure> {
-        let text = read(path)?;
+        Inventory::load_in(Path::new(""), path, format, host)
+    }
+
+    /// The same, of a file whose name is seen from this folder.
+    pub fn load_in(
+        folder: &Path,
+        path: &Path,
+        format: Option<Format>,
+        host: &str,
+    ) -> Result<Inventory, Failure> {
+        let text = read_in(folder, path)?;
         let named = |failure: Failure| failure.within(&path.display().to_string());
         Inventory::parse(&text, format, host).map_err(named)
     }
@@ -180,6 +190,14 @@ impl Inventory {
         let graph = jgf.strip_prefix('{').expect("a graph is a JSON object");
         format!("{open},\"scheduling\":{{\"writer\":\"fluxion:jgf\",{graph}}}")
     }
+
+    /// Nodes that the file says are down.
+    pub fn down(&self) -> Idset {
+        match &self.told {
+            Told::Nothing | Told::Shape(_) => Idset::new(),
+            Told::Description(description) => description.down(),
+        }
+    }
 }
 
 /// The format that a text looks like.
@@ -203,10 +221,15 @@ fn guess(text: &str) -> Result<Format, Failure> {
 
 /// The text of a file, of standard input for `-`.
 pub fn read(path: &Path) -> Result<String, Failure> {
+    read_in(Path::new(""), path)
+}
+
+/// The same, of a file whose name is seen from this folder.
+pub fn read_in(folder: &Path, path: &Path) -> Result<String, Failure> {
     let text = if path == Path::new("-") {
         std::io::read_to_string(std::io::stdin())
     } else {
-        std::fs::read_to_string(path)
+        std::fs::read_to_string(folder.join(path))
     };
     text.map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))
 }

@@ -3,7 +3,7 @@
 //! `UPDATE_SCRIPTS=1 cargo test -p flurm-tests --test tools` writes what is printed into them; the difference is for
 //! review.
 
-use flurm_tests::bin_folder;
+use flurm_tests::{bin_folder, flurm, run};
 use flurm_tests::transcript::{run_line, steps};
 use std::path::Path;
 
@@ -18,7 +18,9 @@ fn session(name: &str) {
     let lines: Vec<&str> = text.lines().collect();
     let (mut fresh, mut wrong, mut from) = (String::new(), Vec::new(), 0);
     for step in &steps {
-        let (code, printed) = run_line(&step.command, folder.path(), &bin, &[]);
+        let (code, mut printed) = run_line(&step.command, folder.path(), &bin, &[]);
+        // Empty lines are for readers of the transcript.
+        printed.retain(|line| !line.is_empty());
         // Comments before the command stay where they are.
         let comments =
             lines[from..step.line].iter().filter(|line| is_comment(line) || line.starts_with("$ "));
@@ -58,4 +60,20 @@ fn graphs_are_made_and_turned_into_each_other() {
 #[test]
 fn traces_are_simulated() {
     session("simulate.txt");
+}
+
+#[test]
+fn the_matcher_answers_queries() {
+    session("query.txt");
+}
+
+#[test]
+fn scripts_of_queries_are_checked() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts/matches.query");
+    let mut command = flurm(&["resource", "query", "--check"]);
+    command.arg(script);
+    if std::env::var_os("UPDATE_SCRIPTS").is_some() {
+        command.arg("--update");
+    }
+    assert_eq!(run(command, b"").ok(), "");
 }

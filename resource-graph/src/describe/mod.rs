@@ -152,6 +152,12 @@ impl<'a> Thing<'a> {
         self.of.words.text(self.pool().name)
     }
 
+    /// Its number among things of its kind; -1 if it has none.
+    #[must_use]
+    pub fn id(self) -> i64 {
+        self.pool().id
+    }
+
     /// The broker that it belongs to, if it is said here.
     #[must_use]
     pub fn rank(self) -> Option<u32> {

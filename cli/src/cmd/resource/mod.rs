@@ -3,6 +3,7 @@
 mod drain;
 mod jgf;
 mod list;
+mod query;
 mod status;
 mod tree;
 
@@ -32,6 +33,7 @@ enum Command {
     Drain(drain::Drain),
     Undrain(drain::Undrain),
     Jgf(jgf::Args),
+    Query(query::Args),
 }
 
 impl Args {
@@ -45,6 +47,7 @@ impl Args {
             Command::Drain(args) => args.run(face),
             Command::Undrain(args) => args.run(face),
             Command::Jgf(args) => args.run(face),
+            Command::Query(args) => args.run(face),
         }
     }
 }
