@@ -22,6 +22,16 @@ impl<'a> Counts<'a> {
     }
 }
 
+/// The resources with a choice, what is outside before what is inside it.
+fn ranges(resources: &[Resource]) -> Vec<&Resource> {
+    let mut found = Vec::new();
+    for resource in resources {
+        found.extend(resource.count.fixed().is_none().then_some(resource));
+        found.extend(ranges(&resource.with));
+    }
+    found
+}
+
 /// What `attempt` finds with the largest counts that it finds anything with. More of anything is never easier to
 /// find, so each count is halved in on; nothing is counted above `most`.
 pub(crate) fn largest<T>(
@@ -31,8 +41,7 @@ pub(crate) fn largest<T>(
 ) -> Option<T> {
     let mut counts = Counts::default();
     let mut found = attempt(&counts)?;
-    let ranges = jobspec.resources().iter().flat_map(Resource::walk);
-    for range in ranges.filter(|resource| resource.count.fixed().is_none()) {
+    for range in ranges(jobspec.resources()) {
         let mut good = range.count.min();
         let (mut low, mut high) = (good, most.max(good));
         while low < high {

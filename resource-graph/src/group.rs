@@ -117,7 +117,7 @@ impl Graph {
                 let nodes = self.group_nodes(&self.asks(unit, true).ok()?, allowed, index, visited)?;
                 let nodes = nodes.iter().map(|at| index.whole(at as usize)).collect();
                 let mut r = R { starttime: at, ..self.described(nodes) };
-                r.expiration = self.end_of(unit.duration(), at, &r.ranks());
+                r.expiration = self.end_of(unit.duration(), at, &r.nodes);
                 cosched::note(&mut r, "", unit.group());
                 Some(r)
             }
@@ -213,7 +213,7 @@ impl Graph {
         let each = unit.jobs().zip(&asks).zip(parts).map(|((job, ask), nodes)| {
             let (starttime, nslots) = (r.starttime, Some(ask.slots));
             let mut r = R { starttime, nslots, ..self.described(nodes) };
-            r.expiration = self.end_of(job.attributes().duration, starttime, &r.ranks());
+            r.expiration = self.end_of(job.attributes().duration, starttime, &r.nodes);
             if let Some(willing) = &job.attributes().cosched {
                 cosched::note(&mut r, willing.class.as_deref().unwrap_or(""), willing.group.as_ref());
             }

@@ -71,11 +71,15 @@ impl Ids {
         bits.map(|bit| self.by_bit[bit]).collect()
     }
 
-    /// The bits of those ids that are known here.
-    fn bits<'a>(&'a self, ids: &'a Idset) -> impl Iterator<Item = usize> + 'a {
+    /// The bits of those ids that are known here, as ranges: mostly neighbours have neighbours' ids.
+    fn bits<'a>(&'a self, ids: &'a Idset) -> impl Iterator<Item = Range<usize>> + 'a {
         ids.ranges().flat_map(|(lo, hi)| {
-            let start = self.bits.partition_point(|(id, _)| *id < lo);
-            self.bits[start..].iter().take_while(move |(id, _)| *id <= hi).map(|(_, bit)| *bit as usize)
+            let known = &self.bits[self.bits.partition_point(|(id, _)| *id < lo)..];
+            let known = &known[..known.partition_point(|(id, _)| *id <= hi)];
+            known.chunk_by(|one, next| one.1 + 1 == next.1).map(|run| {
+                let first = run[0].1 as usize;
+                first..first + run.len()
+            })
         })
     }
 }
@@ -272,7 +276,11 @@ impl Index {
 
     /// Where a rank stands.
     pub(crate) fn position(&self, rank: u32) -> Option<usize> {
-        self.nodes.binary_search_by_key(&rank, |node| node.rank).ok()
+        // Mostly ranks have no gaps.
+        match self.nodes.get(rank as usize) {
+            Some(node) if node.rank == rank => Some(rank as usize),
+            _ => self.nodes.binary_search_by_key(&rank, |node| node.rank).ok(),
+        }
     }
 
     /// How many nodes have a rank below this one.
@@ -315,14 +323,12 @@ impl Index {
 
     /// Free cores of a part of a node.
     pub(crate) fn count_cores(&self, at: usize, bits: &Range<usize>) -> u32 {
-        let first = self.nodes[at].core0;
-        self.free_cores.count_ones(first + bits.start..first + bits.end) as u32
+        ones(&self.free_cores, self.nodes[at].core0, bits)
     }
 
     /// Free GPUs of a part of a node.
     pub(crate) fn count_gpus(&self, at: usize, bits: &Range<usize>) -> u32 {
-        let first = self.nodes[at].gpu0;
-        self.free_gpus.count_ones(first + bits.start..first + bits.end) as u32
+        ones(&self.free_gpus, self.nodes[at].gpu0, bits)
     }
 
     pub(crate) fn is_core_free(&self, at: usize, bit: usize) -> bool {
@@ -369,8 +375,12 @@ impl Index {
     pub(crate) fn set_free(&mut self, at: usize, cores: &Idset, gpus: &Idset, free: bool) {
         let node = &self.nodes[at];
         let layout = &self.layouts[node.layout];
-        layout.cores.bits(cores).for_each(|bit| self.free_cores.set(node.core0 + bit, free));
-        layout.gpus.bits(gpus).for_each(|bit| self.free_gpus.set(node.gpu0 + bit, free));
+        for bits in layout.cores.bits(cores) {
+            self.free_cores.set_range(node.core0 + bits.start..node.core0 + bits.end, free);
+        }
+        for bits in layout.gpus.bits(gpus) {
+            self.free_gpus.set_range(node.gpu0 + bits.start..node.gpu0 + bits.end, free);
+        }
         self.refresh(at);
     }
 
@@ -457,8 +467,8 @@ impl Index {
                 continue;
             };
             let (here, layout) = (&self.nodes[at], self.layout(at));
-            layout.cores.bits(&node.cores).for_each(|bit| put(&mut mask.cores, here.core0 + bit));
-            layout.gpus.bits(&node.gpus).for_each(|bit| put(&mut mask.gpus, here.gpu0 + bit));
+            layout.cores.bits(&node.cores).flatten().for_each(|bit| put(&mut mask.cores, here.core0 + bit));
+            layout.gpus.bits(&node.gpus).flatten().for_each(|bit| put(&mut mask.gpus, here.gpu0 + bit));
         }
         in_order(&mut mask.cores);
         in_order(&mut mask.gpus);
@@ -471,7 +481,7 @@ impl Index {
         let (node, is_open) = (&self.nodes[at], self.is_open(at));
         let layout = &self.layouts[node.layout];
         let free = |bits: &FixedBitSet, first: usize, part: &Range<usize>| {
-            if is_open { bits.count_ones(first + part.start..first + part.end) as u32 } else { 0 }
+            if is_open { ones(bits, first, part) } else { 0 }
         };
         let cores = free(&self.free_cores, node.core0, &(0..layout.cores.len()));
         let sockets = layout.sockets.iter().map(|span| free(&self.free_cores, node.core0, &span.cores));
@@ -501,6 +511,25 @@ fn differing(one: &FixedBitSet, other: &FixedBitSet, mut see: impl FnMut(usize) 
             }
             seen = see(first + differs.trailing_zeros() as usize);
         }
+    }
+}
+
+/// How many bits of a range are set, which begins so far behind the first. Ranges are short, few words each.
+fn ones(bits: &FixedBitSet, first: usize, part: &Range<usize>) -> u32 {
+    const BITS: usize = usize::BITS as usize;
+    if part.is_empty() {
+        return 0;
+    }
+    let (start, last) = (first + part.start, first + part.end - 1);
+    let words = &bits.as_slice()[start / BITS..=last / BITS];
+    let (above, below) = (usize::MAX << (start % BITS), usize::MAX >> (BITS - 1 - last % BITS));
+    match words {
+        [one] => (one & above & below).count_ones(),
+        [lowest, between @ .., highest] => {
+            let between: u32 = between.iter().map(|word| word.count_ones()).sum();
+            (lowest & above).count_ones() + between + (highest & below).count_ones()
+        }
+        [] => 0,
     }
 }
 

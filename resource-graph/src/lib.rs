@@ -48,7 +48,10 @@ use flurm_types::{Idset, JobId, R, RNode, Timestamp};
 use index::{Index, View};
 use lifetime::Lifetimes;
 use place::Field;
-use std::{cell::Cell, collections::BTreeMap};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, btree_map::Entry},
+};
 
 /// The question that [`Graph::find`] is asked.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
@@ -255,7 +258,7 @@ impl Graph {
             });
             found.map(|(nodes, slots)| {
                 let r = R { starttime: at, nslots: Some(slots), ..self.described(nodes) };
-                R { expiration: self.end_of(jobspec.attributes().duration, at, &r.ranks()), ..r }
+                R { expiration: self.end_of(jobspec.attributes().duration, at, &r.nodes), ..r }
             })
         };
         match &jobspec.attributes().cosched {
@@ -319,15 +322,15 @@ impl Graph {
 
     /// Frees what a job holds on these ranks.
     pub fn give_back(&mut self, id: JobId, ranks: &Idset) {
-        let Some(held) = self.held.get_mut(&id) else { return };
-        let (left, stays) =
-            std::mem::take(&mut held.parts).into_iter().partition(|part| ranks.contains(part.rank));
-        held.parts = stays;
+        let Entry::Occupied(mut held) = self.held.entry(id) else { return };
+        let leaves = |part: &RNode| ranks.contains(part.rank);
+        let left = if held.get().parts.iter().all(leaves) {
+            held.remove().parts
+        } else {
+            held.get_mut().parts.extract_if(.., |part| leaves(part)).collect()
+        };
         self.index.set_parts_free(&left, true);
         self.tenants.give_back(id, ranks);
-        if held.parts.is_empty() {
-            self.held.remove(&id);
-        }
     }
 
     /// How many cores a job holds.
@@ -426,13 +429,16 @@ impl Graph {
         let topology = nodes.iter().filter_map(|node| {
             self.inventory.topology.get(&node.rank).map(|topology| (node.rank, topology.clone()))
         });
-        R { topology: topology.collect(), nodes, properties, ..R::default() }
+        // Most have few nodes, for which there is nothing to be sorted first.
+        let mut r = R::default();
+        r.topology.extend(topology);
+        R { nodes, properties, ..r }
     }
 
     /// An allocation ends with its duration, or with the first of its nodes if it has none; zero if nobody knows.
-    fn end_of(&self, duration: f64, start: Timestamp, ranks: &Idset) -> Timestamp {
+    fn end_of(&self, duration: f64, start: Timestamp, nodes: &[RNode]) -> Timestamp {
         let end = if duration > 0.0 { start.checked_add_secs(duration) } else { None };
-        let ends = [end, self.instance_end(), self.lifetimes.first_end(ranks)];
+        let ends = [end, self.instance_end(), self.lifetimes.first_end(nodes)];
         ends.into_iter().flatten().min().unwrap_or(Timestamp::ZERO)
     }
 }

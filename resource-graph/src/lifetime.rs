@@ -1,7 +1,7 @@
 //! How long nodes are here: to the end of the instance, or each to one of its own.
 
 use crate::{Graph, Unit};
-use flurm_types::{Idset, Timestamp};
+use flurm_types::{Idset, RNode, Timestamp};
 use std::collections::BTreeMap;
 
 /// Nodes that end before the instance does: ranks by the time of their end. There are few such times.
@@ -42,9 +42,10 @@ impl Lifetimes {
         self.0.range(from..).next().map(|(end, _)| *end)
     }
 
-    /// The first end of any of these ranks.
-    pub(crate) fn first_end(&self, ranks: &Idset) -> Option<Timestamp> {
-        self.0.iter().find(|(_, ending)| !ending.is_disjoint(ranks)).map(|(end, _)| *end)
+    /// The first end of any of these nodes.
+    pub(crate) fn first_end(&self, nodes: &[RNode]) -> Option<Timestamp> {
+        let with_one = |ending: &Idset| nodes.iter().any(|node| ending.contains(node.rank));
+        self.0.iter().find(|(_, ending)| with_one(ending)).map(|(end, _)| *end)
     }
 }
 

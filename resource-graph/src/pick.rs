@@ -41,6 +41,7 @@ impl<'a> Picking<'a> {
     /// Takes what is free in the order of these bits.
     pub(crate) fn cores_in_order(&mut self, bits: impl Iterator<Item = usize>, count: u32) {
         let (index, at) = (self.index, self.at);
+        self.cores.reserve(self.layout().cores.len().min(count as usize));
         self.cores.extend(bits.filter(|bit| index.is_core_free(at, *bit)).take(count as usize));
     }
 
@@ -87,11 +88,15 @@ impl<'a> Picking<'a> {
 
     /// The socket where this leaves the least behind, so that larger holes stay for larger jobs. A job without
     /// GPUs stays off the GPUs' cores if it can.
-    pub(crate) fn snuggest<'s>(&self, sockets: &[&'s Span], cores: u32, gpus: u32) -> Option<&'s Span> {
+    pub(crate) fn snuggest<'s>(
+        &self,
+        sockets: impl Iterator<Item = &'s Span>,
+        cores: u32,
+        gpus: u32,
+    ) -> Option<&'s Span> {
         let left = |socket: &Span| (self.gpus_left(socket), self.cores_left(socket));
         sockets
-            .iter()
-            .map(|socket| (left(socket), *socket))
+            .map(|socket| (left(socket), socket))
             .filter(|((free_gpus, free_cores), _)| *free_gpus >= gpus && *free_cores >= cores)
             .min_by_key(|(left, _)| *left)
             .map(|(_, socket)| socket)
@@ -126,7 +131,7 @@ impl<'a> Picking<'a> {
         }
         let (mut cores, mut gpus) = (left * piece.cores, left * piece.gpus);
         // GPUs may be far from all free cores, but the cores may still be near each other.
-        if let Some(socket) = self.snuggest(sockets, cores, 0) {
+        if let Some(socket) = self.snuggest(sockets.iter().copied(), cores, 0) {
             self.cores_from(socket, cores);
             cores = 0;
         }

@@ -156,8 +156,7 @@ impl Graph {
     /// Are these nodes open, and do they last until its expiration?
     #[must_use]
     pub fn stands(&self, r: &R) -> bool {
-        let ranks = r.ranks();
-        let last = self.instance_end().into_iter().chain(self.lifetimes.first_end(&ranks)).min();
+        let last = self.instance_end().into_iter().chain(self.lifetimes.first_end(&r.nodes)).min();
         let in_time = last.is_none_or(|last| !r.expiration.is_zero() && r.expiration <= last);
         in_time && self.index.mask(&r.nodes).all_open()
     }

@@ -135,7 +135,7 @@ impl Graph {
     /// The same resources, from now on.
     #[must_use]
     pub fn begin<'a>(&self, unit: impl Into<Unit<'a>>, r: R, now: Timestamp) -> R {
-        let expiration = self.end_of(unit.into().duration(), now, &r.ranks());
+        let expiration = self.end_of(unit.into().duration(), now, &r.nodes);
         R { starttime: now, expiration, ..r }
     }
 }

@@ -196,7 +196,11 @@ impl Idset {
             if lo <= hi {
                 ranges.push((lo, hi));
             }
-            if a.1 < b.1 { i += 1 } else { j += 1 }
+            if a.1 < b.1 {
+                i += 1 + skip(&self.ranges[i + 1..], b.0)
+            } else {
+                j += 1 + skip(&other.ranges[j + 1..], a.0)
+            }
         }
         Idset { ranges }
     }
@@ -272,6 +276,17 @@ impl Idset {
             }
         }
     }
+}
+
+/// How many ranges end before this id: by steps that double, so that a small set and a large one take as long as the
+/// small one is.
+fn skip(ranges: &[(u32, u32)], id: u32) -> usize {
+    let mut step = 1;
+    while ranges.get(step - 1).is_some_and(|(_, hi)| *hi < id) {
+        step *= 2;
+    }
+    let (known, end) = (step / 2, step.min(ranges.len()));
+    known + ranges[known..end].partition_point(|(_, hi)| *hi < id)
 }
 
 /// Ranges that arrive by ascending start and are joined where they touch.

@@ -28,8 +28,15 @@ pub(super) fn nodes(field: Field<'_>) -> Option<Vec<Share>> {
     let mut found = Vec::new();
     // One socket after the other: nodes that would do with fewer are found already.
     for sockets in 1..=field.index.most_sockets() {
-        let here = field.covering(Need { within: (sockets, need.cores), ..need });
-        let here = here.filter(|at| sockets_needed(field, *at, pieces) == sockets);
+        let within = |sockets| Need { within: (sockets, need.cores), ..need };
+        let here = if sockets == 1 || need.gpus > 0 {
+            field.covering(within(sockets))
+        } else {
+            field.covering_but(within(sockets), within(sockets - 1))
+        };
+        // Cores alone on few sockets are found without a look at them.
+        let sure = need.gpus == 0 && sockets <= SETS_MAX as u32;
+        let here = here.filter(|at| sure || sockets_needed(field, *at, pieces) == sockets);
         found.extend(here.take(count - found.len()).map(|at| Share { at, pieces }));
         if found.len() == count {
             return Some(found);
@@ -58,14 +65,11 @@ fn sockets_needed(field: Field<'_>, at: usize, pieces: u32) -> u32 {
 /// The fewest sockets that hold these pieces, and of equally few those that are fullest already.
 fn chosen<'a>(ask: &Ask<'_>, picking: &Picking<'a>, pieces: u32) -> Vec<&'a Span> {
     let need = ask.need(pieces);
-    let sockets: Vec<&Span> = picking.sockets().iter().collect();
-    if sockets.len() <= 1 {
-        return sockets;
-    }
-    if let Some(one) = picking.snuggest(&sockets, need.cores, need.gpus) {
+    if let Some(one) = picking.snuggest(picking.sockets().iter(), need.cores, need.gpus) {
         return vec![one];
     }
-    if sockets.len() == 2 {
+    let sockets: Vec<&Span> = picking.sockets().iter().collect();
+    if sockets.len() <= 2 {
         return sockets;
     }
     let free: Vec<(u32, u32)> =
