@@ -2,5 +2,6 @@
 
 pub mod jobspec;
 pub mod resource_graph;
+pub mod sched;
 pub mod types;
 pub mod wire;

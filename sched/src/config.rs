@@ -2,6 +2,7 @@
 
 use crate::Policy;
 use flurm_jobspec::{Amendment, Jobspec, Placement};
+use flurm_resource_graph::SlowDowns;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ pub struct Config {
     /// Seconds of waiting that count as much as one step of priority. If it is not set, age decides only among
     /// jobs of equal priority.
     pub age_s_per_priority: Option<u32>,
+    /// How much willing jobs slow each other down that share sockets.
+    pub slowdowns: SlowDowns,
     /// Queues by name. A job of one does not wait for the jobs of another, except for resources.
     pub queues: BTreeMap<String, QueueConfig>,
 }

@@ -103,6 +103,7 @@ impl Sched {
         let age_us = config.age_s_per_priority.map(|s| i64::from(s.max(1)) * 1_000_000);
         let mut graph = Graph::from_r(&R::default());
         graph.set_placement(config.placement);
+        graph.set_slowdowns(config.slowdowns.clone());
         Sched {
             queue: Queue::new(Order { age_us, shortest: config.policy == Policy::Sjf }, config.lanes()),
             groups: Groups::default(),

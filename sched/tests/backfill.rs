@@ -25,6 +25,8 @@ fn trace(jobs: &[Random]) -> Trace {
             submit: Timestamp::from_secs_f64(1.0 + f64::from(job.submit)),
             runtime_s: job.runtime.into(),
             priority: 16,
+            waited_s: None,
+            class: None,
             jobspec: Arc::new(builder.build().unwrap()),
         }
     };

@@ -30,7 +30,7 @@ fn a_trace_gives_the_figures_that_follow_from_it() {
     let table = Report::table(&[("fcfs".to_owned(), fcfs), ("easy".to_owned(), easy)]);
     assert_eq!(table.lines().count(), 3);
     let run = with(Policy::Easy);
-    assert_eq!(run.to_csv().lines().nth(2), Some("2,10,100,150,90,8,4,\"0-3\""));
+    assert_eq!(run.to_csv().lines().nth(2), Some("2,10,100,150,90,8,4,\"0-3\",50,false"));
 }
 
 /// A trace of so many jobs of a core each, of two queues if wanted, that come and run for a second each.
@@ -72,6 +72,40 @@ fn pictures_have_axes_a_legend_and_a_size_with_a_bound() {
 }
 
 #[test]
+fn of_swf_what_concerns_scheduling_is_used() {
+    // Asked for 8 processors and 2000 s, had 4; ran 1451 s after 30 s of waiting; program 7, queue 2.
+    let text = "; a comment\n1 5 30 1451 4 -1 -1 8 2000 -1 1 3 1 7 2 -1 -1 -1\n2 9 10 60 2 -1 -1 -1 -1\n";
+    let trace = Trace::parse(text).unwrap();
+    let job = &trace.jobs[0];
+    let attributes = job.jobspec.attributes();
+    assert_eq!((job.runtime_s, job.waited_s, attributes.duration), (1451.0, Some(30.0), 2000.0));
+    assert_eq!((attributes.queue.as_deref(), attributes.job_name.as_deref()), (Some("2"), Some("program7")));
+    let sizes: Vec<u32> = trace.jobs.iter().map(|job| job.jobspec.request().unwrap().ntasks).collect();
+    assert_eq!(sizes, [8, 2]);
+    assert_eq!(trace.jobs[1].jobspec.attributes().duration, 60.0);
+    // What has really happened, beside what would.
+    let past = trace.report(8).unwrap();
+    assert_eq!((past.jobs, past.wait_mean_s, past.makespan_s), (2, 20.0, 1481.0));
+    assert_eq!(past.utilisation, (1451.0 * 8.0 + 60.0 * 2.0) / (1481.0 * 8.0));
+    assert_eq!(Trace::parse("1 5 -1 10 4").unwrap().report(8), None);
+}
+
+#[test]
+fn a_trace_is_written_in_few_words_where_they_say_all() {
+    let text = r#"{"class":"io","cosched":true,"duration":60.0,"id":1,"name":"x","ntasks":4,"runtime":10.25,"submit":0.5,"wait":3.0}
+{"cores_per_task":2,"duration":9.0,"group":"g:3","id":2,"ntasks":1,"priority":-3,"runtime":9.0,"submit":2.0}
+{"duration":0.0,"exclusive":true,"id":3,"nodes":2,"placement":"high","queue":"q","runtime":1.0,"submit":2.0}
+"#;
+    let trace = Trace::parse(text).unwrap();
+    assert_eq!(trace.to_json_lines(), text);
+    // Here they do not.
+    let text = r#"{"submit":0,"runtime":1,"ntasks":2,"constraint":"thin"}"#;
+    let trace = Trace::parse(text).unwrap();
+    assert!(trace.to_json_lines().contains(r#""jobspec":{"attributes":{"system":{"constraints""#));
+    assert_eq!(Trace::parse(&trace.to_json_lines()), Ok(trace));
+}
+
+#[test]
 fn lines_of_json_may_say_more() {
     let text = r#"
 {"submit": 0, "runtime": 10, "ntasks": 2, "duration": 60, "queue": "short"}
@@ -91,6 +125,19 @@ fn lines_of_json_may_say_more() {
         ("; x\n\n1 2 x 4 5", "read trace at line 3: `x` is not a number"),
         ("1 2 3", "read trace at line 1: expected 5 fields at least, found 3"),
         ("{\"submit\":0,\"runtime\":1,\"cores\":1}", "read trace at line 1: unknown key `cores`"),
+        ("{\"submit\":0,\"runtime\":1e99}", "read trace at line 1: `runtime` is not a number from 0 to 4e9"),
+        (
+            "\n{\"submit\":0,\"runtime\":1,\"class\":\"a b\"}",
+            "read trace at line 2: `a b` is no class: up to 64 letters, digits, `_` and `-`",
+        ),
+        (
+            "{\"submit\":0,\"runtime\":1,\"group\":\"g:1\"}",
+            "read trace at line 1: a group is of 2 to 16 jobs, not of 1",
+        ),
+        (
+            "{\"submit\":0,\"runtime\":1,\"group\":\"g\",\"cosched\":false}",
+            "read trace at line 1: a job of a `group` is willing to share",
+        ),
     ] {
         assert_eq!(Trace::parse(bad).unwrap_err().to_string(), said);
     }

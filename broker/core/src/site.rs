@@ -130,6 +130,7 @@ impl Site {
             placement: self.placement,
             age_s_per_priority: self.age_s,
             queues: queues.collect(),
+            ..flurm_sched::Config::default()
         }
     }
 

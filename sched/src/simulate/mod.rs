@@ -1,17 +1,22 @@
 //! Virtual time: a trace of jobs goes through the scheduler that a live instance uses, on any graph.
 //!
-//! `trace.rs` reads traces, `report.rs` makes figures out of a run, `draw.rs` tables, `svg.rs` pictures. Everything is a
-//! function of the trace and the configuration: the same ones give the same bytes.
+//! `trace.rs` reads traces and `export.rs` writes them, `contention.rs` says how jobs slow each other down, `report.rs`
+//! makes figures out of a run, `draw.rs` tables, `svg.rs` pictures. Everything is a function of the trace and the
+//! configuration: the same ones give the same bytes.
 
+mod contention;
 mod draw;
+mod export;
 mod report;
 mod svg;
 mod trace;
 
 pub use report::Report;
-pub use trace::{Job, Trace, TraceError};
+pub use trace::{Job, Trace, TraceError, time};
 
 use crate::{Config, ResourceChange, Sched, SchedInput, SchedOutput};
+use contention::{Contention, End};
+use flurm_resource_graph::SlowDowns;
 use flurm_types::{JobId, Now, R, Timestamp};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -24,6 +29,8 @@ pub struct Outcome {
     pub number: u64,
     /// When it was submitted.
     pub submit: Timestamp,
+    /// How long it runs alone.
+    pub runtime_s: f64,
     /// Where and when it ran; none if it could never run here.
     pub ran: Option<Ran>,
     /// When it was first said to start, by policies that say so.
@@ -37,6 +44,8 @@ pub struct Ran {
     pub start: Timestamp,
     /// When it left.
     pub end: Timestamp,
+    /// Its time was over before its work was done.
+    pub cut_off: bool,
     /// What it had.
     pub r: R,
 }
@@ -53,33 +62,53 @@ pub struct Run {
 /// What happens next, in the order of time; at the same time jobs leave before others come.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    Leaves(usize),
+    /// The job, and how often its end was said.
+    Leaves(usize, u32),
     Comes(usize),
+    /// The scheduler has something to do.
+    Due,
 }
 
-/// Runs a trace on an inventory. `progress` hears how many jobs are over, now and then.
+/// Runs a trace on an inventory. `progress` hears how many jobs are over, now and then. Jobs slow each other down as
+/// the configuration says.
 #[must_use]
-pub fn run(trace: &Trace, inventory: &R, config: &Config, mut progress: impl FnMut(usize)) -> Run {
+pub fn run(trace: &Trace, inventory: &R, config: &Config, progress: impl FnMut(usize)) -> Run {
+    run_with(trace, inventory, config, &config.slowdowns, progress)
+}
+
+/// The same, with jobs that slow each other down in another way than the scheduler expects.
+#[must_use]
+pub fn run_with(
+    trace: &Trace,
+    inventory: &R,
+    config: &Config,
+    truth: &SlowDowns,
+    mut progress: impl FnMut(usize),
+) -> Run {
     let mut sched = Sched::with_config(config.clone());
     let mut out = Vec::new();
     sched.step(Now::default(), SchedInput::Resource(ResourceChange::Define(inventory.clone())), &mut out);
     sched.step(Now::default(), SchedInput::Resource(ResourceChange::Up(inventory.ranks())), &mut out);
-    let outcome = |job: &Job| Outcome { number: job.number, submit: job.submit, ran: None, promised: None };
     let mut outcomes: Vec<Outcome> = trace.jobs.iter().map(outcome).collect();
+    let classes = trace.jobs.iter().filter_map(|job| job.class.as_deref());
+    let mut going = Contention::new(inventory, classes, truth);
     let mut events: BinaryHeap<Reverse<(Timestamp, Event)>> =
         (0..).zip(&trace.jobs).map(|(n, job)| Reverse((job.submit, Event::Comes(n)))).collect();
     let mut over = 0;
     while let Some(Reverse((at, _))) = events.peek() {
         let now = clock(*at);
         while events.peek().is_some_and(|Reverse((time, _))| *time == now.wall) {
-            let Reverse((_, event)) = events.pop().expect("there is one");
+            let Reverse((at, event)) = events.pop().expect("there is one");
             match event {
+                Event::Due => {}
                 Event::Comes(n) => sched.step(now, comes(n, &trace.jobs[n]), &mut out),
-                Event::Leaves(n) => {
+                Event::Leaves(job, said) if going.is_over(End { job, at, said }) => {
                     over += 1;
-                    let ran = outcomes[n].ran.as_ref().expect("it runs");
-                    sched.step(now, SchedInput::Free { id: id(n), ranks: ran.r.ranks() }, &mut out);
+                    let ran = outcomes[job].ran.as_mut().expect("it runs");
+                    (ran.end, ran.cut_off) = (at, !going.leaves(job, at));
+                    sched.step(now, SchedInput::Free { id: id(job), ranks: ran.r.ranks() }, &mut out);
                 }
+                Event::Leaves(..) => {}
             }
         }
         loop {
@@ -92,9 +121,9 @@ pub fn run(trace: &Trace, inventory: &R, config: &Config, mut progress: impl FnM
             match said {
                 SchedOutput::Alloc { id, r, .. } => {
                     let n = place(id);
-                    let end = end_of(&trace.jobs[n], &r);
-                    events.push(Reverse((end, Event::Leaves(n))));
-                    outcomes[n].ran = Some(Ran { start: now.wall, end, r });
+                    let job = &trace.jobs[n];
+                    going.begins(n, job.class.as_deref(), job.runtime_s, &r);
+                    outcomes[n].ran = Some(Ran { start: now.wall, end: now.wall, cut_off: false, r });
                 }
                 SchedOutput::Annotate { id, .. } => {
                     let promised = &mut outcomes[place(id)].promised;
@@ -103,9 +132,21 @@ pub fn run(trace: &Trace, inventory: &R, config: &Config, mut progress: impl FnM
                 SchedOutput::Deny { .. } | SchedOutput::Canceled { .. } => over += 1,
             }
         }
+        let ends = going.ends(now.wall);
+        events.extend(ends.into_iter().map(|end| Reverse((end.at, Event::Leaves(end.job, end.said)))));
+        if let Some(due) = sched.wakes_at().filter(|due| *due > now.wall)
+            && events.peek().is_some_and(|Reverse((next, _))| *next > due)
+        {
+            events.push(Reverse((due, Event::Due)));
+        }
         progress(over);
     }
     Run { inventory: inventory.clone(), outcomes }
+}
+
+fn outcome(job: &Job) -> Outcome {
+    let Job { number, submit, runtime_s, .. } = *job;
+    Outcome { number, submit, runtime_s, ran: None, promised: None }
 }
 
 /// Wall clock and the other one go together.
@@ -125,10 +166,4 @@ fn place(id: JobId) -> usize {
 fn comes(n: usize, job: &Job) -> SchedInput {
     let jobspec = Arc::clone(&job.jobspec);
     SchedInput::Alloc { id: id(n), jobspec, priority: job.priority, t_submit: job.submit }
-}
-
-/// A job leaves when it is done, or when its time is over.
-fn end_of(job: &Job, r: &R) -> Timestamp {
-    let done = r.starttime.checked_add_secs(job.runtime_s).unwrap_or(Timestamp(i64::MAX));
-    if r.expiration.is_zero() { done } else { done.min(r.expiration) }
 }

@@ -355,7 +355,7 @@ fn palette(trace: &Trace) -> Palette {
     let attribute = |n: usize, which: usize| -> &str {
         let attributes = trace.jobs[n].jobspec.attributes();
         let word = match which {
-            0 => attributes.cosched.as_ref().and_then(|cosched| cosched.class.as_deref()),
+            0 => trace.jobs[n].class.as_deref(),
             1 => attributes.queue.as_deref(),
             _ => attributes.job_name.as_deref(),
         };

@@ -1,10 +1,29 @@
-//! Traces of jobs: the standard workload format (SWF, version 2) and JSON lines.
+//! Traces of jobs: the standard workload format (SWF, version 2.2) and JSON lines.
 //!
-//! A line of JSON is an object with `submit` and `runtime` in seconds and either a whole `jobspec` or any of `ntasks`,
-//! `nodes`, `cores_per_task`, `gpus_per_task`, `exclusive`, `duration`, `placement`, `queue`, `constraint`; `priority` (16)
-//! and `id` if wanted.
+//! **SWF.** A line has up to 18 numbers, of which -1 is "unknown". Used are, counted from 1: the number of the job (1), its
+//! submission (2), how long it waited (3, for [`Trace::report`] only), its run time (4), the processors that it asked for
+//! (8), or if it does not say those that it had (5), the time that it asked for (9), else its run time, the program (14) as
+//! its name, and the queue (15). A processor is a core. Jobs without run time or processors never ran and are left out,
+//! and so is what is said of processor time (6), memory (7, 10), status (11), users (12, 13), partitions (16), and
+//! dependencies (17, 18). Lines that open with `;` are comments, whatever they say.
+//!
+//! **JSON lines.** A line is an object with these keys; lines that open with `;` or `#` are comments.
+//!
+//! | key | meaning |
+//! | --- | --- |
+//! | `submit`, `runtime` | seconds; needed. The run time is that of a job alone, see [`contention`](super) |
+//! | `id` | the job's number, else its place in the trace |
+//! | `priority` | higher goes first; 16 |
+//! | `wait` | seconds that it really waited |
+//! | `class` | what it stresses, such as `memory`; jobs with a class slow each other down |
+//! | `jobspec` | a whole jobspec, instead of the following |
+//! | `ntasks`, `nodes`, `cores_per_task`, `gpus_per_task`, `exclusive` | its size, as the options of `flurm submit` |
+//! | `duration` | the time that it asks for; else its run time, or twice that if it has a class |
+//! | `placement`, `queue`, `constraint`, `name` | as the options |
+//! | `cosched` | true: willing to share its sockets |
+//! | `group` | the co-scheduling group that it is in: `NAME` or `NAME:SIZE` |
 
-use flurm_jobspec::{Jobspec, build::Builder};
+use flurm_jobspec::{Cosched, Jobspec, build::Builder};
 use flurm_types::{Constraint, Timestamp};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -14,7 +33,14 @@ use std::sync::Arc;
 pub const JOBS_MAX: usize = 1 << 22;
 
 /// The priority of a job whose trace has none: Flux's default urgency.
-const PRIORITY: i64 = 16;
+pub(super) const PRIORITY: i64 = 16;
+
+/// How much longer than alone a job may take that is slowed down by others, if it does not say: a little more than the
+/// worst that we guess of any pair.
+const MARGIN: f64 = 2.0;
+
+/// Longest time in a trace: a hundred years, so that there is room for the numbers that Unix gives to days.
+const SECONDS_MAX: f64 = 4e9;
 
 /// Jobs and when they come.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,12 +54,16 @@ pub struct Trace {
 pub struct Job {
     /// The trace's number for it.
     pub number: u64,
-    /// When it is submitted, from the beginning of the trace.
+    /// When it is submitted, as [`time`] gives it.
     pub submit: Timestamp,
-    /// How long it runs.
+    /// How long it runs, if nobody slows it down.
     pub runtime_s: f64,
     /// Higher goes first.
     pub priority: i64,
+    /// How long it waited in truth, if that is known.
+    pub waited_s: Option<f64>,
+    /// What it stresses; jobs with a class slow each other down.
+    pub class: Option<String>,
     /// What it asks for.
     pub jobspec: Arc<Jobspec>,
 }
@@ -78,62 +108,108 @@ impl Trace {
         }
         Ok(Trace { jobs })
     }
+
+    /// The same jobs, all of them willing to share their sockets that could and that ask for no placement.
+    #[must_use]
+    pub fn willing(&self) -> Trace {
+        let willing = |job: &Job| {
+            let exclusive = job.jobspec.request().is_some_and(|request| request.exclusive);
+            if exclusive {
+                return job.clone();
+            }
+            let cosched = Cosched { class: job.class.clone(), group: None };
+            let with = flurm_jobspec::Amendment { cosched: Some(cosched), ..Default::default() };
+            let jobspec = Arc::new(Jobspec::clone(&job.jobspec).amended(with));
+            Job { jobspec, ..job.clone() }
+        };
+        Trace { jobs: self.jobs.iter().map(willing).collect() }
+    }
 }
 
-/// A point of the trace's own time; the first second of it is 1, since zero stands for "not set" elsewhere.
-fn time(secs: f64) -> Timestamp {
-    Timestamp::from_secs_f64(secs.max(0.0) + 1.0)
+/// A point of a trace's own time; the first second of it is 1, since zero stands for "not set" elsewhere.
+#[must_use]
+pub fn time(secs: f64) -> Timestamp {
+    Timestamp::from_secs_f64(secs.clamp(0.0, SECONDS_MAX) + 1.0)
 }
 
-/// Fields from 0: number, submit, wait, run time, processors used, …, processors asked for at 7, time asked for
-/// at 8, …, queue at 14. What is not known is -1.
-fn swf_line(line: &str, known: &mut BTreeMap<(u32, u64), Arc<Jobspec>>) -> Result<Option<Job>, String> {
+/// Processors, time, program and queue of a line of SWF.
+type Like = (u32, u64, u32, u32);
+
+fn swf_line(line: &str, known: &mut BTreeMap<Like, Arc<Jobspec>>) -> Result<Option<Job>, String> {
     let fields: Vec<f64> = line
         .split_whitespace()
-        .map(|word| word.parse().map_err(|_| format!("`{word}` is not a number")))
-        .collect::<Result<_, _>>()?;
+        .map(|word| word.parse().ok().filter(|n: &f64| n.is_finite()).ok_or(word))
+        .collect::<Result<_, _>>()
+        .map_err(|word| format!("`{word}` is not a number"))?;
     if fields.len() < 5 {
         return Err(format!("expected 5 fields at least, found {}", fields.len()));
     }
-    let field = |n: usize| fields.get(n).copied().filter(|value| *value > 0.0);
+    // By their numbers in the standard.
+    let field = |n: usize| fields.get(n - 1).copied().filter(|value| *value > 0.0);
+    let seconds = |n: usize| match field(n) {
+        Some(secs) if secs > SECONDS_MAX => Err(format!("{secs} seconds")),
+        secs => Ok(secs),
+    };
     // Who never ran has no run time, and says nothing about scheduling.
-    let (Some(runtime_s), Some(processors)) = (field(3), field(7).or(field(4))) else { return Ok(None) };
+    let (Some(runtime_s), Some(processors)) = (seconds(4)?, field(8).or(field(5))) else { return Ok(None) };
     if processors > f64::from(u32::MAX) {
         return Err(format!("{processors} processors"));
     }
-    let duration = field(8).unwrap_or(runtime_s).max(1.0);
-    let processors = processors as u32;
-    let jobspec = match known.get(&(processors, duration.to_bits())) {
+    let duration = seconds(9)?.unwrap_or(runtime_s).max(1.0);
+    let (program, queue) = (field(14).unwrap_or(0.0) as u32, field(15).unwrap_or(0.0) as u32);
+    let like = (processors as u32, duration.to_bits(), program, queue);
+    let jobspec = match known.get(&like) {
         Some(jobspec) => Arc::clone(jobspec),
         None => {
-            let builder = Builder::new(vec!["trace".to_owned()]).ntasks(processors).duration(duration);
+            let mut builder = Builder::new(vec!["trace".to_owned()]).ntasks(like.0).duration(duration);
+            if program > 0 {
+                builder = builder.name(format!("program{program}"));
+            }
+            if queue > 0 {
+                builder = builder.queue(queue.to_string());
+            }
             let jobspec = Arc::new(builder.build().map_err(|error| error.to_string())?);
-            known.insert((processors, duration.to_bits()), Arc::clone(&jobspec));
+            known.insert(like, Arc::clone(&jobspec));
             jobspec
         }
     };
-    let number = field(0).unwrap_or(0.0) as u64;
-    Ok(Some(Job { number, submit: time(fields[1]), runtime_s, priority: PRIORITY, jobspec }))
+    let number = field(1).unwrap_or(0.0) as u64;
+    let (submit, waited_s) = (time(fields[1]), Some(fields[2]).filter(|secs| *secs >= 0.0));
+    Ok(Some(Job { number, submit, runtime_s, priority: PRIORITY, waited_s, class: None, jobspec }))
 }
 
-fn json_line(line: &str) -> Result<Option<Job>, String> {
+pub(super) fn json_line(line: &str) -> Result<Option<Job>, String> {
     let mut job: Map<String, Value> = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let submit = number(&mut job, "submit")?.ok_or("`submit` is missing")?;
-    let runtime_s = number(&mut job, "runtime")?.ok_or("`runtime` is missing")?;
-    let priority = number(&mut job, "priority")?.map_or(PRIORITY, |priority| priority as i64);
-    let number = number(&mut job, "id")?.unwrap_or(0.0) as u64;
+    let submit = seconds(&mut job, "submit")?.ok_or("`submit` is missing")?;
+    let runtime_s = seconds(&mut job, "runtime")?.ok_or("`runtime` is missing")?;
+    let waited_s = seconds(&mut job, "wait")?;
+    let priority = match job.remove("priority") {
+        None => PRIORITY,
+        Some(value) => value.as_i64().ok_or("`priority` is not a whole number")?,
+    };
+    let number = match job.remove("id") {
+        None => 0,
+        Some(value) => value.as_u64().filter(|id| *id > 0).ok_or("`id` is not a whole number above 0")?,
+    };
+    let class = word(&mut job, "class")?;
+    if let Some(class) = &class {
+        Cosched::check_class(class)?;
+    }
     let jobspec = match job.remove("jobspec") {
         Some(document) => Jobspec::parse(&document.to_string()).map_err(|error| error.to_string())?,
-        None => built(&mut job, runtime_s)?,
+        None => built(&mut job, runtime_s, class.as_deref())?,
     };
     if let Some(key) = job.keys().next() {
         return Err(format!("unknown key `{key}`"));
     }
-    Ok(Some(Job { number, submit: time(submit), runtime_s, priority, jobspec: Arc::new(jobspec) }))
+    let own = jobspec.attributes().cosched.as_ref().and_then(|cosched| cosched.class.clone());
+    let (submit, class, jobspec) = (time(submit), class.or(own), Arc::new(jobspec));
+    Ok(Some(Job { number, submit, runtime_s, priority, waited_s, class, jobspec }))
 }
 
-fn built(job: &mut Map<String, Value>, runtime_s: f64) -> Result<Jobspec, String> {
-    let duration = number(job, "duration")?.unwrap_or(runtime_s);
+fn built(job: &mut Map<String, Value>, runtime_s: f64, class: Option<&str>) -> Result<Jobspec, String> {
+    let margin = if class.is_some() { MARGIN } else { 1.0 };
+    let duration = seconds(job, "duration")?.unwrap_or(runtime_s * margin);
     let mut builder = Builder::new(vec!["trace".to_owned()]).duration(duration);
     type Size = fn(Builder, u32) -> Builder;
     let sizes: [(&str, Size); 4] = [
@@ -148,26 +224,50 @@ fn built(job: &mut Map<String, Value>, runtime_s: f64) -> Result<Jobspec, String
             builder = set(builder, count.ok_or_else(|| format!("`{key}` is not a count"))?);
         }
     }
-    if let Some(value) = job.remove("exclusive") {
-        builder = builder.exclusive(value.as_bool().ok_or("`exclusive` is true or false")?);
+    if let Some(exclusive) = truth(job, "exclusive")? {
+        builder = builder.exclusive(exclusive);
     }
-    for (key, set) in
-        [("placement", Builder::placement as fn(Builder, String) -> Builder), ("queue", Builder::queue)]
-    {
-        if let Some(value) = job.remove(key) {
-            builder = set(builder, value.as_str().ok_or_else(|| format!("`{key}` is a word"))?.to_owned());
+    type Text = fn(Builder, String) -> Builder;
+    let texts: [(&str, Text); 3] =
+        [("placement", Builder::placement), ("queue", Builder::queue), ("name", Builder::name)];
+    for (key, set) in texts {
+        if let Some(text) = word(job, key)? {
+            builder = set(builder, text);
         }
     }
-    if let Some(value) = job.remove("constraint") {
-        let query = value.as_str().ok_or("`constraint` is a query such as `thin -host:n1`")?;
-        builder = builder.constraint(Constraint::parse_query(query).map_err(|error| error.to_string())?);
+    if let Some(query) = word(job, "constraint")? {
+        builder = builder.constraint(Constraint::parse_query(&query).map_err(|error| error.to_string())?);
+    }
+    let group = word(job, "group")?.map(|group| group.parse()).transpose()?;
+    match (truth(job, "cosched")?, group) {
+        (Some(false), Some(_)) => return Err("a job of a `group` is willing to share".to_owned()),
+        (None | Some(false), None) => {}
+        (_, group) => {
+            builder = builder.cosched(&Cosched { class: class.map(str::to_owned), group });
+        }
     }
     builder.build().map_err(|error| error.to_string())
 }
 
-/// A number that is not negative.
-fn number(job: &mut Map<String, Value>, key: &str) -> Result<Option<f64>, String> {
+/// Seconds that are not negative.
+fn seconds(job: &mut Map<String, Value>, key: &str) -> Result<Option<f64>, String> {
     let Some(value) = job.remove(key) else { return Ok(None) };
-    let number = value.as_f64().filter(|number| *number >= 0.0);
-    number.map(Some).ok_or_else(|| format!("`{key}` is not a number of at least 0"))
+    let number = value.as_f64().filter(|number| (0.0..=SECONDS_MAX).contains(number));
+    number.map(Some).ok_or_else(|| format!("`{key}` is not a number from 0 to {SECONDS_MAX:e}"))
+}
+
+fn word(job: &mut Map<String, Value>, key: &str) -> Result<Option<String>, String> {
+    match job.remove(key) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(format!("`{key}` is a word")),
+    }
+}
+
+fn truth(job: &mut Map<String, Value>, key: &str) -> Result<Option<bool>, String> {
+    match job.remove(key) {
+        None => Ok(None),
+        Some(Value::Bool(truth)) => Ok(Some(truth)),
+        Some(_) => Err(format!("`{key}` is true or false")),
+    }
 }
