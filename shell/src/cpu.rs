@@ -57,12 +57,17 @@ impl Cores {
 
     /// The CPUs of some cores; none when one of them does not exist here (a made-up configuration), since half a
     /// binding would only slow the job down.
-    pub fn mask(&self, cores: &Idset) -> Option<Mask> {
+    pub fn cpus_of(&self, cores: &Idset) -> Option<Idset> {
         let mut cpus = Idset::new();
         for core in cores.iter() {
             cpus.union_with(self.cpus.get(core as usize)?);
         }
-        Mask::of(&cpus)
+        Some(cpus)
+    }
+
+    /// The same as the kernel takes it.
+    pub fn mask(&self, cores: &Idset) -> Option<Mask> {
+        Mask::of(&self.cpus_of(cores)?)
     }
 }
 
@@ -86,6 +91,27 @@ pub fn share(set: &Idset, index: usize, n: usize) -> Idset {
     }
     let (from, to) = (index * len / n, ((index + 1) * len / n).max(index * len / n + 1));
     set.iter().skip(from).take(to - from).collect()
+}
+
+/// The cores of each of `n` tasks: runs of nearly equal length, and none over more than one socket if there is a task
+/// for each socket.
+pub fn deal(cores: &Idset, sockets: &[Idset], n: usize) -> Vec<Idset> {
+    let runs: Vec<Idset> = (0..n).map(|index| share(cores, index, n)).collect();
+    let parts: Vec<Idset> =
+        sockets.iter().map(|socket| socket.intersection(cores)).filter(|part| !part.is_empty()).collect();
+    let known: usize = parts.iter().map(Idset::len).sum();
+    let whole = |run: &Idset| parts.iter().any(|part| run.is_subset(part));
+    if known < cores.len() || n < parts.len() || runs.iter().all(whole) {
+        return runs;
+    }
+    // A task for each socket first; each of the others goes where most cores are left for each task.
+    let mut tasks = vec![1; parts.len()];
+    for _ in parts.len()..n {
+        let most = (0..parts.len()).rev().max_by_key(|at| parts[*at].len() * 1024 / (tasks[*at] + 1));
+        tasks[most.expect("there are cores, so there are parts")] += 1;
+    }
+    let dealt = parts.iter().zip(tasks);
+    dealt.flat_map(|(part, n)| (0..n).map(move |index| share(part, index, n))).collect()
 }
 
 #[cfg(test)]
@@ -122,5 +148,24 @@ mod tests {
         let shares: Vec<String> = (0..3).map(|i| share(&cores, i, 3).to_string()).collect();
         assert_eq!(shares, ["0-1", "2-3", "8-10"]);
         assert_eq!(share(&set("4"), 2, 3).to_string(), "4");
+    }
+
+    #[test]
+    fn a_task_stays_on_one_socket_if_it_can() {
+        let sockets = [set("0-3"), set("4-7")];
+        for (cores, n, dealt) in [
+            ("0-3", 4, "0 1 2 3"),
+            ("0-1,4-5", 4, "0 1 4 5"),
+            ("0-7", 3, "0-1 2-3 4-7"),
+            ("0-2,4-6", 2, "0-2 4-6"),
+            ("0-2,4-5", 5, "0 1 2 4 5"),
+            // Nothing else can be done.
+            ("0-7", 1, "0-7"),
+            ("0,4", 4, "0 0 4 4"),
+        ] {
+            let found: Vec<String> = deal(&set(cores), &sockets, n).iter().map(ToString::to_string).collect();
+            assert_eq!(found.join(" "), dealt, "{cores} for {n}");
+        }
+        assert_eq!(deal(&set("0-2"), &[], 2), [set("0"), set("1-2")], "nothing is known of sockets");
     }
 }

@@ -436,6 +436,9 @@ fn tasks(
         }
         let one = One { command: plan.command_of(local), stdio: task.stdio, keep };
         let mask = plan.mask(local, cores());
+        if let Some(line) = plan.binding(local, cores()) {
+            tell(&task, &line);
+        }
         if let Some(missing) = plan.missing_cpus(local, cores()) {
             let line =
                 format!("flurm-shell: warning: cpu-affinity: {} has no CPU {missing}\n", plan.node.host);

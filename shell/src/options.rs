@@ -27,8 +27,8 @@ pub struct Options {
     pub append: bool,
     /// Whole lines only go out together.
     pub lines: [bool; 2],
-    pub cpus: Spread,
-    pub gpus: Spread,
+    pub cpus: Affinity,
+    pub gpus: Affinity,
     pub pmi: bool,
     pub exit_on_error: bool,
     pub exit_timeout_s: Option<f64>,
@@ -78,6 +78,17 @@ pub enum Spread {
     PerTask,
     /// Given by the user, in task order.
     Map(Vec<Idset>),
+}
+
+/// What `cpu-affinity` or `gpu-affinity` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Affinity {
+    /// None: as it is best for this job.
+    pub how: Option<Spread>,
+    /// Say on each task's standard error what it gets.
+    pub say: bool,
+    /// And do nothing else.
+    pub dry_run: bool,
 }
 
 /// The signal of `--signal` when none is named, and the seconds before the end, as Flux has them.
@@ -139,13 +150,14 @@ impl Options {
         check_output_limit(given)?;
         let stdout = sink(given, "stdout")?.unwrap_or(Sink::Log);
         let stderr = sink(given, "stderr")?.unwrap_or_else(|| stdout.clone());
-        let few = if context.gpus_per_slot > 0 { Spread::PerTask } else { Spread::All };
+        let mut gpus = affinity(given, "gpu-affinity")?;
+        gpus.how.get_or_insert(if context.gpus_per_slot > 0 { Spread::PerTask } else { Spread::All });
         Ok(Options {
             stdin: source(given)?,
             append: append(given)?,
             lines: [lines(given, "stdout")?, lines(given, "stderr")?],
-            cpus: spread(given, "cpu-affinity")?.unwrap_or(Spread::All),
-            gpus: spread(given, "gpu-affinity")?.unwrap_or(few),
+            cpus: affinity(given, "cpu-affinity")?,
+            gpus,
             pmi: pmi(given, context)?,
             exit_on_error: flag(given, "exit-on-error")?,
             exit_timeout_s: exit_timeout(given)?,
@@ -311,14 +323,27 @@ fn check_output_limit(given: &Given) -> Result<(), OptionError> {
     }
 }
 
-fn spread(given: &Given, name: &str) -> Result<Option<Spread>, OptionError> {
-    let word = match find(given, name) {
-        None => return Ok(None),
+fn affinity(given: &Given, name: &str) -> Result<Affinity, OptionError> {
+    let mut affinity = Affinity::default();
+    let mut word = match find(given, name) {
+        None => return Ok(affinity),
         Some(Value::Number(_)) => "on",
         Some(Value::String(word)) => word,
         Some(other) => return bad(name, format!("`{other}` is not a word")),
     };
-    Ok(Some(match word {
+    loop {
+        let (first, rest) = word.split_once(',').unwrap_or((word, ""));
+        match first {
+            "verbose" => affinity.say = true,
+            "dry-run" => (affinity.say, affinity.dry_run) = (true, true),
+            _ => break,
+        }
+        if rest.is_empty() {
+            return Ok(affinity);
+        }
+        word = rest;
+    }
+    affinity.how = Some(match word {
         "on" | "1" | "" => Spread::All,
         "off" | "0" => Spread::Off,
         "per-task" => Spread::PerTask,
@@ -328,9 +353,13 @@ fn spread(given: &Given, name: &str) -> Result<Option<Spread>, OptionError> {
                     .map(|part| Idset::parse_relaxed(part).or_else(|e| bad(name, e.to_string())))
                     .collect::<Result<_, _>>()?,
             ),
-            None => return bad(name, format!("`{word}` is not on, off, per-task or map:LIST;LIST")),
+            None => {
+                let known = "on, off, per-task or map:LIST;LIST, with verbose, or dry-run, in front";
+                return bad(name, format!("`{word}` is not {known}"));
+            }
         },
-    }))
+    });
+    Ok(affinity)
 }
 
 /// A lone task hardly ever speaks PMI, and a socket for each of ten thousand small jobs is not free. So one task

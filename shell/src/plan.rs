@@ -37,6 +37,8 @@ pub struct Plan {
     /// To be written into `tmpdir`.
     pub files: Archive,
     pub options: Options,
+    /// The cores of each task, where tasks have their own.
+    own: Vec<Idset>,
     variables: Block,
 }
 
@@ -85,11 +87,25 @@ pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Re
         tmpdir: tmpdir.to_owned(),
         files: attributes.files.clone(),
         options,
+        own: Vec::new(),
         variables: Block::default(),
         node: r.nodes[at].clone(),
     };
+    let asked = attributes.placement.is_some() || attributes.cosched.is_some();
+    plan.options.cpus.how.get_or_insert(how(&plan.node.cores, plan.tasks.len(), asked));
+    if plan.options.cpus.how == Some(Spread::PerTask) {
+        let sockets = r.topology.get(&place.rank).map_or(&[][..], |topology| &topology.sockets);
+        let sockets: Vec<Idset> = sockets.iter().map(|socket| socket.cores.clone()).collect();
+        plan.own = cpu::deal(&plan.node.cores, &sockets, plan.tasks.len());
+    }
     plan.variables = job_variables(&plan, &counts, slot.cores, place);
     Ok(plan)
+}
+
+/// Tasks get cores of their own if there is an equal number for each, or if the job has said where its cores should be.
+fn how(cores: &Idset, tasks: usize, placed: bool) -> Spread {
+    let even = tasks > 0 && cores.len().is_multiple_of(tasks);
+    if even || placed { Spread::PerTask } else { Spread::All }
 }
 
 /// What one slot is, and where slots lie.
@@ -286,10 +302,15 @@ impl Plan {
         block
     }
 
+    fn gpu_spread(&self) -> Spread {
+        self.options.gpus.how.clone().unwrap_or(Spread::All)
+    }
+
     /// All three vendors read the same numbers under different names. A job that was given no GPU is kept from
     /// those of others the way Flux does it.
     fn gpu_variables(&self, local: usize, base: &Base, block: &mut Block) {
-        let gpus = match &self.options.gpus {
+        let how = if self.options.gpus.dry_run { Spread::Off } else { self.gpu_spread() };
+        let gpus = match how {
             Spread::Off => {
                 base.gpus.iter().for_each(|(name, value)| block.push(name, value));
                 return;
@@ -314,18 +335,40 @@ impl Plan {
 
     /// The CPUs of one task; none: as the shell itself.
     pub fn mask(&self, local: usize, cores: &cpu::Cores) -> Option<Mask> {
-        match &self.options.cpus {
+        if self.options.cpus.dry_run {
+            return None;
+        }
+        match self.options.cpus.how.as_ref()? {
             Spread::Off => None,
             Spread::All => cores.mask(&self.node.cores),
-            Spread::PerTask => cores.mask(&cpu::share(&self.node.cores, local, self.tasks.len())),
+            Spread::PerTask => cores.mask(&self.own[local]),
             Spread::Map(sets) => Mask::of(sets.get(local % sets.len().max(1))?),
         }
+    }
+
+    /// Where a task is bound to, for `cpu-affinity=verbose`.
+    pub fn binding(&self, local: usize, cores: &cpu::Cores) -> Option<String> {
+        if !self.options.cpus.say {
+            return None;
+        }
+        let (task, host) = (self.tasks[local], &self.node.host);
+        let of_cores = |set: &Idset| match cores.cpus_of(set) {
+            Some(cpus) => format!("cores {set}, CPUs {cpus}"),
+            None => format!("cores {set}, which are not on this machine"),
+        };
+        let what = match self.options.cpus.how.as_ref()? {
+            Spread::Off => "not bound".to_owned(),
+            Spread::All => of_cores(&self.node.cores),
+            Spread::PerTask => of_cores(&self.own[local]),
+            Spread::Map(sets) => format!("CPUs {}", sets.get(local % sets.len().max(1))?),
+        };
+        Some(format!("flurm-shell: task {task} on {host}: {what}\n"))
     }
 
     /// CPUs that a map of the user's names and that are not here. Where not even R's cores are here, everything is
     /// made up, and nothing is missing.
     pub fn missing_cpus(&self, local: usize, cores: &cpu::Cores) -> Option<Idset> {
-        let Spread::Map(sets) = &self.options.cpus else { return None };
+        let Some(Spread::Map(sets)) = &self.options.cpus.how else { return None };
         cores.mask(&self.node.cores)?;
         let missing = sets.get(local % sets.len().max(1))?.difference(&cores.cpus());
         (!missing.is_empty()).then_some(missing)

@@ -1,10 +1,10 @@
 //! One set of options to one jobspec.
 
-use super::{Options, env, limits, slurm};
+use super::{Options, Place, env, limits, slurm};
 use crate::failure::Failure;
 use crate::{signals, when};
 use flurm_jobspec::build::Builder;
-use flurm_jobspec::{Dependency, File, Jobspec, JobspecError};
+use flurm_jobspec::{Dependency, File, Group, Jobspec, JobspecError, Placement, Share};
 use flurm_shell::options as shell;
 use flurm_types::{Constraint, Fsd};
 use serde_json::{Value, json};
@@ -70,6 +70,7 @@ impl Options {
                 builder = set(builder, count);
             }
         }
+        builder = self.place.add_to(builder)?;
         builder = self.shell(self.streams(self.what(builder)?, stdin)?)?;
         // Last, so that what is set by its full name wins.
         for attribute in &self.what.setattr {
@@ -214,6 +215,38 @@ impl Options {
     /// Ranks of `--input`, if it names tasks and no file.
     pub fn input_ranks(&self) -> Option<&str> {
         self.io.input.as_deref().filter(|input| is_ranks(input))
+    }
+}
+
+impl Place {
+    /// As attributes, each word checked here so that the answer names the option.
+    fn add_to(&self, mut builder: Builder) -> Result<Builder, Failure> {
+        let option = |option: &str, rule: String| Failure::usage(format!("--{option}: {rule}"));
+        if let Some(word) = self.placement.as_ref().filter(|word| *word != "cosched") {
+            let placement: Placement = word.parse().map_err(|rule| option("placement", rule))?;
+            builder = builder.setattr("system.placement", &placement.to_string().into());
+        }
+        if let Some(share) = &self.spread {
+            let share = if share.is_empty() { Ok(Share::HALF) } else { share.parse() };
+            let placement = Placement::Spread(share.map_err(|rule| option("spread", rule))?);
+            builder = builder.setattr("system.placement", &placement.to_string().into());
+        }
+        let mut willing = match self.cosched.as_deref() {
+            None if self.placement.as_deref() == Some("cosched") => Some(json!({})),
+            None => None,
+            Some("") => Some(json!({})),
+            Some(text) => {
+                let Group { name, size } = text.parse().map_err(|rule| option("cosched", rule))?;
+                Some(json!({ "group": name, "size": size }))
+            }
+        };
+        if let Some(class) = &self.cosched_class {
+            willing.get_or_insert_with(|| json!({}))["class"] = class.as_str().into();
+        }
+        Ok(match willing {
+            Some(willing) => builder.setattr("system.cosched", &willing),
+            None => builder,
+        })
     }
 }
 

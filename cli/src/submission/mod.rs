@@ -45,6 +45,8 @@ pub struct Options {
     #[command(flatten)]
     pub size: Size,
     #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
     pub what: What,
     #[command(flatten)]
     pub io: Io,
@@ -64,6 +66,7 @@ pub struct Options {
 }
 
 const HEADING_SIZE: &str = "Size";
+const HEADING_PLACE: &str = "Place";
 const HEADING_WHAT: &str = "What and when";
 const HEADING_IO: &str = "Input and output";
 const HEADING_CALL: &str = "This command";
@@ -99,6 +102,26 @@ pub struct Size {
     /// GPUs on each node; not together with -n, -c, -g
     #[arg(long, value_name = "N")]
     pub gpus_per_node: Option<u32>,
+}
+
+/// Where on nodes and sockets, and beside whom.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = HEADING_PLACE)]
+pub struct Place {
+    /// first, low, high, locality, compact (few nodes, few sockets), spread[:SHARE], or cosched
+    #[arg(long, value_name = "POLICY", alias = "alloc-type")]
+    pub placement: Option<String>,
+    /// Tasks even over sockets, of each of which at most this share is taken (default: 1/2)
+    #[arg(long, value_name = "SHARE", num_args = 0..=1, require_equals = true, default_missing_value = "",
+          conflicts_with = "placement")]
+    pub spread: Option<String>,
+    /// Share sockets with one other willing job; or start together with the N jobs of a group, on the same nodes
+    #[arg(long, value_name = "GROUP[:N]", num_args = 0..=1, require_equals = true, default_missing_value = "",
+          conflicts_with = "spread")]
+    pub cosched: Option<String>,
+    /// What the job stresses, for finding it a partner: compute, memory, io or another name
+    #[arg(long, value_name = "NAME")]
+    pub cosched_class: Option<String>,
 }
 
 /// What and when.
@@ -218,10 +241,17 @@ impl Options {
             flags: _,
             debug: _,
         } = &mut self.what;
+        let Place { placement, spread, cosched, cosched_class } = &mut self.place;
         let Io { input, output, error, label_io: _, unbuffered: _ } = &mut self.io;
         let single =
             [job_name, time_limit, queue, bank, begin_time, cwd, taskmap, signal, input, output, error];
+        let places = [placement, spread, cosched, cosched_class];
         let lists = [requires, dependency, rlimit, setopt, setattr, add_file, &mut self.command];
-        single.into_iter().flatten().chain(lists.into_iter().flatten()).chain(self.environment.texts())
+        single
+            .into_iter()
+            .chain(places)
+            .flatten()
+            .chain(lists.into_iter().flatten())
+            .chain(self.environment.texts())
     }
 }

@@ -115,14 +115,16 @@ fn options_work_or_are_refused() {
     assert!(with(json!({"mpi": "intel"})).unwrap().pmi);
     assert!(with(json!({"output": {"limit": "1G"}})).is_ok());
     assert_eq!(with(json!({"exit-timeout": "2m"})).unwrap().exit_timeout_s, Some(120.0));
-    let map = with(json!({"cpu-affinity": "map:0-1;4"})).unwrap().cpus;
-    assert_eq!(map, Spread::Map(vec!["0-1".parse().unwrap(), "4".parse().unwrap()]));
+    let map = with(json!({"cpu-affinity": "dry-run,map:0-1;4"})).unwrap().cpus;
+    assert_eq!(map.how, Some(Spread::Map(vec!["0-1".parse().unwrap(), "4".parse().unwrap()])));
+    assert!(map.say && map.dry_run);
     for bad in [
         json!({"pty": 1}),
         json!({"outptu": {}}),
         json!({"output.limit": "1025M"}),
         json!({"pmi": "pmix"}),
         json!({"cpu-affinity": "sometimes"}),
+        json!({"cpu-affinity": "verbose,sometimes"}),
         json!({"taskmap": {"scheme": "random"}}),
         json!({"taskmap": {"scheme": "manual", "value": "0-7"}}),
         json!({"output": {"stdout": {"type": "file"}}}),
