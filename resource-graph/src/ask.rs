@@ -44,6 +44,24 @@ pub(crate) struct Piece {
     pub(crate) sockets: Option<Sockets>,
 }
 
+/// Why a request is not one of these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It has another shape, in these words, which may be matched in a slower way.
+    Shape(String),
+    /// Nobody can have this.
+    Never(String),
+}
+
+impl From<Refusal> for String {
+    fn from(refusal: Refusal) -> String {
+        match refusal {
+            Refusal::Shape(why) => format!("{why} cannot be had by a group of jobs"),
+            Refusal::Never(why) => why,
+        }
+    }
+}
+
 /// Sockets that belong to one piece and to no other.
 #[derive(Debug, Copy, Clone)]
 pub(crate) struct Sockets {
@@ -61,9 +79,9 @@ impl Ask<'_> {
         jobspec: &'a Jobspec,
         default: Placement,
         counts: &Counts<'_>,
-    ) -> Result<Ask<'a>, String> {
+    ) -> Result<Ask<'a>, Refusal> {
         let [top] = jobspec.resources() else {
-            return Err("several resources side by side at the top cannot be matched yet".to_owned());
+            return Err(Refusal::Shape("several resources side by side at the top".to_owned()));
         };
         let mut at = top;
         let (mut nodes, mut exclusive, mut around) = (None, false, None);
@@ -122,7 +140,7 @@ impl Ask<'_> {
         node: &Resource,
         default: Placement,
         counts: &Counts<'_>,
-    ) -> Result<Ask<'a>, String> {
+    ) -> Result<Ask<'a>, Refusal> {
         let nodes = count(node, counts)?;
         let mut ask = Ask { nodes: Some(nodes), ..Ask::bare(jobspec, default) };
         ask.exclusive = node.is_exclusive(false);
@@ -140,7 +158,8 @@ impl Ask<'_> {
         }
         ask.slots = slots.saturating_mul(nodes);
         if let Placement::Spread(_) = ask.placement {
-            return Err("slots of several kinds on a node cannot be spread over its sockets yet".to_owned());
+            let why = "slots of several kinds on a node cannot be spread over its sockets";
+            return Err(Refusal::Never(why.to_owned()));
         }
         ask.checked()
     }
@@ -163,13 +182,11 @@ impl Ask<'_> {
         }
     }
 
-    fn checked(self) -> Result<Self, String> {
+    fn checked(self) -> Result<Self, Refusal> {
         let whole = self.exclusive || self.piece.sockets.is_some_and(|sockets| sockets.whole);
         if let (Placement::Spread(_), true) = (self.placement, whole) {
-            return Err(
-                "`spread` leaves a part of each socket to others, which whole nodes and sockets do not"
-                    .to_owned(),
-            );
+            let why = "`spread` leaves a part of each socket to others, which whole nodes and sockets do not";
+            return Err(Refusal::Never(why.to_owned()));
         }
         Ok(self)
     }
@@ -216,7 +233,7 @@ impl Ask<'_> {
 }
 
 /// Cores and GPUs side by side, each at most once. A piece without cores gets one: nothing runs on a GPU alone.
-fn leaves(inside: &[Resource], counts: &Counts<'_>) -> Result<Piece, String> {
+fn leaves(inside: &[Resource], counts: &Counts<'_>) -> Result<Piece, Refusal> {
     let (mut cores, mut gpus) = (None, None);
     for leaf in inside {
         let found = match leaf.kind {
@@ -230,39 +247,30 @@ fn leaves(inside: &[Resource], counts: &Counts<'_>) -> Result<Piece, String> {
             return Err(misplaced(below));
         }
         if leaf.exclusive == Some(false) {
-            return Err(format!("a {} is never shared between jobs", leaf.kind));
+            return Err(Refusal::Never(format!("a {} is never shared between jobs", leaf.kind)));
         }
         if found.replace(count(leaf, counts)?).is_some() {
-            return Err(format!("{} twice in one place cannot be matched", leaf.kind));
+            return Err(Refusal::Shape(format!("{} twice in one place", leaf.kind)));
         }
     }
     Ok(Piece { cores: cores.unwrap_or(1), gpus: gpus.unwrap_or(0), sockets: None })
 }
 
-fn count(resource: &Resource, counts: &Counts<'_>) -> Result<u32, String> {
+fn count(resource: &Resource, counts: &Counts<'_>) -> Result<u32, Refusal> {
     if resource.id.is_some() {
-        return Err(format!("a {} cannot be asked for by its id", resource.kind));
+        return Err(Refusal::Shape(format!("a {} by its id", resource.kind)));
     }
     Ok(counts.of(resource))
 }
 
-fn only_child(resource: &Resource) -> Result<&Resource, String> {
+fn only_child(resource: &Resource) -> Result<&Resource, Refusal> {
     match resource.with.as_slice() {
         [only] => Ok(only),
-        [] => Err(format!("a {} without a slot in it cannot be matched", resource.kind)),
-        [_, ..] => {
-            Err(format!("several resources side by side in a {} cannot be matched yet", resource.kind))
-        }
+        [] => Err(Refusal::Shape(format!("a {} without a slot in it", resource.kind))),
+        [_, ..] => Err(Refusal::Shape(format!("several resources side by side in a {}", resource.kind))),
     }
 }
 
-fn misplaced(resource: &Resource) -> String {
-    match &resource.kind {
-        kind @ (Kind::Slot | Kind::Node | Kind::Socket | Kind::Core | Kind::Gpu) => {
-            format!("a {kind} in this place of the request cannot be matched")
-        }
-        kind @ (Kind::Memory | Kind::Other(_)) => {
-            format!("resources of type `{kind}` are not known here (known: node, socket, core, gpu)")
-        }
-    }
+fn misplaced(resource: &Resource) -> Refusal {
+    Refusal::Shape(format!("a {} in this place of the request", resource.kind))
 }

@@ -6,7 +6,7 @@
 use crate::{
     Graph,
     allowed::Filter,
-    ask::Ask,
+    ask::{Ask, Refusal},
     cosched::{self, Sharing},
     counts::Counts,
     index::{Index, View},
@@ -96,7 +96,11 @@ impl Graph {
     /// Cores and GPUs of all jobs together; none if that is not understood.
     pub(crate) fn total(&self, unit: Unit<'_>) -> Option<(u64, u64)> {
         unit.jobs().try_fold((0_u64, 0_u64), |(cores, gpus), job| {
-            let total = Ask::of(job, self.placement, &Counts::default()).ok()?.total();
+            let total = match Ask::of(job, self.placement, &Counts::default()) {
+                Ok(ask) => ask.total(),
+                Err(Refusal::Shape(_)) => self.general_total(job)?,
+                Err(Refusal::Never(_)) => return None,
+            };
             Some((cores.saturating_add(total.0), gpus.saturating_add(total.1)))
         })
     }

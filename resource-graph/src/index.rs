@@ -7,6 +7,7 @@ use crate::{
     allowed::Filter,
     at_least::AtLeast,
     containment::sockets_of,
+    general::Pools,
     stock::{Peak, Stock},
 };
 use fixedbitset::FixedBitSet;
@@ -69,6 +70,11 @@ impl Ids {
     /// The ids of these bits.
     fn of(&self, bits: impl Iterator<Item = usize>) -> Idset {
         bits.map(|bit| self.by_bit[bit]).collect()
+    }
+
+    /// The bit of an id.
+    pub(crate) fn bit(&self, id: u32) -> Option<u32> {
+        self.bits.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| self.bits[at].1)
     }
 
     /// The bits of those ids that are known here, as ranges: mostly neighbours have neighbours' ids.
@@ -202,6 +208,8 @@ pub(crate) struct Index {
     pub(crate) gpus_now: u64,
     /// Sockets of the node that has the most.
     most_sockets: u32,
+    /// What is not said in cores and GPUs.
+    pub(crate) pools: Pools,
 }
 
 impl Index {
@@ -247,6 +255,7 @@ impl Index {
             cores_now: 0,
             gpus_now: 0,
             most_sockets: most_sockets as u32,
+            pools: Pools::default(),
         }
     }
 
@@ -290,6 +299,16 @@ impl Index {
 
     pub(crate) fn layout(&self, at: usize) -> &Layout {
         &self.layouts[self.nodes[at].layout]
+    }
+
+    /// Nodes that look alike have the same.
+    pub(crate) fn layout_number(&self, at: usize) -> usize {
+        self.nodes[at].layout
+    }
+
+    /// Where the bits of a node begin among all cores and all GPUs.
+    pub(crate) fn first_bits(&self, at: usize) -> (usize, usize) {
+        (self.nodes[at].core0, self.nodes[at].gpu0)
     }
 
     /// The positions of those ranks that are here.
@@ -445,6 +464,7 @@ impl Index {
     /// The same resources with everything free and all nodes open.
     pub(crate) fn all_free(&self) -> Index {
         let mut index = Index { now: (*self.ever).clone(), ..self.clone() };
+        index.pools = self.pools.all_free();
         index.open = AtLeast::of(self.len(), &(0..self.len() as u32).collect());
         index.free_cores.insert_range(..);
         index.free_gpus.insert_range(..);

@@ -4,7 +4,7 @@
 //! a jobspec fits and with what, and changes nothing; [`Graph::take`] and [`Graph::give_back`] change what is
 //! free; [`Graph::mark`] says which nodes may be used. Whose turn it is, is not decided here.
 //!
-//! `ask.rs` lists the requests that are understood. Which of the places that would do a job gets is its placement,
+//! `ask.rs` lists the requests that are matched fast; `general/` has all others. Which of the places that would do a job gets is its placement,
 //! a word in the jobspec with a file in `policy/`.
 //!
 //! Matching does not walk a graph of vertices. `index.rs` keeps bits, and `stock.rs` trees of words that say which nodes
@@ -13,10 +13,12 @@
 mod allowed;
 mod ask;
 mod at_least;
+mod closed;
 mod containment;
 mod cosched;
 mod counts;
 pub mod describe;
+mod general;
 mod group;
 mod index;
 mod lifetime;
@@ -24,6 +26,7 @@ mod pick;
 mod place;
 mod plan;
 mod policy;
+mod query;
 mod room;
 mod say;
 mod slowdowns;
@@ -36,13 +39,15 @@ pub use cosched::{are_apart, group_of};
 pub use group::Unit;
 pub use lifetime::span;
 pub use plan::Plan;
+pub use query::{Criteria, Info, Portion};
 pub use room::Room;
 pub use slowdowns::{SlowDowns, SlowDownsError};
 
 use allowed::{Filter, Names};
-use ask::Ask;
+use ask::{Ask, Refusal};
 use cosched::{Sharing, Tenants};
 use counts::Counts;
+use describe::{Description, DescriptionError};
 use flurm_jobspec::{Jobspec, Placement};
 use flurm_types::{Idset, JobId, R, RNode, Timestamp};
 use index::{Index, View};
@@ -100,6 +105,8 @@ pub struct Graph {
     held: BTreeMap<JobId, Held>,
     /// Those of them that share their nodes with one other job.
     tenants: Tenants,
+    /// Cores and GPUs that are not in use, on nodes that may be.
+    closed: Vec<RNode>,
 }
 
 /// What a job holds.
@@ -108,19 +115,45 @@ struct Held {
     /// When its time is over; zero if nobody knows.
     until: Timestamp,
     parts: Vec<RNode>,
+    /// Of pools.
+    portions: Vec<general::given::Portion>,
 }
 
 impl Graph {
-    /// Everything is free, and every rank down until it is marked up.
+    /// Everything is free, and every rank down until it is marked up. What more there is than cores and GPUs is taken
+    /// from the graph in the R, if it has one that can be read.
     #[must_use]
     pub fn from_r(r: &R) -> Graph {
-        let index = Index::new(r);
+        let described = r.scheduling.as_ref().and_then(|graph| Description::from_jgf_value(graph).ok());
+        Graph::new(r, described.as_ref())
+    }
+
+    /// The resources of a description: everything is free, and up unless it says otherwise.
+    ///
+    /// # Errors
+    /// As [`Description::to_r`].
+    pub fn from_description(description: &Description) -> Result<Graph, DescriptionError> {
+        let r = description.to_r()?;
+        let mut graph = Graph::new(&r, Some(description));
+        graph.mark(&r.ranks().difference(&description.down()), Mark::Up);
+        Ok(graph)
+    }
+
+    fn new(r: &R, described: Option<&Description>) -> Graph {
+        let mut index = Index::new(r);
+        let tree = general::tree::Tree::new(r, &index, described);
+        let down = tree.down.clone();
+        index.pools = general::Pools::new(tree);
         let names = Names::new(r, &index);
         let inventory = R { nslots: None, ..r.clone() };
         let (up, drained) = (Idset::new(), Idset::new());
         let placement = Placement::default();
         let (held, tenants, lifetimes) = (BTreeMap::new(), Tenants::default(), Lifetimes::default());
-        Graph { inventory, index, names, up, drained, lifetimes, placement, held, tenants }
+        let closed = Vec::new();
+        let mut graph =
+            Graph { inventory, index, names, up, drained, lifetimes, placement, held, tenants, closed };
+        graph.set_down(down);
+        graph
     }
 
     /// Another inventory. Marks stay, and so does what jobs hold, as far as it is still there.
@@ -130,12 +163,15 @@ impl Graph {
         let tenants = std::mem::take(&mut self.tenants);
         let lifetimes = std::mem::take(&mut self.lifetimes);
         let placement = self.placement;
+        let down = self.down_paths();
         *self = Graph { held, up, drained, lifetimes, placement, tenants, ..Graph::from_r(r) };
-        for at in 0..self.index.len() {
-            self.reopen(at);
-        }
         for held in self.held.values() {
             self.index.set_parts_free(&held.parts, false);
+            self.index.pools.set_free(&held.portions, false);
+        }
+        self.set_down_paths(&down);
+        for at in 0..self.index.len() {
+            self.reopen(at);
         }
     }
 
@@ -160,7 +196,8 @@ impl Graph {
         };
         let ask = match Ask::of(jobspec, self.placement, &Counts::default()) {
             Ok(ask) => ask,
-            Err(why) => return Found::Never(why),
+            Err(Refusal::Shape(_)) => return self.general_find(jobspec, op, now, visited),
+            Err(Refusal::Never(why)) => return Found::Never(why),
         };
         if op == MatchOp::Allocate
             && let Some(r) = self.most(jobspec, &self.index, &self.sharing(), now, visited)
@@ -248,6 +285,9 @@ impl Graph {
         at: Timestamp,
         visited: &mut usize,
     ) -> Option<R> {
+        if matches!(Ask::of(jobspec, self.placement, &Counts::default()), Err(Refusal::Shape(_))) {
+            return self.general_most(jobspec, index, sharing, at, visited);
+        }
         let allowed = self.allowed(jobspec, at);
         let visited = Cell::from_mut(visited);
         let search = |allowed: &Filter<'_>, fresh: bool| {
@@ -307,16 +347,24 @@ impl Graph {
                     format!("{waits}, not counting nodes that co-scheduled jobs share")
                 }
             }
-            Err(why) => why,
+            Err(Refusal::Shape(_)) => self.general_shortage(jobspec),
+            Err(Refusal::Never(why)) => why,
         }
     }
 
     /// Gives a job what [`Graph::find`] found, or what it had before a restart. Ranks and ids that are not in the
     /// inventory are kept in mind, in case they come back into it.
     pub fn take(&mut self, id: JobId, r: &R) {
-        let held = self.held.entry(id).or_insert_with(|| Held { until: r.expiration, parts: Vec::new() });
+        let portions = general::given::portions(r);
+        let held = self.held.entry(id).or_insert_with(|| Held {
+            until: r.expiration,
+            parts: Vec::new(),
+            portions: Vec::new(),
+        });
         held.parts.extend(r.nodes.iter().cloned());
         self.index.set_parts_free(&r.nodes, false);
+        self.index.pools.set_free(&portions, false);
+        held.portions.extend(portions);
         self.tenants.take(id, r);
     }
 
@@ -324,12 +372,19 @@ impl Graph {
     pub fn give_back(&mut self, id: JobId, ranks: &Idset) {
         let Entry::Occupied(mut held) = self.held.entry(id) else { return };
         let leaves = |part: &RNode| ranks.contains(part.rank);
-        let left = if held.get().parts.iter().all(leaves) {
-            held.remove().parts
+        let (left, portions) = if held.get().parts.iter().all(leaves) {
+            let held = held.remove();
+            (held.parts, held.portions)
         } else {
-            held.get_mut().parts.extract_if(.., |part| leaves(part)).collect()
+            let held = held.get_mut();
+            let left = held.parts.extract_if(.., |part| leaves(part)).collect();
+            (left, held.portions.extract_if(.., |portion| portion.is_on(ranks)).collect())
         };
         self.index.set_parts_free(&left, true);
+        self.index.pools.set_free(&portions, true);
+        if !self.closed.is_empty() {
+            self.index.set_parts_free(&self.closed, false);
+        }
         self.tenants.give_back(id, ranks);
     }
 
@@ -362,7 +417,8 @@ impl Graph {
 
     fn reopen(&mut self, at: usize) {
         let rank = self.index.nodes()[at].rank;
-        self.index.set_open(at, self.up.contains(rank) && !self.drained.contains(rank));
+        let open = self.up.contains(rank) && !self.drained.contains(rank) && !self.is_node_down(at);
+        self.index.set_open(at, open);
     }
 
     /// When the instance ends; zero if nobody knows.
@@ -399,7 +455,8 @@ impl Graph {
     }
 
     fn half(&self, free: bool) -> R {
-        let parts = (0..self.index.len()).map(|at| self.index.part(at, free));
+        let index = self.index_in_use();
+        let parts = (0..index.len()).map(|at| index.part(at, free));
         let nodes = parts.filter(|node| !node.cores.is_empty()).collect();
         let (starttime, expiration) = (self.inventory.starttime, self.inventory.expiration);
         R { starttime, expiration, ..self.described(nodes) }

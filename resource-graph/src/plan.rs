@@ -11,6 +11,7 @@
 use crate::{
     Graph, Unit,
     cosched::{self, Sharing},
+    general::given::{self, Portion},
     index::{Bits, Index, Mask},
 };
 use flurm_types::{Idset, JobId, R, RNode, Timestamp};
@@ -62,6 +63,8 @@ struct Use {
     ranks: Idset,
     /// Does it share its nodes, but only with its like?
     willing: bool,
+    /// Of pools.
+    portions: Vec<Portion>,
 }
 
 impl Graph {
@@ -69,7 +72,8 @@ impl Graph {
     /// not overlap.
     #[must_use]
     pub fn plan<'a>(&self, now: Timestamp, promises: impl IntoIterator<Item = (JobId, &'a R)>) -> Plan {
-        let open = self.index.open_bits();
+        let mut open = self.index.open_bits();
+        open.remove(&self.index.mask(&self.closed));
         let running = self.held.keys().filter_map(|id| self.running(*id, now));
         let promised = promises.into_iter().map(|(id, r)| self.promised(id, r));
         let mut uses: Vec<Use> = running.chain(promised).collect();
@@ -106,18 +110,18 @@ impl Graph {
     /// What a job holds now, until it leaves. Whoever is late is expected soon; without a known end, never.
     fn running(&self, id: JobId, now: Timestamp) -> Option<Use> {
         let held = self.held.get(&id)?;
-        let mask = Box::new(self.index.mask(&held.parts));
+        let mask = Box::new(self.index.mask(&self.in_use(&held.parts)));
         let end = self.leaves(held.until, now);
         let ranks = held.parts.iter().map(|part| part.rank).collect();
-        let willing = self.tenants.ranks_of(id).is_some();
-        Some(Use { begin: Timestamp::ZERO, end, id, runs: true, mask, ranks, willing })
+        let (willing, portions) = (self.tenants.ranks_of(id).is_some(), held.portions.clone());
+        Some(Use { begin: Timestamp::ZERO, end, id, runs: true, mask, ranks, willing, portions })
     }
 
     fn promised(&self, id: JobId, r: &R) -> Use {
         let end = if r.expiration.is_zero() { NEVER } else { r.expiration };
         let mask = Box::new(self.index.mask(&r.nodes));
-        let (ranks, willing) = (r.ranks(), cosched::is_willing(r));
-        Use { begin: r.starttime, end, id, runs: false, mask, ranks, willing }
+        let (ranks, willing, portions) = (r.ranks(), cosched::is_willing(r), given::portions(r));
+        Use { begin: r.starttime, end, id, runs: false, mask, ranks, willing, portions }
     }
 
     /// Running jobs with a known end, by the time they leave.
@@ -307,9 +311,20 @@ impl Plan {
                 && used.begin < one.end
                 && one.begin < used.end
                 && (used.mask.overlaps(&one.mask)
-                    || used.willing != one.willing && !used.ranks.is_disjoint(&one.ranks))
+                    || used.willing != one.willing && !used.ranks.is_disjoint(&one.ranks)
+                    || !one.portions.is_empty() && !self.has_portions(used))
         };
         self.uses.iter().filter(overlaps).map(|used| used.id).collect()
+    }
+
+    /// Is there enough of pools for somebody beside all others?
+    fn has_portions(&self, one: &Use) -> bool {
+        let mut pools = self.index.pools.none_taken();
+        let others = self.uses.iter().filter(|other| other.id != one.id);
+        for other in others.filter(|other| other.begin < one.end && one.begin < other.end) {
+            pools.set_free(&other.portions, false);
+        }
+        one.portions.is_empty() || pools.have(&one.portions)
     }
 
     /// Takes back what a job was to have; tells until when.
@@ -382,11 +397,13 @@ impl Plan {
     /// Puts together what is free from one time to another, as if one job were not in the plan.
     fn look(&mut self, without: JobId, begin: Timestamp, end: Timestamp, visited: &mut usize) {
         self.bits.copy(&self.open);
+        self.index.pools.clear();
         let behind = self.uses.partition_point(|used| used.begin < end);
         *visited += 1 + behind / 8;
         for used in &self.uses[..behind] {
             if used.end > begin && used.id != without {
                 self.bits.remove(&used.mask);
+                self.index.pools.set_free(&used.portions, false);
             }
         }
     }

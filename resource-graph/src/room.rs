@@ -2,9 +2,10 @@
 
 use crate::{
     Graph, Unit,
-    ask::Ask,
+    ask::{Ask, Refusal},
     cosched::{self, Shared, Sharing},
     counts::Counts,
+    general::given,
     index::{Index, View},
     place::{self, Field},
 };
@@ -23,6 +24,7 @@ impl Room {
     /// This is no longer free here.
     pub fn take(&mut self, r: &R) {
         self.index.set_parts_free(&r.nodes, false);
+        self.index.pools.set_free(&given::portions(r), false);
         if cosched::is_willing(r) {
             r.nodes.iter().for_each(|node| self.shared.add(node.rank));
         }
@@ -31,6 +33,7 @@ impl Room {
     /// This is free here again.
     pub fn give_back(&mut self, r: &R) {
         self.index.set_parts_free(&r.nodes, true);
+        self.index.pools.set_free(&given::portions(r), true);
         if cosched::is_willing(r) {
             r.nodes.iter().for_each(|node| self.shared.remove(node.rank));
         }
@@ -98,6 +101,8 @@ impl Graph {
             at = ends.peek()?.0;
             while let Some((_, id, parts)) = ends.next_if(|(end, ..)| *end == at) {
                 room.index.set_parts_free(parts, true);
+                self.close_again(&mut room.index);
+                room.index.pools.set_free(&self.held[&id].portions, true);
                 if let Some(ranks) = self.tenants.ranks_of(id) {
                     ranks.iter().for_each(|rank| room.shared.remove(rank));
                 }
@@ -110,7 +115,11 @@ impl Graph {
     pub fn fits_open<'a>(&self, unit: impl Into<Unit<'a>>, now: Timestamp) -> bool {
         match unit.into() {
             Unit::Job(jobspec) => {
-                let Ok(ask) = Ask::of(jobspec, self.placement, &Counts::default()) else { return false };
+                let ask = match Ask::of(jobspec, self.placement, &Counts::default()) {
+                    Ok(ask) => ask,
+                    Err(Refusal::Shape(_)) => return self.general_fits_open(jobspec, now),
+                    Err(Refusal::Never(_)) => return false,
+                };
                 let allowed = self.allowed(jobspec, now).and(self.index.open());
                 let (index, visited) = (&self.index, &Cell::new(0));
                 let field = Field { ask: &ask, index, view: View::Ever, allowed: &allowed, visited };
@@ -121,6 +130,7 @@ impl Graph {
                 for held in self.held.values() {
                     room.index.set_parts_free(&held.parts, true);
                 }
+                self.close_again(&mut room.index);
                 self.fit(group, &room, now, &mut 0).is_some()
             }
         }
@@ -129,7 +139,9 @@ impl Graph {
     /// Is all of this free now, on open nodes, and could a job be there with those who share its nodes?
     #[must_use]
     pub fn is_free_now(&self, r: &R) -> bool {
-        self.index.mask(&r.nodes).is_in(&self.index.free_bits()) && self.may_be_there(r)
+        self.index.mask(&r.nodes).is_in(&self.index.free_bits())
+            && self.index.pools.have(&given::portions(r))
+            && self.may_be_there(r)
     }
 
     /// The same resources, from now on.

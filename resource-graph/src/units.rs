@@ -20,3 +20,9 @@ pub(crate) fn bytes(unit: &str) -> Option<u64> {
 pub(crate) fn memory(size: u64, unit: &str) -> Option<u64> {
     Some(size.saturating_mul(bytes(if unit.is_empty() { "GiB" } else { unit })?))
 }
+
+/// So many bytes, in the largest unit that has no fraction.
+pub(crate) fn largest(amount: u64) -> (u64, &'static str) {
+    let whole = UNITS.iter().rev().find(|(_, power)| amount > 0 && amount.trailing_zeros() >= *power);
+    whole.map_or((amount, "B"), |(names, power)| (amount >> power, names[0]))
+}

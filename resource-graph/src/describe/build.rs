@@ -7,14 +7,14 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A description in the making; vertices are numbered as they come.
-pub(super) struct Builder {
+pub(crate) struct Builder {
     words: Words,
     graph: DiGraph<Pool, Relation>,
     pub sets: Sets,
 }
 
 /// Sets of properties, each once.
-pub(super) struct Sets {
+pub(crate) struct Sets {
     all: Vec<Properties>,
     known: BTreeMap<Properties, u32>,
 }

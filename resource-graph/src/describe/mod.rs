@@ -4,7 +4,7 @@
 //! ([`Description::to_r`]); the other way makes a description of any R. `jgf.rs` reads and writes JSON, `hwloc.rs` reads
 //! what hwloc saves of a machine.
 
-mod build;
+pub(crate) mod build;
 pub(crate) mod flatten;
 mod hwloc;
 mod jgf;
@@ -138,6 +138,20 @@ pub struct Thing<'a> {
 impl<'a> Thing<'a> {
     pub(crate) fn pool(self) -> &'a Pool {
         &self.of.graph[self.at]
+    }
+
+    /// Where it stands, for telling vertices apart.
+    pub(crate) fn place(self) -> NodeIndex {
+        self.at
+    }
+
+    /// This and all that is inside, with depths from 0.
+    pub(crate) fn walk(self) -> impl Iterator<Item = (usize, Thing<'a>)> {
+        self.of.walk_from(self.at).map(move |(depth, at)| (depth, self.of.thing(at)))
+    }
+
+    pub(crate) fn has_parts(self) -> bool {
+        self.of.children(self.at).next().is_some()
     }
 
     /// `node`, `core`, `memory` or whatever else.
@@ -325,6 +339,14 @@ impl Description {
 
     fn thing(&self, at: NodeIndex) -> Thing<'_> {
         Thing { of: self, at }
+    }
+
+    pub(crate) fn words(&self) -> &Words {
+        &self.words
+    }
+
+    pub(crate) fn sets(&self) -> &[Properties] {
+        &self.sets
     }
 
     /// Every thing with its depth, what holds before what it holds.

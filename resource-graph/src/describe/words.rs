@@ -25,6 +25,11 @@ impl Words {
         word
     }
 
+    /// The number of a text, if it has one.
+    pub(crate) fn find(&self, text: &str) -> Option<Word> {
+        self.known.get(text).copied()
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.texts.len()

@@ -1,0 +1,116 @@
+//! What a job holds besides cores and GPUs, as the `scheduling` part of its R (RFC 20, RFC 40): a JGF of its own part of
+//! the tree, where a pool has the size that was taken of it.
+
+use super::search::Picked;
+use super::tree::{Place, Tree};
+use crate::describe::build::Builder;
+use crate::describe::flatten::Role;
+use crate::index::Index;
+use crate::units;
+use flurm_types::{Idset, R};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// So much of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Portion {
+    path: Box<str>,
+    /// The node that it is in, if it is in one.
+    rank: Option<u32>,
+    /// Bytes, if its unit is one of those.
+    pub(crate) amount: u64,
+}
+
+impl Portion {
+    /// Is it on one of these ranks? What is above nodes stays as long as anything.
+    pub(crate) fn is_on(&self, ranks: &Idset) -> bool {
+        self.rank.is_some_and(|rank| ranks.contains(rank))
+    }
+
+    /// The pool in a tree.
+    pub(crate) fn pool(&self, tree: &Tree) -> Option<u32> {
+        tree.pool(tree.find(&self.path)?)
+    }
+}
+
+/// The portions of pools in an R. Which of its vertices are pools, the tree says.
+pub(crate) fn portions(r: &R) -> Vec<Portion> {
+    let Some(scheduling) = &r.scheduling else { return Vec::new() };
+    let nodes = scheduling.pointer("/graph/nodes").and_then(Value::as_array);
+    let portion = |node: &Value| {
+        let metadata = node.get("metadata")?;
+        let kind = metadata.get("type")?.as_str()?;
+        let size = metadata.get("size").and_then(Value::as_u64).unwrap_or(1);
+        let unit = metadata.get("unit").and_then(Value::as_str).unwrap_or("");
+        let amount = match Role::of(kind) {
+            Role::Memory => units::memory(size, unit)?,
+            Role::Other => size.saturating_mul(units::bytes(unit).unwrap_or(1)),
+            Role::Node | Role::Socket | Role::Core | Role::Gpu | Role::Thread => return None,
+        };
+        let path = metadata.pointer("/paths/containment")?.as_str()?.into();
+        let rank = metadata.get("rank").and_then(Value::as_u64).and_then(|rank| u32::try_from(rank).ok());
+        Some(Portion { path, rank, amount })
+    };
+    nodes.into_iter().flatten().filter_map(portion).collect()
+}
+
+/// The `scheduling` part for what was picked.
+pub(crate) fn written(index: &Index, picked: &Picked) -> Value {
+    let tree = index.pools.tree();
+    let mut places: BTreeSet<(u32, Place)> = BTreeSet::new();
+    let mut amounts: BTreeMap<Place, u64> = BTreeMap::new();
+    let mut add = |place: Place| {
+        let mut next = Some(place);
+        while let Some(place) = next {
+            // Vertices of the upper list stand before what is in nodes, as they do in paths.
+            let order = match place {
+                Place::Top(v) => v,
+                Place::In(at, _) => tree.nodes[at as usize].top,
+            };
+            if !places.insert((order, place)) {
+                break;
+            }
+            next = tree.parent(place);
+        }
+    };
+    for (pool, amount) in &picked.pools {
+        let place = tree.pool_place(*pool);
+        amounts.insert(place, *amount);
+        add(place);
+    }
+    for (at, (cores, gpus)) in &picked.nodes {
+        let inside = tree.inside(*at);
+        for (bits, leaves) in [(cores, &inside.cores), (gpus, &inside.gpus)] {
+            let bits: BTreeSet<u32> = bits.iter().map(|bit| *bit as u32).collect();
+            let taken = leaves.iter().filter(|(bit, _)| bits.contains(bit));
+            taken.for_each(|(_, vertex)| add(Place::In(*at, *vertex)));
+        }
+    }
+    let mut builder = Builder::new();
+    let mut made = BTreeMap::new();
+    for (_, place) in places {
+        let vertex = tree.vertex(place);
+        let above = tree.parent(place).and_then(|parent| made.get(&parent).copied());
+        let rank = match place {
+            Place::Top(_) => None,
+            Place::In(at, _) => Some(index.nodes()[at as usize].rank),
+        };
+        let (kind, name) = (tree.words.text(vertex.kind), tree.words.text(vertex.name));
+        let node = builder.put(above, kind, name, vertex.id, rank);
+        let unit = tree.words.text(vertex.unit);
+        match amounts.get(&place) {
+            Some(amount) if Role::of(kind) == Role::Memory || units::bytes(unit).is_some() => {
+                let (size, unit) = units::largest(*amount);
+                builder.set_size(node, size, unit);
+            }
+            Some(amount) => builder.set_size(node, *amount, unit),
+            None => {}
+        }
+        let properties = &tree.sets[vertex.properties as usize];
+        builder.set_properties(node, properties.keys().map(String::as_str));
+        made.insert(place, node);
+    }
+    let mut value = json!(builder.finish_tree());
+    value["writer"] = "fluxion:jgf".into();
+    value
+}

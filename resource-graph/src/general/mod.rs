@@ -1,0 +1,241 @@
+//! Requests of any shape on trees of any types.
+//!
+//! What `ask.rs` does not understand comes here: memory and other amounts, racks, NUMA domains and whatever a
+//! description names, several resources side by side, threads, things by their ids. A request becomes a tree of
+//! [`wants`], and [`search`] finds a place for it in the [`tree`] of vertices.
+//!
+//! Free cores and GPUs are the bits of `index.rs`, here as there. All that is kept apart is how much of each pool is
+//! taken ([`Pools`]), and it travels with the bits. What a job holds of pools stands in its R as a JGF of its own part
+//! of the tree ([`given`]), so that a restart does not forget it.
+
+pub(crate) mod given;
+pub(crate) mod search;
+pub(crate) mod tree;
+pub(crate) mod wants;
+mod why;
+
+use crate::allowed::Filter;
+use crate::cosched::Sharing;
+use crate::counts::{self, Counts};
+use crate::index::Index;
+use crate::{Found, Graph, MatchOp};
+use fixedbitset::FixedBitSet;
+use flurm_jobspec::Jobspec;
+use flurm_types::{R, Timestamp};
+use given::Portion;
+use search::{Outcome, Picked, Search};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tree::{Place, Tree};
+use wants::{Wants, least};
+
+/// What of a tree is taken that is no core and no GPU, and what is not in use.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pools {
+    tree: Arc<Tree>,
+    /// Amounts by pool.
+    taken: Vec<u64>,
+    down: Arc<Down>,
+}
+
+/// What is not in use. Nodes as a whole are marked elsewhere.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Down {
+    pub(crate) places: BTreeSet<Place>,
+    pools: BTreeSet<u32>,
+}
+
+impl Pools {
+    /// Nothing is taken.
+    pub(crate) fn new(tree: Tree) -> Pools {
+        let taken = vec![0; tree.pools as usize];
+        Pools { tree: Arc::new(tree), taken, down: Arc::default() }
+    }
+
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    pub(crate) fn taken(&self) -> &[u64] {
+        &self.taken
+    }
+
+    pub(crate) fn down(&self) -> &BTreeSet<Place> {
+        &self.down.places
+    }
+
+    /// Says what is not in use.
+    pub(crate) fn set_down(&mut self, places: BTreeSet<Place>) {
+        let pools = places.iter().flat_map(|place| self.tree.pools_in(*place));
+        self.down = Arc::new(Down { pools: pools.collect(), places });
+    }
+
+    /// Is this not in use, or what it is in?
+    pub(crate) fn is_down(&self, place: Place) -> bool {
+        let mut next = (!self.down.places.is_empty()).then_some(place);
+        while let Some(place) = next {
+            if self.down.places.contains(&place) {
+                return true;
+            }
+            next = self.tree.parent(place);
+        }
+        false
+    }
+
+    pub(crate) fn is_pool_down(&self, pool: u32) -> bool {
+        self.down.pools.contains(&pool)
+    }
+
+    /// The same with nothing taken and everything in use.
+    pub(crate) fn all_free(&self) -> Pools {
+        Pools { taken: vec![0; self.taken.len()], down: Arc::default(), tree: Arc::clone(&self.tree) }
+    }
+
+    /// The same with nothing taken.
+    pub(crate) fn none_taken(&self) -> Pools {
+        Pools { taken: vec![0; self.taken.len()], ..self.clone() }
+    }
+
+    /// Nothing is taken from now on.
+    pub(crate) fn clear(&mut self) {
+        self.taken.fill(0);
+    }
+
+    /// Takes portions, or puts them back. What is not in the tree is passed over.
+    pub(crate) fn set_free(&mut self, portions: &[Portion], free: bool) {
+        for portion in portions {
+            if let Some(pool) = portion.pool(&self.tree) {
+                let taken = &mut self.taken[pool as usize];
+                *taken = if free {
+                    taken.saturating_sub(portion.amount)
+                } else {
+                    taken.saturating_add(portion.amount)
+                };
+            }
+        }
+    }
+
+    /// Is so much of them left?
+    pub(crate) fn have(&self, portions: &[Portion]) -> bool {
+        portions.iter().all(|portion| match portion.pool(&self.tree) {
+            Some(pool) if !self.is_pool_down(pool) => {
+                let size = self.tree.span(self.tree.pool_place(pool)).size;
+                size.saturating_sub(self.taken[pool as usize]) >= portion.amount
+            }
+            _ => false,
+        })
+    }
+}
+
+/// Positions for looking up one by one.
+fn positions(allowed: &Filter<'_>, len: usize) -> FixedBitSet {
+    let mut set = FixedBitSet::with_capacity(len);
+    allowed.positions(len).for_each(|at| set.insert(at));
+    set
+}
+
+impl Graph {
+    fn wants(&self, jobspec: &Jobspec, counts: &Counts<'_>) -> Result<Wants, String> {
+        Wants::of(self.index.pools.tree(), jobspec, self.placement, counts)
+    }
+
+    /// Cores and GPUs that a job of any shape takes at least; none if it can have nothing.
+    pub(crate) fn general_total(&self, jobspec: &Jobspec) -> Option<(u64, u64)> {
+        Some(least(&self.wants(jobspec, &Counts::default()).ok()?.list))
+    }
+
+    /// What a job of any shape gets out of what is free in an index, with the largest of its counts.
+    pub(crate) fn general_most(
+        &self,
+        jobspec: &Jobspec,
+        index: &Index,
+        sharing: &Sharing,
+        at: Timestamp,
+        visited: &mut usize,
+    ) -> Option<R> {
+        let allowed = positions(&self.allowed(jobspec, at).and_not(self.on(&sharing.closed)), index.len());
+        // Amounts are counted in units of which there may be many.
+        let most = if index.pools.taken().is_empty() { index.largest_count() } else { u32::MAX };
+        let (picked, slots) = counts::largest(jobspec, most, |counts| {
+            let wants = self.wants(jobspec, counts).ok()?;
+            let mut search = Search::new(index, &allowed, wants.placement);
+            let found = search.find(&wants) == Outcome::Found;
+            *visited += search.visited;
+            found.then(|| (search.picked(), wants.slots))
+        })?;
+        let r = R { starttime: at, nslots: Some(slots), ..self.described(picked.rnodes(index)) };
+        let expiration = self.end_of(jobspec.attributes().duration, at, &r.nodes);
+        Some(R { expiration, scheduling: self.part(index, &picked), ..r })
+    }
+
+    /// What an R says besides cores and GPUs, if there is anything.
+    fn part(&self, index: &Index, picked: &Picked) -> Option<serde_json::Value> {
+        (!picked.pools.is_empty()).then(|| given::written(index, picked))
+    }
+
+    /// [`Graph::find`] for a job of any shape.
+    pub(crate) fn general_find(
+        &self,
+        jobspec: &Jobspec,
+        op: MatchOp,
+        now: Timestamp,
+        visited: &mut usize,
+    ) -> Found {
+        let wants = match self.wants(jobspec, &Counts::default()) {
+            Ok(wants) => wants,
+            Err(why) => return Found::Never(why),
+        };
+        if op == MatchOp::Allocate
+            && let Some(r) = self.general_most(jobspec, &self.index, &self.sharing(), now, visited)
+        {
+            return Found::Now(r);
+        }
+        let ever = self.index.all_free();
+        let allowed = positions(&self.allowed(jobspec, now), ever.len());
+        let mut search = Search::new(&ever, &allowed, wants.placement);
+        let outcome = search.find(&wants);
+        *visited += search.visited;
+        match (outcome, op) {
+            // What is too large to be tried out is not refused.
+            (Outcome::Found | Outcome::GivenUp, MatchOp::Allocate) => Found::NotNow,
+            (Outcome::Found | Outcome::GivenUp, MatchOp::Satisfiability) => {
+                let nodes = search.picked().nodes.into_keys();
+                Found::Now(self.described(nodes.map(|at| ever.whole(at as usize)).collect()))
+            }
+            (Outcome::None, _) => {
+                let constraint = &jobspec.attributes().constraints;
+                let allowed = positions(&self.names.allowed(constraint, &self.index), ever.len());
+                let mut search = Search::new(&ever, &allowed, wants.placement);
+                if search.find(&wants) == Outcome::None {
+                    search.reset();
+                    return Found::Never(why::never(&mut search, &wants, constraint, allowed.is_clear()));
+                }
+                Found::Never(self.too_long(jobspec, now))
+            }
+        }
+    }
+
+    /// What a job of any shape waits for.
+    pub(crate) fn general_shortage(&self, jobspec: &Jobspec) -> String {
+        let wants = match self.wants(jobspec, &Counts::default()) {
+            Ok(wants) => wants,
+            Err(why) => return why,
+        };
+        let allowed = self.names.allowed(&jobspec.attributes().constraints, &self.index);
+        let allowed = positions(&allowed.and_not(self.on(&self.sharing().closed)), self.index.len());
+        why::not_now(&mut Search::new(&self.index, &allowed, wants.placement), &wants)
+    }
+
+    /// Would a job of any shape fit if nobody else were on the nodes that are open?
+    pub(crate) fn general_fits_open(&self, jobspec: &Jobspec, now: Timestamp) -> bool {
+        let mut index = self.index.clone();
+        for held in self.held.values() {
+            index.set_parts_free(&held.parts, true);
+        }
+        self.close_again(&mut index);
+        index.pools = index.pools.none_taken();
+        let allowed = positions(&self.allowed(jobspec, now), index.len());
+        self.wants(jobspec, &Counts::default())
+            .is_ok_and(|wants| Search::new(&index, &allowed, wants.placement).find(&wants) != Outcome::None)
+    }
+}

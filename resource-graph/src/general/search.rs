@@ -1,0 +1,763 @@
+//! Finding a place for a tree of wants.
+//!
+//! A machine with a list of goals, a trail of what was taken and a stack of choices, so that neither depth nor number
+//! of what is asked for costs stack. A goal is one entry of a list of wants in one vertex: it takes one candidate after
+//! the other, each with its own list first. If that list cannot be had there, the next candidate is tried.
+//!
+//! Candidates of one goal lie beside each other, so what one of them gives is nothing to the next: for a list whose
+//! entries do not compete the first that fit are as good as any, and one pass finds a place if there is one. Only where
+//! entries compete do earlier choices get a second look, and that is bounded.
+
+use super::tree::{Home, Place, Tree};
+use super::wants::{Amount, Pieces, Things, Want, Wants, compete};
+use crate::describe::flatten::Role;
+use crate::index::{Bits, Index, View};
+use fixedbitset::FixedBitSet;
+use flurm_jobspec::Placement;
+use flurm_types::{Idset, RNode};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How often a choice that fitted is taken back, at most.
+const SECOND_LOOKS_MAX: u32 = 4096;
+
+/// What was done, to be undone or given.
+#[derive(Debug, Copy, Clone)]
+enum Done {
+    /// Position of the node, number of the core in it.
+    Core(u32, u32),
+    Gpu(u32, u32),
+    Pool(u32, u64),
+    Used(Place),
+}
+
+/// A list of wants in a vertex, and how far it has come.
+#[derive(Debug, Copy, Clone)]
+struct Goal<'w> {
+    list: &'w [Want],
+    nth: usize,
+    scope: Place,
+    /// Of the current entry; none if it was not begun.
+    left: Option<u64>,
+    /// Which candidate is next, and where inside it if it is a node to look into.
+    next: (u32, u32),
+    /// The list of candidates, if it was made.
+    candidates: u32,
+    /// At most so many pieces on the next candidate.
+    limit: u64,
+    /// What is taken as a whole before anything else.
+    whole: Option<Place>,
+    /// Where the amounts of the list lie near each other, if that was looked for.
+    near: Option<Place>,
+    /// What goes on when the list is through.
+    then: Option<u32>,
+    /// Choices that were there when this list was begun; the last one chose its vertex.
+    around: usize,
+    /// Choices that were there when the entry was begun.
+    before: usize,
+}
+
+#[derive(Debug)]
+struct Choice<'w> {
+    /// The goal with the next candidate.
+    goal: Goal<'w>,
+    trail: usize,
+    goals: usize,
+}
+
+/// What a search came to.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Found,
+    /// There is no place.
+    None,
+    /// None was found, and not all was tried.
+    GivenUp,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Picked {
+    /// Cores and GPUs by position of the node, as bits of its layout.
+    pub(crate) nodes: BTreeMap<u32, (Vec<usize>, Vec<usize>)>,
+    /// Amounts by pool.
+    pub(crate) pools: BTreeMap<u32, u64>,
+}
+
+impl Picked {
+    /// The part of an R.
+    pub(crate) fn rnodes(&self, index: &Index) -> Vec<RNode> {
+        let nodes = self.nodes.iter().map(|(at, (cores, gpus))| {
+            index.rnode(*at as usize, cores.iter().copied(), gpus.iter().copied())
+        });
+        nodes.filter(|node| !node.cores.is_empty()).collect()
+    }
+}
+
+pub(crate) struct Search<'a, 'w> {
+    tree: &'a Tree,
+    index: &'a Index,
+    /// Positions that may be used.
+    allowed: &'a FixedBitSet,
+    free: Bits,
+    /// Amounts of pools.
+    taken: Vec<u64>,
+    used: BTreeSet<Place>,
+    placement: Placement,
+    trail: Vec<Done>,
+    goals: Vec<Goal<'w>>,
+    choices: Vec<Choice<'w>>,
+    candidates: Vec<Vec<Place>>,
+    competing: bool,
+    second_looks: u32,
+    /// How many of the first entry were had at most.
+    pub(crate) reached: u64,
+    pub(crate) visited: usize,
+}
+
+/// What comes after a step.
+enum Next<'w> {
+    Goal(Goal<'w>),
+    Found,
+    /// Not this way. All choices of this entry are gone with it if its candidates are independent.
+    Back {
+        around: usize,
+        before: Option<usize>,
+    },
+}
+
+impl<'a, 'w> Search<'a, 'w> {
+    /// Among what is free in an index.
+    pub(crate) fn new(index: &'a Index, allowed: &'a FixedBitSet, placement: Placement) -> Search<'a, 'w> {
+        Search {
+            tree: index.pools.tree(),
+            index,
+            allowed,
+            free: index.free_bits(),
+            taken: index.pools.taken().to_vec(),
+            used: BTreeSet::new(),
+            placement,
+            trail: Vec::new(),
+            goals: Vec::new(),
+            choices: Vec::new(),
+            candidates: Vec::new(),
+            competing: false,
+            second_looks: 0,
+            reached: 0,
+            visited: 0,
+        }
+    }
+
+    /// A place for all of this below the root.
+    pub(crate) fn find(&mut self, wants: &'w Wants) -> Outcome {
+        self.find_in(&wants.list, Place::Top(0))
+    }
+
+    /// A place for a list in a vertex.
+    pub(crate) fn find_in(&mut self, list: &'w [Want], scope: Place) -> Outcome {
+        self.competing = compete(list);
+        self.second_looks = 0;
+        self.reached = 0;
+        let mut goal = self.begin(list, scope, None, 0);
+        loop {
+            match self.step(goal) {
+                Next::Goal(next) => goal = next,
+                Next::Found => return Outcome::Found,
+                Next::Back { around, before } => {
+                    let keep = if self.competing { before.unwrap_or(self.choices.len()) } else { around };
+                    self.choices.truncate(keep);
+                    let second_look = self.choices.len() > around;
+                    let Some(choice) = self.choices.pop() else { return Outcome::None };
+                    if second_look {
+                        self.second_looks += 1;
+                        if self.second_looks > SECOND_LOOKS_MAX {
+                            return Outcome::GivenUp;
+                        }
+                    }
+                    self.undo(choice.trail);
+                    self.goals.truncate(choice.goals);
+                    goal = choice.goal;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn tree(&self) -> &'a Tree {
+        self.tree
+    }
+
+    /// May this be used, or what it is in?
+    pub(crate) fn is_allowed(&self, place: Place) -> bool {
+        match place {
+            Place::Top(_) => true,
+            Place::In(at, _) => self.allowed.contains(at as usize),
+        }
+    }
+
+    /// As if nothing had been looked for.
+    pub(crate) fn reset(&mut self) {
+        self.undo(0);
+        self.goals.clear();
+        self.choices.clear();
+        self.candidates.clear();
+    }
+
+    /// What was found.
+    pub(crate) fn picked(&self) -> Picked {
+        let mut picked = Picked::default();
+        for done in &self.trail {
+            match *done {
+                Done::Core(at, n) => {
+                    let (bit, _) = self.tree.inside(at).cores[n as usize];
+                    picked.nodes.entry(at).or_default().0.push(bit as usize);
+                }
+                Done::Gpu(at, n) => {
+                    let (bit, _) = self.tree.inside(at).gpus[n as usize];
+                    picked.nodes.entry(at).or_default().1.push(bit as usize);
+                }
+                Done::Pool(pool, amount) => *picked.pools.entry(pool).or_default() += amount,
+                Done::Used(_) => {}
+            }
+        }
+        picked
+    }
+
+    fn begin(&self, list: &'w [Want], scope: Place, then: Option<u32>, around: usize) -> Goal<'w> {
+        let (left, next, candidates, limit) = (None, (0, 0), 0, u64::MAX);
+        Goal {
+            list,
+            nth: 0,
+            scope,
+            left,
+            next,
+            candidates,
+            limit,
+            whole: None,
+            near: None,
+            then,
+            around,
+            before: around,
+        }
+    }
+
+    fn undo(&mut self, keep: usize) {
+        while self.trail.len() > keep {
+            match self.trail.pop().expect("it is longer than that") {
+                Done::Core(at, n) => {
+                    let bit = self.core_bit(at, n);
+                    self.free.cores.insert(bit);
+                }
+                Done::Gpu(at, n) => {
+                    let bit = self.gpu_bit(at, n);
+                    self.free.gpus.insert(bit);
+                }
+                Done::Pool(pool, amount) => self.taken[pool as usize] -= amount,
+                Done::Used(place) => drop(self.used.remove(&place)),
+            }
+        }
+    }
+
+    fn step(&mut self, mut goal: Goal<'w>) -> Next<'w> {
+        if let Some(place) = goal.whole.take() {
+            self.take_all(place);
+        }
+        let Some(want) = goal.list.get(goal.nth) else {
+            return match goal.then {
+                Some(then) => Next::Goal(self.goals[then as usize]),
+                None => Next::Found,
+            };
+        };
+        let entry_done = |goal: Goal<'w>| Goal { nth: goal.nth + 1, left: None, next: (0, 0), ..goal };
+        let count = match want {
+            Want::Amount(amount) => {
+                // Amounts come last in a list, so these are all of them.
+                let near = goal.near.unwrap_or_else(|| self.near(goal.scope, &goal.list[goal.nth..]));
+                goal.near = Some(near);
+                if self.take_amount(amount, goal.scope, near) {
+                    return Next::Goal(entry_done(goal));
+                }
+                return Next::Back { around: goal.around, before: None };
+            }
+            Want::Things(things) => things.count,
+            Want::Pieces(pieces) => pieces.count,
+        };
+        let left = match goal.left {
+            Some(left) => left,
+            None => {
+                goal.before = self.choices.len();
+                goal.candidates = self.list_candidates(want, goal.scope);
+                goal.limit = u64::MAX;
+                count
+            }
+        };
+        goal.left = Some(left);
+        if goal.around == 0 && goal.nth == 0 {
+            self.reached = self.reached.max(count - left);
+        }
+        if !self.competing {
+            // What was chosen for this entry so far stays.
+            self.choices.truncate(goal.before);
+        }
+        if left == 0 {
+            return Next::Goal(entry_done(goal));
+        }
+        match want {
+            Want::Things(things) => self.next_thing(goal, things, left),
+            Want::Pieces(pieces) => self.next_pieces(goal, pieces, left),
+            Want::Amount(_) => unreachable!("amounts were seen to"),
+        }
+    }
+
+    fn choose(&mut self, goal: Goal<'w>) {
+        self.choices.push(Choice { goal, trail: self.trail.len(), goals: self.goals.len() });
+    }
+
+    fn next_thing(&mut self, mut goal: Goal<'w>, things: &'w Things, left: u64) -> Next<'w> {
+        let Some(place) = self.next_candidate(&mut goal, things) else {
+            return Next::Back { around: goal.around, before: Some(goal.before) };
+        };
+        self.choose(goal);
+        self.used.insert(place);
+        self.trail.push(Done::Used(place));
+        let then = Goal { left: Some(left - 1), whole: things.whole.then_some(place), ..goal };
+        if things.with.is_empty() {
+            return Next::Goal(then);
+        }
+        self.goals.push(then);
+        let then = Some(self.goals.len() as u32 - 1);
+        Next::Goal(self.begin(&things.with, place, then, self.choices.len()))
+    }
+
+    fn next_pieces(&mut self, mut goal: Goal<'w>, pieces: &'w Pieces, left: u64) -> Next<'w> {
+        while let Some(place) = self.candidates[goal.candidates as usize].get(goal.next.0 as usize).copied() {
+            self.visited += 1;
+            let Place::In(at, _) = place else { unreachable!("pieces lie on nodes") };
+            if !pieces.simple {
+                if pieces.whole && goal.next.1 == 0 && !self.is_idle(place) || !self.has(place, pieces.least)
+                {
+                    goal.next = (goal.next.0 + 1, 0);
+                    continue;
+                }
+                self.choose(Goal { next: (goal.next.0 + 1, 0), ..goal });
+                let whole = pieces.whole.then_some(place);
+                // A whole node goes to one piece, others hold as many as fit.
+                let next = if pieces.whole { (goal.next.0 + 1, 0) } else { (goal.next.0, 1) };
+                self.goals.push(Goal { left: Some(left - 1), next, whole, ..goal });
+                let then = Some(self.goals.len() as u32 - 1);
+                return Next::Goal(self.begin(&pieces.with, place, then, self.choices.len()));
+            }
+            let fit = if pieces.whole && !self.is_idle(place) { 0 } else { self.capacity(at, &pieces.with) };
+            let fit = fit.min(left).min(goal.limit);
+            goal.next.0 += 1;
+            goal.limit = u64::MAX;
+            if fit == 0 {
+                continue;
+            }
+            if self.competing {
+                // One less here, if it comes to that.
+                self.choose(Goal { next: (goal.next.0 - 1, 0), limit: fit - 1, ..goal });
+            }
+            for _ in 0..fit {
+                let near = self.near(place, &pieces.with);
+                for want in &pieces.with {
+                    let Want::Amount(amount) = want else { unreachable!("there are amounts alone") };
+                    let taken = self.take_amount(amount, place, near);
+                    debug_assert!(taken, "so many were counted");
+                }
+            }
+            let whole = pieces.whole.then_some(place);
+            return Next::Goal(Goal { left: Some(left - fit), whole, ..goal });
+        }
+        Next::Back { around: goal.around, before: None }
+    }
+
+    /// Where an entry is looked for: things themselves, or nodes to look into. In a node nothing is listed.
+    fn list_candidates(&mut self, want: &Want, scope: Place) -> u32 {
+        let Place::Top(v) = scope else {
+            if let Want::Pieces(_) = want {
+                self.candidates.push(vec![scope]);
+                return self.candidates.len() as u32 - 1;
+            }
+            return 0;
+        };
+        let (least, kind, whole) = match want {
+            Want::Things(things) => (things.least, Some(things.kind), things.whole),
+            Want::Pieces(pieces) => (pieces.least, None, pieces.whole),
+            Want::Amount(_) => unreachable!("amounts have no candidates"),
+        };
+        let tree = self.tree;
+        let mut list = Vec::new();
+        let is_node = kind.is_none_or(|kind| Role::of(tree.words.text(kind)) == Role::Node);
+        let known = kind.and_then(|kind| tree.kinds.get(&kind).copied()).unwrap_or_default();
+        if let (Some(kind), false) = (kind, is_node) {
+            list.extend(tree.top.below(v, kind).iter().map(|v| tree.place(*v)));
+        }
+        if is_node || known.inside {
+            let stock = self.index.stock(View::Now);
+            let nodes = tree.nodes_of(scope).iter().filter(|at| {
+                let peak = stock.peak(**at as usize);
+                let room = u64::from(peak.cores) >= least.0.max(1) && u64::from(peak.gpus) >= least.1;
+                room && (!(whole && is_node) || peak.idle > 0) && self.allowed.contains(**at as usize)
+            });
+            list.extend(nodes.map(|at| Place::In(*at, 0)));
+            self.visited += tree.nodes_of(scope).len() / 16 + 1;
+        }
+        self.order(&mut list, want, is_node);
+        self.candidates.push(list);
+        self.candidates.len() as u32 - 1
+    }
+
+    /// Puts candidates into the order of the placement.
+    fn order(&self, list: &mut [Place], want: &Want, nodes: bool) {
+        match self.placement {
+            Placement::High => list.reverse(),
+            Placement::First | Placement::Low | Placement::Spread(_) => {}
+            Placement::Compact | Placement::Locality if nodes => {
+                let room = |place: &Place| match (want, place) {
+                    (Want::Pieces(pieces), Place::In(at, _)) if pieces.simple => {
+                        self.capacity(*at, &pieces.with)
+                    }
+                    _ => self.cores_free(*place),
+                };
+                match want {
+                    // One node for all if there is one, the one with the least room; else the largest first.
+                    Want::Pieces(pieces) => list.sort_by_cached_key(|place| {
+                        let room = room(place);
+                        if pieces.simple && room >= pieces.count { (0, room) } else { (1, u64::MAX - room) }
+                    }),
+                    Want::Things(_) | Want::Amount(_) => list.sort_by_cached_key(room),
+                }
+            }
+            Placement::Compact | Placement::Locality => {}
+        }
+    }
+
+    /// The next vertex that might do, and the goal behind it.
+    fn next_candidate(&mut self, goal: &mut Goal<'w>, things: &Things) -> Option<Place> {
+        let tree = self.tree;
+        let from_top = self.placement == Placement::High;
+        let pick = |list: &[u32], n: u32| {
+            let n = n as usize;
+            if from_top { list.len().checked_sub(n + 1).map(|n| list[n]) } else { list.get(n).copied() }
+        };
+        if let Place::In(at, v) = goal.scope {
+            let list = tree.inside(at).list.below(v, things.kind);
+            while let Some(v) = pick(list, goal.next.0) {
+                goal.next.0 += 1;
+                self.visited += 1;
+                if self.may_be(Place::In(at, v), things) {
+                    return Some(Place::In(at, v));
+                }
+            }
+            return None;
+        }
+        while let Some(place) = self.candidates[goal.candidates as usize].get(goal.next.0 as usize).copied() {
+            let inner = match place {
+                Place::In(at, 0) if tree.vertex(place).kind != things.kind => Some(at),
+                _ => None,
+            };
+            let Some(at) = inner else {
+                goal.next.0 += 1;
+                self.visited += 1;
+                if self.may_be(place, things) {
+                    return Some(place);
+                }
+                continue;
+            };
+            let list = tree.inside(at).list.below(0, things.kind);
+            while let Some(v) = pick(list, goal.next.1) {
+                goal.next.1 += 1;
+                self.visited += 1;
+                if self.may_be(Place::In(at, v), things) {
+                    return Some(Place::In(at, v));
+                }
+            }
+            goal.next = (goal.next.0 + 1, 0);
+        }
+        None
+    }
+
+    /// Is this worth a look? Counts only.
+    fn may_be(&self, place: Place, things: &Things) -> bool {
+        let id = |ids: &Idset| {
+            let vertex = self.tree.vertex(place);
+            let rank = match place {
+                Place::In(at, 0) if vertex.id < 0 => i64::from(self.index.nodes()[at as usize].rank),
+                _ => vertex.id,
+            };
+            u32::try_from(rank).is_ok_and(|id| ids.contains(id))
+        };
+        things.ids.as_ref().is_none_or(id)
+            && !self.used.contains(&place)
+            && !self.index.pools.is_down(place)
+            && self.has(place, things.least)
+            && (!things.whole || self.is_idle(place))
+    }
+
+    /// Has it so many cores and GPUs free? Above nodes nobody counts.
+    fn has(&self, place: Place, (cores, gpus): (u64, u64)) -> bool {
+        match place {
+            Place::Top(_) => true,
+            Place::In(..) => self.cores_free(place) >= cores && (gpus == 0 || self.gpus_free(place) >= gpus),
+        }
+    }
+
+    fn core_bit(&self, at: u32, n: u32) -> usize {
+        self.index.first_bits(at as usize).0 + self.tree.inside(at).cores[n as usize].0 as usize
+    }
+
+    fn gpu_bit(&self, at: u32, n: u32) -> usize {
+        self.index.first_bits(at as usize).1 + self.tree.inside(at).gpus[n as usize].0 as usize
+    }
+
+    fn cores_free(&self, place: Place) -> u64 {
+        let Place::In(at, _) = place else {
+            let nodes = self.tree.nodes_of(place).iter().filter(|at| self.allowed.contains(**at as usize));
+            return nodes.map(|at| self.cores_free(Place::In(*at, 0))).sum();
+        };
+        let (inside, range) = (self.tree.inside(at), self.tree.span(place).cores());
+        let first = self.index.first_bits(at as usize).0;
+        if inside.in_order {
+            return self.free.cores.count_ones(first + range.start..first + range.end) as u64;
+        }
+        let bits = inside.cores[range].iter().map(|(bit, _)| first + *bit as usize);
+        bits.filter(|bit| self.free.cores.contains(*bit)).count() as u64
+    }
+
+    fn gpus_free(&self, place: Place) -> u64 {
+        let Place::In(at, _) = place else {
+            let nodes = self.tree.nodes_of(place).iter().filter(|at| self.allowed.contains(**at as usize));
+            return nodes.map(|at| self.gpus_free(Place::In(*at, 0))).sum();
+        };
+        let first = self.index.first_bits(at as usize).1;
+        let gpus = &self.tree.inside(at).gpus[self.tree.span(place).gpus()];
+        gpus.iter().filter(|(bit, _)| self.free.gpus.contains(first + *bit as usize)).count() as u64
+    }
+
+    /// Is nothing of it taken, and all of it in use?
+    fn is_idle(&self, place: Place) -> bool {
+        let free = |pool: u32| self.taken[pool as usize] == 0 && !self.index.pools.is_pool_down(pool);
+        if !self.tree.pools_in(place).all(free) {
+            return false;
+        }
+        match place {
+            Place::In(..) => {
+                let span = self.tree.span(place);
+                self.cores_free(place) == span.cores().len() as u64
+                    && self.gpus_free(place) == span.gpus().len() as u64
+            }
+            Place::Top(_) => self.tree.nodes_of(place).iter().all(|at| {
+                let node = Place::In(*at, 0);
+                self.allowed.contains(*at as usize) && !self.used.contains(&node) && self.is_idle(node)
+            }),
+        }
+    }
+
+    /// Takes what is left of a vertex.
+    fn take_all(&mut self, place: Place) {
+        let nodes = match place {
+            Place::In(..) => vec![place],
+            Place::Top(_) => self.tree.nodes_of(place).iter().map(|at| Place::In(*at, 0)).collect(),
+        };
+        for place in nodes {
+            let Place::In(at, _) = place else { continue };
+            let span = self.tree.span(place);
+            for n in span.cores() {
+                self.take_core(at, n as u32);
+            }
+            for n in span.gpus() {
+                self.take_gpu(at, n as u32);
+            }
+        }
+        for pool in self.tree.pools_in(place) {
+            self.take_pool(pool, u64::MAX);
+        }
+    }
+
+    fn take_core(&mut self, at: u32, n: u32) -> bool {
+        let bit = self.core_bit(at, n);
+        let free = self.free.cores.contains(bit);
+        if free {
+            self.free.cores.remove(bit);
+            self.trail.push(Done::Core(at, n));
+        }
+        free
+    }
+
+    fn take_gpu(&mut self, at: u32, n: u32) -> bool {
+        let bit = self.gpu_bit(at, n);
+        let free = self.free.gpus.contains(bit);
+        if free {
+            self.free.gpus.remove(bit);
+            self.trail.push(Done::Gpu(at, n));
+        }
+        free
+    }
+
+    /// Takes so much of a pool, or what there is. Returns how much.
+    fn take_pool(&mut self, pool: u32, amount: u64) -> u64 {
+        let amount = amount.min(self.pool_free(pool));
+        if amount > 0 {
+            self.taken[pool as usize] += amount;
+            self.trail.push(Done::Pool(pool, amount));
+        }
+        amount
+    }
+
+    fn pool_free(&self, pool: u32) -> u64 {
+        if self.index.pools.is_pool_down(pool) {
+            return 0;
+        }
+        let size = self.tree.span(self.tree.pool_place(pool)).size;
+        size.saturating_sub(self.taken[pool as usize])
+    }
+
+    /// Does a pool count for this?
+    fn suits(&self, pool: u32, amount: &Amount) -> bool {
+        let vertex = self.tree.vertex(self.tree.pool_place(pool));
+        let id = |ids: &Idset| u32::try_from(vertex.id).is_ok_and(|id| ids.contains(id));
+        vertex.kind == amount.kind && amount.ids.as_ref().is_none_or(id)
+    }
+
+    /// Pools for an amount, those of the vertex itself and, above nodes, not those of its nodes.
+    fn pools_for(&self, amount: &Amount, scope: Place) -> Vec<u32> {
+        let pools = self.tree.pools_in(scope);
+        pools.filter(|pool| self.suits(*pool, amount)).collect()
+    }
+
+    /// How much there is of something in a vertex.
+    pub(crate) fn amount_free(&self, amount: &Amount, scope: Place) -> u64 {
+        let plain = amount.ids.is_none();
+        match (amount.role, scope) {
+            (Role::Core, _) if plain => self.cores_free(scope),
+            (Role::Gpu, _) if plain => self.gpus_free(scope),
+            (Role::Core | Role::Gpu | Role::Thread, Place::In(at, _)) => {
+                let numbers = self.numbers(amount, scope);
+                numbers.into_iter().map(|n| self.worth(amount, at, n)).sum()
+            }
+            (Role::Core | Role::Gpu | Role::Thread, Place::Top(_)) => {
+                let nodes =
+                    self.tree.nodes_of(scope).iter().filter(|at| self.allowed.contains(**at as usize));
+                nodes.map(|at| self.amount_free(amount, Place::In(*at, 0))).sum()
+            }
+            (Role::Node | Role::Socket | Role::Memory | Role::Other, _) => {
+                self.pools_for(amount, scope).into_iter().map(|pool| self.pool_free(pool)).sum()
+            }
+        }
+    }
+
+    /// What one core or GPU is for an amount: of threads, as many as it has.
+    fn worth(&self, amount: &Amount, at: u32, n: u32) -> u64 {
+        if amount.role != Role::Thread {
+            return 1;
+        }
+        let list = &self.tree.inside(at).list;
+        let (_, core) = self.tree.inside(at).cores[n as usize];
+        let threads = list.below(core, amount.kind).iter().map(|v| &list.vertices[*v as usize]);
+        let id = |id: i64| {
+            amount.ids.as_ref().is_none_or(|ids| u32::try_from(id).is_ok_and(|id| ids.contains(id)))
+        };
+        threads.filter(|thread| id(thread.id)).map(|thread| thread.size).sum()
+    }
+
+    /// Free cores or GPUs of a vertex in a node that count for an amount, by their numbers in the node.
+    fn numbers(&self, amount: &Amount, scope: Place) -> Vec<u32> {
+        let Place::In(at, _) = scope else { return Vec::new() };
+        let (inside, span) = (self.tree.inside(at), self.tree.span(scope));
+        let (first_core, first_gpu) = self.index.first_bits(at as usize);
+        let (list, range, first, free) = match amount.role {
+            Role::Gpu => (&inside.gpus, span.gpus(), first_gpu, &self.free.gpus),
+            _ => (&inside.cores, span.cores(), first_core, &self.free.cores),
+        };
+        let id = |n: &usize| match (&amount.ids, amount.role) {
+            (Some(ids), Role::Core | Role::Gpu) => {
+                let vertex = &inside.list.vertices[list[*n].1 as usize];
+                u32::try_from(vertex.id).is_ok_and(|id| ids.contains(id))
+            }
+            _ => true,
+        };
+        let free = range.filter(|n| free.contains(first + list[*n].0 as usize)).filter(id);
+        free.map(|n| n as u32).collect()
+    }
+
+    /// How often a list of amounts fits into a node.
+    fn capacity(&self, at: u32, list: &[Want]) -> u64 {
+        let node = Place::In(at, 0);
+        let each = list.iter().filter_map(|want| match want {
+            Want::Amount(amount) => Some(self.amount_free(amount, node) / amount.amount.max(1)),
+            Want::Things(_) | Want::Pieces(_) => None,
+        });
+        // Cores are what threads are of, so both together are counted by trying.
+        let both = |role| list.iter().any(|want| matches!(want, Want::Amount(a) if a.role == role));
+        let most = each.min().unwrap_or(0);
+        if both(Role::Core) && both(Role::Thread) { most.min(1) } else { most }
+    }
+
+    /// Takes an amount in a vertex, first of all in the part of it where the others of its list are.
+    fn take_amount(&mut self, amount: &Amount, scope: Place, near: Place) -> bool {
+        if self.amount_free(amount, scope) < amount.amount {
+            return false;
+        }
+        let mut left = amount.amount;
+        let Place::In(at, _) = scope else {
+            for pool in self.pools_for(amount, scope) {
+                left -= self.take_pool(pool, left);
+            }
+            return left == 0;
+        };
+        let scopes = if near == scope { vec![scope] } else { vec![near, scope] };
+        for scope in scopes {
+            if !matches!(amount.role, Role::Core | Role::Gpu | Role::Thread) {
+                for pool in self.pools_for(amount, scope) {
+                    left -= self.take_pool(pool, left);
+                }
+                continue;
+            }
+            let mut numbers = self.numbers(amount, scope);
+            if self.placement == Placement::High {
+                numbers.reverse();
+            }
+            for n in numbers {
+                if left == 0 {
+                    break;
+                }
+                let worth = self.worth(amount, at, n);
+                let taken = match amount.role {
+                    _ if worth == 0 => false,
+                    Role::Gpu => self.take_gpu(at, n),
+                    _ => self.take_core(at, n),
+                };
+                if taken {
+                    left = left.saturating_sub(worth);
+                }
+            }
+        }
+        left == 0
+    }
+
+    /// The smallest part of a vertex that has all cores, GPUs and pools of a list, the one with the fewest cores free.
+    fn near(&self, scope: Place, list: &[Want]) -> Place {
+        match (scope, self.placement) {
+            (Place::In(..), Placement::Compact | Placement::Locality) => {}
+            (Place::Top(_), _) => return scope,
+            (_, Placement::First | Placement::Low | Placement::High | Placement::Spread(_)) => return scope,
+        }
+        let holds = |place: &Place| {
+            list.iter().all(|want| match want {
+                Want::Amount(amount) => self.amount_free(amount, *place) >= amount.amount,
+                Want::Things(_) | Want::Pieces(_) => true,
+            })
+        };
+        let mut at = scope;
+        loop {
+            let inner = self
+                .tree
+                .children(at)
+                .into_iter()
+                .filter(|place| self.tree.span(*place).home == Home::Inner && holds(place));
+            match inner.min_by_key(|place| self.cores_free(*place)) {
+                Some(part) => at = part,
+                None => return at,
+            }
+        }
+    }
+}
