@@ -101,8 +101,8 @@ impl Graph {
             step.edges += 1;
             step.ends += u32::from(is_end);
             // What begins where something ends comes first, and is taken off before that is added.
-            step.cores = if is_end { step.cores + cores } else { step.cores.wrapping_sub(cores) };
-            step.gpus = if is_end { step.gpus + gpus } else { step.gpus.wrapping_sub(gpus) };
+            step.cores = if is_end { step.cores.wrapping_add(cores) } else { step.cores.wrapping_sub(cores) };
+            step.gpus = if is_end { step.gpus.wrapping_add(gpus) } else { step.gpus.wrapping_sub(gpus) };
         }
         Plan { steps, uses, begins, willing, bits: open.clone(), index: self.index.clone(), open }
     }

@@ -43,6 +43,9 @@ pub struct Setup {
     pub folder: PathBuf,
 }
 
+/// Later than everything.
+const FAR: Timestamp = Timestamp(i64::MAX);
+
 /// A job of the session.
 #[derive(Debug)]
 struct Job {
@@ -203,12 +206,14 @@ impl Session {
             _ => MatchOp::Satisfiability,
         };
         let mut found = self.graph.find_counting(&jobspec, op, at, &mut visited);
-        if let (Some(plan), Found::Now(_), true) = (&self.plan, &found, needs_plan) {
+        let id = JobId(self.next_id());
+        if let (Some(plan), Found::Now(_), true) = (&mut self.plan, &found, needs_plan) {
             let planned = match what {
-                Match::Reserve { .. } => self.graph.reserve_at(plan, &jobspec, at, &mut visited),
-                Match::AllocateOrelseReserve(_) => self.graph.earliest(plan, &jobspec, at, &mut visited),
-                Match::Allocate(_) | Match::Satisfiability(_) => {
-                    self.graph.reserve_at(plan, &jobspec, at, &mut visited)
+                Match::AllocateOrelseReserve(_) => {
+                    self.graph.earliest(plan, id, &jobspec, (at, FAR), &mut visited)
+                }
+                Match::Allocate(_) | Match::Satisfiability(_) | Match::Reserve { .. } => {
+                    self.graph.reserve_at(plan, id, &jobspec, at, &mut visited)
                 }
             };
             found = planned.map_or(Found::NotNow, Found::Now);
@@ -247,22 +252,24 @@ impl Session {
 
     fn make_plan(&mut self) {
         if self.plan.is_none() {
-            let mut plan = self.graph.plan(self.now);
-            for job in self.jobs.values().filter(|job| job.state == State::Reserved) {
-                self.graph.reserve(&mut plan, &job.r);
-            }
+            let promises = self.jobs.iter().filter(|(_, job)| job.state == State::Reserved);
+            let plan = self.graph.plan(self.now, promises.map(|(id, job)| (JobId(*id), &job.r)));
             self.plan = Some(plan);
         }
     }
 
+    fn next_id(&self) -> u64 {
+        self.jobs.last_key_value().map_or(1, |(id, _)| id + 1)
+    }
+
     /// Gives a job its resources, or promises them.
     fn take(&mut self, jobspec: Jobspec, r: R) -> Answer {
-        let id = self.jobs.last_key_value().map_or(1, |(id, _)| id + 1);
+        let id = self.next_id();
         let state = if r.starttime > self.now { State::Reserved } else { State::Allocated };
         match state {
             State::Reserved => {
                 if let Some(plan) = &mut self.plan {
-                    self.graph.reserve(plan, &r);
+                    self.graph.reserve(plan, JobId(id), &r);
                 }
             }
             State::Allocated | State::Over => {
@@ -365,8 +372,8 @@ impl Session {
         let Some(mut job) = self.jobs.remove(&id) else { return String::new() };
         if !self.graph.is_free_now(&job.r) {
             self.make_plan();
-            let plan = self.plan.as_ref().expect("it was just made");
-            match self.graph.earliest(plan, &job.jobspec, self.now, &mut 0) {
+            let plan = self.plan.as_mut().expect("it was just made");
+            match self.graph.earliest(plan, JobId(id), &job.jobspec, (self.now, FAR), &mut 0) {
                 Some(r) => job.r = r,
                 None => {
                     return "is given up: what was reserved for it is not there, nor anything else"
