@@ -23,6 +23,7 @@ mod simulate;
 mod start;
 mod strange;
 mod submit;
+mod trace;
 mod uptime;
 mod version;
 
@@ -73,6 +74,7 @@ enum Command {
     Dmesg(dmesg::Args),
     Shutdown(shutdown::Args),
     Simulate(simulate::Args),
+    Trace(trace::Args),
     Version(version::Args),
     Completion(completion::Args),
     Man(man::Args),
@@ -93,7 +95,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "dmesg", "shutdown",
         ],
     ),
-    ("Research", &["simulate"]),
+    ("Research", &["simulate", "trace"]),
     ("This program", &["version", "completion", "man", "help"]),
 ];
 
@@ -173,6 +175,7 @@ impl Cli {
             Some(Command::Dmesg(args)) => args.run(&face),
             Some(Command::Shutdown(args)) => args.run(&face),
             Some(Command::Simulate(args)) => args.run(&face),
+            Some(Command::Trace(args)) => args.run(&face),
             Some(Command::Version(args)) => args.run(&face),
             Some(Command::Completion(args)) => args.run(&face),
             Some(Command::Man(args)) => args.run(&face),

@@ -51,6 +51,9 @@ pub struct Args {
 
 const HEADING: &str = "What is compared";
 
+/// What really happened, if a trace says so, stands among the policies under this name.
+const RECORDED: &str = "recorded";
+
 /// What one run is called and what it came to.
 #[derive(Debug, Serialize)]
 struct Line {
@@ -73,6 +76,16 @@ impl Args {
         for path in &self.traces {
             let trace = self.trace(path)?;
             let of = stem(path);
+            if let Some(report) =
+                self.scale_load.is_none().then(|| trace.report(inventory.ncores())).flatten()
+            {
+                lines.push(Line {
+                    trace: of.clone(),
+                    policy: RECORDED.to_owned(),
+                    placement: String::new(),
+                    report,
+                });
+            }
             for policy in &self.policy {
                 for placement in &self.placement {
                     let config = Config { policy: *policy, placement: *placement, ..Config::default() };
@@ -139,10 +152,10 @@ impl Args {
         if self.traces.len() > 1 {
             name.push(line.trace.as_str());
         }
-        if self.policy.len() > 1 || self.placement.len() == 1 {
+        if self.policy.len() > 1 || self.placement.len() == 1 || line.policy == RECORDED {
             name.push(&line.policy);
         }
-        if self.placement.len() > 1 {
+        if self.placement.len() > 1 && line.policy != RECORDED {
             name.push(&line.placement);
         }
         name.join(" ")
