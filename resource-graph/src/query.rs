@@ -20,9 +20,9 @@ pub struct Info {
     pub id: i64,
     /// The node that it is, or is in.
     pub rank: Option<u32>,
-    /// How much of it there is; bytes, if its unit is one of those.
+    /// How much of it there is.
     pub size: u64,
-    /// What the size was counted in.
+    /// What the size counts: `B` for whatever was given in a unit of bytes.
     pub unit: String,
     /// Names with their values, which are mostly empty.
     pub properties: Properties,
@@ -214,7 +214,7 @@ impl Graph {
             id: vertex.id,
             rank,
             size: vertex.size,
-            unit: tree.words.text(vertex.unit).to_owned(),
+            unit: if tree.is_bytes(vertex) { "B" } else { tree.words.text(vertex.unit) }.to_owned(),
             properties: self.properties(place).into_owned(),
             up: self.is_up(place),
             drained: rank.is_some_and(|rank| self.drained.contains(rank)),

@@ -99,7 +99,7 @@ pub(crate) fn written(index: &Index, picked: &Picked) -> Value {
         let node = builder.put(above, kind, name, vertex.id, rank);
         let unit = tree.words.text(vertex.unit);
         match amounts.get(&place) {
-            Some(amount) if Role::of(kind) == Role::Memory || units::bytes(unit).is_some() => {
+            Some(amount) if tree.is_bytes(vertex) => {
                 let (size, unit) = units::largest(*amount);
                 builder.set_size(node, size, unit);
             }

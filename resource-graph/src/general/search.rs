@@ -603,6 +603,16 @@ impl<'a, 'w> Search<'a, 'w> {
         amount
     }
 
+    /// Takes an amount of the pools in a vertex: of one, if one has it all. Returns what is missing.
+    fn take_pools(&mut self, amount: &Amount, scope: Place, mut left: u64) -> u64 {
+        let pools = self.pools_for(amount, scope);
+        let one = pools.iter().find(|pool| self.pool_free(**pool) >= left);
+        for pool in one.map_or(&pools[..], std::slice::from_ref) {
+            left -= self.take_pool(*pool, left);
+        }
+        left
+    }
+
     fn pool_free(&self, pool: u32) -> u64 {
         if self.index.pools.is_pool_down(pool) {
             return 0;
@@ -699,17 +709,12 @@ impl<'a, 'w> Search<'a, 'w> {
         }
         let mut left = amount.amount;
         let Place::In(at, _) = scope else {
-            for pool in self.pools_for(amount, scope) {
-                left -= self.take_pool(pool, left);
-            }
-            return left == 0;
+            return self.take_pools(amount, scope, left) == 0;
         };
         let scopes = if near == scope { vec![scope] } else { vec![near, scope] };
         for scope in scopes {
             if !matches!(amount.role, Role::Core | Role::Gpu | Role::Thread) {
-                for pool in self.pools_for(amount, scope) {
-                    left -= self.take_pool(pool, left);
-                }
+                left = self.take_pools(amount, scope, left);
                 continue;
             }
             let mut numbers = self.numbers(amount, scope);

@@ -518,6 +518,12 @@ impl Tree {
         Inside::new(making.finish(), cores, gpus)
     }
 
+    /// Is its size in bytes?
+    pub(crate) fn is_bytes(&self, vertex: &Vertex) -> bool {
+        Role::of(self.words.text(vertex.kind)) == Role::Memory
+            || units::bytes(self.words.text(vertex.unit)).is_some()
+    }
+
     pub(crate) fn inside(&self, at: u32) -> &Inside {
         &self.insides[self.nodes[at as usize].inside as usize]
     }

@@ -135,7 +135,8 @@ impl Wants {
             None => default,
         };
         let mut reader = Reader { tree, counts, slots: 0 };
-        let list = reader.list(jobspec.resources(), At { above: true, in_slot: false, around: 1 }, 1)?;
+        let at = At { above: true, in_slot: false, around: 1 };
+        let list = reader.list(jobspec.resources().iter(), at, 1)?;
         let slots = u32::try_from(reader.slots).unwrap_or(u32::MAX).max(1);
         Ok(Wants { list: structures_first(list), slots, placement })
     }
@@ -180,7 +181,12 @@ fn structures_first(list: Vec<Want>) -> Vec<Want> {
 }
 
 impl Reader<'_> {
-    fn list(&mut self, resources: &[Resource], at: At, times: u64) -> Result<Vec<Want>, String> {
+    fn list<'r>(
+        &mut self,
+        resources: impl Iterator<Item = &'r Resource>,
+        at: At,
+        times: u64,
+    ) -> Result<Vec<Want>, String> {
         let mut list = Vec::new();
         for resource in resources {
             if resource.kind == Named::Slot {
@@ -198,7 +204,7 @@ impl Reader<'_> {
         let inside = At { in_slot: true, around: at.around.saturating_mul(count), ..at };
         if !at.above {
             let times = times.saturating_mul(count);
-            let mut list = self.list(&slot.with, inside, times)?;
+            let mut list = self.list(slot.with.iter(), inside, times)?;
             if !has_core(&list) {
                 list.push(self.cores(times));
             }
@@ -207,10 +213,10 @@ impl Reader<'_> {
         let (mut upper, mut lower) = (Vec::new(), Vec::new());
         for resource in &slot.with {
             let (_, kind) = self.kind(resource)?;
-            if kind.above { upper.push(resource.clone()) } else { lower.push(resource.clone()) }
+            if kind.above { upper.push(resource) } else { lower.push(resource) }
         }
-        let mut list = self.list(&upper, inside, times.saturating_mul(count))?;
-        let lower = self.list(&lower, At { above: false, ..inside }, 1)?;
+        let mut list = self.list(upper.into_iter(), inside, times.saturating_mul(count))?;
+        let lower = self.list(lower.into_iter(), At { above: false, ..inside }, 1)?;
         if !lower.is_empty() || !has_core(&list) {
             let whole = slot.exclusive == Some(true);
             list.push(self.pieces(count.saturating_mul(times), lower, whole));
@@ -281,7 +287,7 @@ impl Reader<'_> {
         let whole = leaf || resource.is_exclusive(at.in_slot) || node && resource.with.iter().any(whole_slot);
         let above = at.above && kind.above && !node;
         let around = at.around.saturating_mul(written);
-        let mut with = self.list(&resource.with, At { above, around, ..at }, 1)?;
+        let mut with = self.list(resource.with.iter(), At { above, around, ..at }, 1)?;
         let leaves =
             |want: &Want| matches!(want, Want::Amount(a) if matches!(a.role, Role::Core | Role::Gpu));
         if leaf && with.iter().any(leaves) {

@@ -7,14 +7,15 @@ use super::wants::{Amount, Want, Wants};
 use crate::describe::Word;
 use crate::describe::flatten::Role;
 use crate::units;
-use flurm_types::Constraint;
+use flurm_types::{Constraint, Idset};
 
 /// What is missing.
 struct Lack {
-    /// What there is too little of: `9 cores`.
+    /// How much is asked for and how much there is: `9`, `4 GiB`.
     asked: String,
-    /// How much of it there is.
     there: String,
+    /// Of what, for as much as is asked for and for as much as there is: `cores`, `of memory`.
+    what: (String, String),
     /// The type of the vertex that should have it; none if it is the whole instance.
     inside: Option<String>,
 }
@@ -32,27 +33,27 @@ pub(crate) fn never<'w>(
         return format!("no node satisfies {}", said());
     }
     let here = if constrained { format!(" that satisfies {}", said()) } else { " here".to_owned() };
-    match lack(search, &wants.list, &[Place::Top(0)], None) {
-        Some(Lack { asked, there, inside: Some(kind) }) => {
-            format!("no {kind}{here} has {asked} (largest: {there})")
+    let Some(Lack { asked, there, what, inside }) = lack(search, &wants.list, &[Place::Top(0)], None) else {
+        return "each of the resources is here, but not all of them side by side".to_owned();
+    };
+    match inside {
+        Some(kind) => format!("no {kind}{here} has {asked} {} (largest: {there})", what.0),
+        None if constrained => {
+            format!("what satisfies {} has {there} {}, the job asks for {asked}", said(), what.1)
         }
-        Some(Lack { asked, there, inside: None }) if constrained => {
-            format!("what satisfies {} has {there}, the job asks for {asked}", said())
-        }
-        Some(Lack { asked, there, inside: None }) => {
-            format!("this instance has {there}, the job asks for {asked}")
-        }
-        None => "each of the resources is here, but not all of them side by side".to_owned(),
+        None => format!("this instance has {there} {}, the job asks for {asked}", what.1),
     }
 }
 
 /// What it waits for.
 pub(crate) fn not_now<'w>(search: &mut Search<'_, 'w>, wants: &'w Wants) -> String {
     match lack(search, &wants.list, &[Place::Top(0)], None) {
-        Some(Lack { asked, there, inside: Some(kind) }) => {
-            format!("waits for {asked} in one {kind} (now: {there})")
+        Some(Lack { asked, there, what, inside: Some(kind) }) => {
+            format!("waits for {asked} {} in one {kind} (now: {there})", what.0)
         }
-        Some(Lack { asked, there, inside: None }) => format!("waits for {asked} (free: {there})"),
+        Some(Lack { asked, there, what, inside: None }) => {
+            format!("waits for {asked} {} (free: {there})", what.0)
+        }
         None => "waits for several resources side by side".to_owned(),
     }
 }
@@ -93,41 +94,49 @@ fn lack<'w>(
         {
             return Some(inner);
         }
-        let (asked, there) = said(search, want, most);
-        return Some(Lack { asked, there, inside: inside.map(str::to_owned) });
+        let (asked, there, what) = said(search, want, most);
+        return Some(Lack { asked, there, what, inside: inside.map(str::to_owned) });
     }
     None
 }
 
-/// An entry, and how much of it there is, in words.
-fn said(search: &Search<'_, '_>, want: &Want, most: u64) -> (String, String) {
+/// How much of an entry is asked for and how much of it there is, and of what.
+fn said(search: &Search<'_, '_>, want: &Want, most: u64) -> (String, String, (String, String)) {
+    let numbers = |asked: u64| (asked.to_string(), most.to_string());
+    let both = |asked: u64, text: &dyn Fn(u64) -> String| (text(asked), text(most));
     match want {
+        Want::Amount(amount) if search.is_bytes(amount) => {
+            let what = format!("of {}{}", search.text(amount.kind), with_ids(&amount.ids));
+            (bytes(amount.amount), bytes(most), (what.clone(), what))
+        }
         Want::Amount(amount) => {
-            let there = match search.is_bytes(amount) {
-                true => bytes(most),
-                false => most.to_string(),
-            };
-            (search.described(want), there)
+            let (asked, there) = numbers(amount.amount);
+            let what = |n| format!("{}{}", plural(n, search.name(amount)), with_ids(&amount.ids));
+            (asked, there, both(amount.amount, &what))
         }
         Want::Things(things) => {
-            let kind = search.text(things.kind);
-            let asked = counted(things.count, kind);
-            let whole = if things.whole { " free as a whole" } else { "" };
-            let with = sum(search, &things.with);
-            let with = if with.is_empty() || things.whole { String::new() } else { format!(" with {with}") };
-            (format!("{asked}{whole}{with}"), most.to_string())
+            let (asked, there) = numbers(things.count);
+            let with = search.sum(&things.with);
+            let with = match (things.whole, with.is_empty()) {
+                (true, _) => " free as a whole".to_owned(),
+                (false, true) => String::new(),
+                (false, false) => format!(" with {with}"),
+            };
+            let ids = with_ids(&things.ids);
+            let what = |n| format!("{}{ids}{with}", plural(n, search.text(things.kind)));
+            (asked, there, both(things.count, &what))
         }
         Want::Pieces(pieces) => {
-            let with = sum(search, &pieces.with);
-            let times = if pieces.count == 1 { String::new() } else { format!("{} times ", pieces.count) };
-            (format!("{times}{with} on a node"), format!("{most} times"))
+            let (asked, there) = numbers(pieces.count);
+            let with = search.sum(&pieces.with);
+            let what = |n| format!("{} of {with} on a node", plural(n, "slot"));
+            (asked, there, both(pieces.count, &what))
         }
     }
 }
 
-fn sum(search: &Search<'_, '_>, list: &[Want]) -> String {
-    let parts: Vec<String> = list.iter().map(|want| search.described(want)).collect();
-    parts.join(" and ")
+fn with_ids(ids: &Option<Idset>) -> String {
+    ids.as_ref().map_or(String::new(), |ids| format!(" with id {ids}"))
 }
 
 impl<'w> Search<'_, 'w> {
@@ -140,21 +149,21 @@ impl<'w> Search<'_, 'w> {
         amount.role == Role::Memory || units::bytes(unit).is_some()
     }
 
-    /// An entry in words.
-    fn described(&self, want: &Want) -> String {
-        match want {
+    fn name(&self, amount: &Amount) -> &str {
+        if amount.role == Role::Gpu { "GPU" } else { self.text(amount.kind) }
+    }
+
+    /// A list in words.
+    fn sum(&self, list: &[Want]) -> String {
+        let parts = list.iter().map(|want| match want {
             Want::Amount(amount) if self.is_bytes(amount) => {
                 format!("{} of {}", bytes(amount.amount), self.text(amount.kind))
             }
-            Want::Amount(amount) => match amount.role {
-                Role::Gpu => counted(amount.amount, "GPU"),
-                _ => counted(amount.amount, self.text(amount.kind)),
-            },
+            Want::Amount(amount) => counted(amount.amount, self.name(amount)),
             Want::Things(things) => counted(things.count, self.text(things.kind)),
-            Want::Pieces(pieces) => {
-                format!("{} times {}", pieces.count, sum(self, &pieces.with))
-            }
-        }
+            Want::Pieces(pieces) => format!("{} times {}", pieces.count, self.sum(&pieces.with)),
+        });
+        parts.collect::<Vec<String>>().join(" and ")
     }
 
     /// All vertices of a kind in some vertices; nodes if none is named.
@@ -195,5 +204,9 @@ fn bytes(amount: u64) -> String {
 }
 
 fn counted(n: u64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+    format!("{n} {}", plural(n, what))
+}
+
+fn plural(n: u64, what: &str) -> String {
+    format!("{what}{}", if n == 1 { "" } else { "s" })
 }
