@@ -5,15 +5,20 @@ use crate::failure::Failure;
 use crate::inventory::{Inventory, Sizes, read, write};
 use crate::out;
 use crate::progress::Bar;
-use flurm_jobspec::Placement;
+use flurm_broker::bootstrap::Mistake;
+use flurm_jobspec::{Amendment, Cosched, Jobspec, Placement};
+use flurm_resource_graph::SlowDowns;
 use flurm_sched::simulate::{Report, Run, Trace, run};
 use flurm_sched::{Config, Policy};
 use flurm_types::{R, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
 
 /// Play traces of jobs through the scheduler, in virtual time
 #[derive(Debug, clap::Args)]
@@ -26,12 +31,19 @@ pub struct Args {
     graph: Option<PathBuf>,
     #[command(flatten)]
     sizes: Sizes,
-    /// Queue policies to compare: fcfs, sjf, easy, conservative, hybrid, hybrid:N
-    #[arg(long, value_name = "POLICY,…", value_delimiter = ',', default_value = "fcfs,easy", help_heading = HEADING)]
+    /// Queue policies to compare: fcfs, sjf, easy, conservative, hybrid, hybrid:N (default: fcfs,easy)
+    #[arg(long, value_name = "POLICY,…", value_delimiter = ',', help_heading = HEADING)]
     policy: Vec<Policy>,
-    /// Placements to compare, of jobs that do not say: first, low, high, locality, compact, spread[:SHARE]
-    #[arg(long, value_name = "PLACEMENT,…", value_delimiter = ',', default_value = "compact", help_heading = HEADING)]
-    placement: Vec<Placement>,
+    /// Placements to compare, of jobs that do not say: first, low, high, locality, compact (the default), spread[:SHARE],
+    /// cosched
+    #[arg(long, value_name = "PLACEMENT,…", value_delimiter = ',', help_heading = HEADING)]
+    placement: Vec<Place>,
+    /// How much jobs with a class slow each other down (TOML), instead of guesses
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    slowdowns: Option<PathBuf>,
+    /// Queues, limits, policy and placement from the configuration of an instance (TOML)
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    config: Option<PathBuf>,
     /// Only the first jobs of each trace
     #[arg(long, value_name = "N", help_heading = HEADING)]
     jobs: Option<usize>,
@@ -54,6 +66,31 @@ const HEADING: &str = "What is compared";
 /// What really happened, if a trace says so, stands among the policies under this name.
 const RECORDED: &str = "recorded";
 
+/// Where jobs go that do not say.
+#[derive(Copy, Clone, Debug, PartialEq)]
+enum Place {
+    Of(Placement),
+    /// They share their sockets with each other.
+    Cosched,
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Place, String> {
+        if word == "cosched" { Ok(Place::Cosched) } else { word.parse().map(Place::Of) }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Of(placement) => placement.fmt(f),
+            Place::Cosched => f.write_str("cosched"),
+        }
+    }
+}
+
 /// What one run is called and what it came to.
 #[derive(Debug, Serialize)]
 struct Line {
@@ -64,46 +101,53 @@ struct Line {
 }
 
 impl Args {
-    pub fn run(self, _face: &Face) -> Result<u8, Failure> {
-        let inventory = self.inventory()?;
+    pub fn run(mut self, _face: &Face) -> Result<u8, Failure> {
+        let mut inventory = self.inventory()?;
         let names: BTreeSet<String> = self.traces.iter().map(|path| stem(path)).collect();
         if names.len() < self.traces.len() {
             return Err(Failure::usage("two traces have the same name")
                 .hint("runs are told apart by the names of their files"));
         }
-        let several = self.traces.len() * self.policy.len() * self.placement.len() > 1;
-        let mut lines = Vec::new();
+        let mut traces = Vec::new();
         for path in &self.traces {
-            let trace = self.trace(path)?;
-            let of = stem(path);
-            if let Some(report) =
-                self.scale_load.is_none().then(|| trace.report(inventory.ncores())).flatten()
-            {
-                lines.push(Line {
-                    trace: of.clone(),
-                    policy: RECORDED.to_owned(),
-                    placement: String::new(),
-                    report,
-                });
-            }
-            for policy in &self.policy {
-                for placement in &self.placement {
-                    let config = Config { policy: *policy, placement: *placement, ..Config::default() };
+            traces.push((stem(path), self.trace(path)?, 0));
+        }
+        let base = self.configure(&mut inventory, &mut traces)?;
+        let several = traces.len() * self.policy.len() * self.placement.len() > 1;
+        let mut lines = Vec::new();
+        for (of, trace, refused) in &traces {
+            // Another load is not what was recorded.
+            let recorded = self.scale_load.is_none().then(|| trace.report(inventory.ncores())).flatten();
+            lines.extend(recorded.map(|report| Line {
+                trace: of.clone(),
+                policy: RECORDED.to_owned(),
+                placement: String::new(),
+                report,
+            }));
+            for place in &self.placement {
+                let (placement, shared) = match place {
+                    Place::Of(placement) => (*placement, None),
+                    Place::Cosched => (base.placement, Some(sharing(trace))),
+                };
+                let trace = shared.as_ref().unwrap_or(trace);
+                for policy in &self.policy {
+                    let config = Config { policy: *policy, placement, ..base.clone() };
                     let line = Line {
                         trace: of.clone(),
                         policy: policy.to_string(),
-                        placement: placement.to_string(),
+                        placement: place.to_string(),
                         report: Report::default(),
                     };
                     let name = self.name(&line);
-                    let ran = played(&trace, &inventory, &config, &name);
-                    let title = format!(
-                        "{of}, {policy}, {placement}: {} jobs on {} cores",
-                        trace.jobs.len(),
-                        inventory.ncores()
-                    );
-                    self.files(&ran, &trace, &title, several.then_some(&name))?;
-                    lines.push(Line { report: ran.report(), ..line });
+                    let ran = played(trace, &inventory, &config, &name);
+                    let (jobs, cores) = (trace.jobs.len(), inventory.ncores());
+                    let title = format!("{of}, {policy}, {place}: {jobs} jobs on {cores} cores");
+                    self.files(&ran, trace, &title, several.then_some(&name))?;
+                    let report = ran.report();
+                    lines.push(Line {
+                        report: Report { refused: report.refused + refused, ..report },
+                        ..line
+                    });
                 }
             }
         }
@@ -115,6 +159,61 @@ impl Args {
             out::stdout().write_all(Report::table(&rows).as_bytes())?;
         }
         Ok(0)
+    }
+
+    /// What all runs have in common. A configuration says what is not said here, adds to jobs what their queues say, and
+    /// refuses those that it would not take; they are left out and counted.
+    fn configure(
+        &mut self,
+        inventory: &mut R,
+        traces: &mut [(String, Trace, usize)],
+    ) -> Result<Config, Failure> {
+        let mut base = Config::default();
+        if let Some(path) = &self.config {
+            let hosts: Vec<String> = inventory.nodes.iter().map(|node| node.host.clone()).collect();
+            let mistake = |mistake: Mistake| Failure::new(mistake.what).hint(mistake.hint);
+            let site = flurm_broker::config::Config::load(path)
+                .and_then(|config| config.site(&hosts))
+                .map_err(mistake)?;
+            site.mark(inventory);
+            base = site.scheduling();
+            if let Some(text) = &site.slowdowns {
+                base.slowdowns = slowdowns(text, "sched.slowdowns")?;
+            }
+            for (of, trace, refused) in traces {
+                let mut first = None;
+                trace.jobs.retain_mut(|job| match site.admit(Jobspec::clone(&job.jobspec)) {
+                    Ok(jobspec) => {
+                        job.jobspec = Arc::new(jobspec);
+                        true
+                    }
+                    Err(rejected) => {
+                        *refused += 1;
+                        first.get_or_insert((job.number, rejected.why));
+                        false
+                    }
+                });
+                if let Some((job, why)) = first {
+                    crate::say!("{of}: {refused} of the jobs are refused; job {job}: {why}");
+                }
+            }
+            if self.policy.is_empty() {
+                self.policy.push(base.policy);
+            }
+            if self.placement.is_empty() {
+                self.placement.push(Place::Of(base.placement));
+            }
+        }
+        if self.policy.is_empty() {
+            self.policy.extend([Policy::Fcfs, Policy::Easy]);
+        }
+        if self.placement.is_empty() {
+            self.placement.push(Place::Of(Placement::default()));
+        }
+        if let Some(path) = &self.slowdowns {
+            base.slowdowns = slowdowns(&read(path)?, &path.display().to_string())?;
+        }
+        Ok(base)
     }
 
     fn inventory(&self) -> Result<R, Failure> {
@@ -170,6 +269,21 @@ impl Args {
         }
         Ok(())
     }
+}
+
+fn slowdowns(text: &str, place: &str) -> Result<SlowDowns, Failure> {
+    SlowDowns::parse(text).map_err(|error| Failure::new(format!("{place}: cannot {error}")))
+}
+
+/// The trace with jobs that share their sockets, unless they say where they go.
+fn sharing(trace: &Trace) -> Trace {
+    let mut trace = trace.clone();
+    for job in &mut trace.jobs {
+        let cosched = Some(Cosched { class: job.class.clone(), ..Cosched::default() });
+        let with = Amendment { cosched, ..Amendment::default() };
+        job.jobspec = Arc::new(Jobspec::clone(&job.jobspec).amended(with));
+    }
+    trace
 }
 
 /// A run with a bar that shows how far it is.
