@@ -1,241 +1,112 @@
 //! Every match policy against an oracle that tries all ways: what fits is found, and none is better by the
 //! policy's own measure.
 
+mod oracle;
 mod shape;
 
-use flurm_resource_graph::{Found, Graph, Mark, MatchOp};
-use flurm_types::{Constraint, Idset, JobId, R, RNode, Socket, Timestamp, Topology};
+use flurm_resource_graph::{Found, Graph};
+use flurm_types::{Idset, JobId, R};
+use oracle::{Case, Kind, Size, case, fewest_sockets, shapes, subsets, sum, touched};
 use proptest::prelude::*;
 
-/// One case: nodes with sockets of these sizes (cores, GPUs), what is taken of each, and a request.
-#[derive(Debug, Clone)]
-struct Case {
-    nodes: Vec<Vec<(u32, u32)>>,
-    /// Random bits that say which cores and GPUs are taken.
-    taken: u64,
-    /// A given number of nodes, or as many as it takes.
-    count: Option<u32>,
-    /// On each node if their number is given, else in all.
-    slots: u32,
-    cores: u32,
-    gpus: u32,
-}
-
-fn case() -> impl Strategy<Value = Case> {
-    let socket = (1..6_u32, 0..3_u32);
-    let nodes = proptest::collection::vec(proptest::collection::vec(socket, 1..4), 1..5);
-    let size = (proptest::option::weighted(0.3, 1..4_u32), 1..11_u32, 1..4_u32);
-    (nodes, any::<u64>(), any::<u64>(), size, proptest::bool::weighted(0.25)).prop_map(
-        |(nodes, a, b, (count, slots, cores), gpu)| {
-            // Half of all cores on average would leave little that fits.
-            let slots = if count.is_some() { slots.div_ceil(3) } else { slots };
-            Case { nodes, taken: a & b, count, slots, cores, gpus: u32::from(gpu) }
-        },
-    )
-}
-
-impl Case {
-    /// On odd ranks the cores of the sockets are numbered in turns.
-    fn inventory(&self) -> R {
-        let mut r = R::default();
-        for (rank, shape) in (0..).zip(&self.nodes) {
-            let (mut sockets, mut core, mut gpu) = (vec![Socket::default(); shape.len()], 0, 0);
-            if rank % 2 == 1 {
-                for turn in 0..shape.iter().map(|(cores, _)| *cores).max().unwrap() {
-                    for (socket, (cores, _)) in sockets.iter_mut().zip(shape) {
-                        if turn < *cores {
-                            socket.cores.insert(core);
-                            core += 1;
-                        }
-                    }
-                }
-            }
-            for (socket, (cores, gpus)) in sockets.iter_mut().zip(shape) {
-                if rank % 2 == 0 {
-                    socket.cores = (core..core + cores).collect();
-                    core += cores;
-                }
-                socket.gpus = (gpu..gpu + gpus).collect();
-                gpu += gpus;
-            }
-            let (cores, gpus) = ((0..core).collect(), (0..gpu).collect());
-            r.nodes.push(RNode { rank, host: format!("n{rank}"), cores, gpus });
-            r.topology.insert(rank, Topology { sockets: sockets.into() });
-        }
-        r
-    }
-
-    fn graph(&self) -> (Graph, R) {
-        let all = self.inventory();
-        let mut bits = self.taken;
-        let mut some = |ids: &Idset| -> Idset {
-            let taken = ids.iter().filter(|_| {
-                let taken = bits & 1 == 1;
-                bits = bits.rotate_right(1);
-                taken
-            });
-            taken.collect()
-        };
-        let nodes = all.nodes.iter();
-        let nodes =
-            nodes.map(|node| RNode { cores: some(&node.cores), gpus: some(&node.gpus), ..node.clone() });
-        let taken = R { nodes: nodes.collect(), ..R::default() };
-        let mut graph = Graph::from_r(&all);
-        graph.mark(&all.ranks(), Mark::Up);
-        graph.take(JobId(1), &taken);
-        (graph, all)
-    }
-
-    fn find(&self, graph: &Graph, placement: &str) -> Found {
-        let node = self.count.map_or(String::new(), |count| format!("node={count}/"));
-        let gpu = if self.gpus > 0 { format!(",gpu={}", self.gpus) } else { String::new() };
-        let shape = format!("{node}slot={}/core={}{gpu}", self.slots, self.cores);
-        let jobspec = shape::jobspec(&shape, 0.0, placement, &Constraint::True);
-        graph.find(&jobspec, MatchOp::Allocate, Timestamp::ZERO)
-    }
-
-    /// Slots that go into so much.
-    fn slots_in(&self, cores: u32, gpus: u32) -> u32 {
-        gpus.checked_div(self.gpus).map_or(cores / self.cores, |n| n.min(cores / self.cores))
-    }
-
-    fn total(&self) -> u32 {
-        self.slots * self.count.unwrap_or(1)
-    }
-}
-
-/// Free cores and GPUs of each socket of each node, by counting.
-fn free(case: &Case, graph: &Graph, all: &R) -> Vec<Vec<(u32, u32)>> {
-    let free = graph.free();
-    let none = (Idset::new(), Idset::new());
-    let nodes = (0..case.nodes.len() as u32).map(|rank| {
-        let (cores, gpus) = free.node(rank).map_or(none.clone(), |n| (n.cores.clone(), n.gpus.clone()));
-        let count = |a: &Idset, b: &Idset| a.intersection(b).len() as u32;
-        let sockets = all.topology[&rank].sockets.iter();
-        sockets.map(|s| (count(&s.cores, &cores), count(&s.gpus, &gpus))).collect()
-    });
-    nodes.collect()
-}
-
-/// The same of what was given.
-fn given(case: &Case, r: &R, all: &R) -> Vec<Vec<(u32, u32)>> {
-    let nodes = (0..case.nodes.len() as u32).map(|rank| {
-        let sockets = all.topology[&rank].sockets.iter();
-        let part = r.node(rank);
-        let count = |a: &Idset, b: Option<&Idset>| b.map_or(0, |b| a.intersection(b).len() as u32);
-        sockets
-            .map(|s| (count(&s.cores, part.map(|n| &n.cores)), count(&s.gpus, part.map(|n| &n.gpus))))
-            .collect()
-    });
-    nodes.collect()
-}
-
-fn sum(sockets: &[(u32, u32)]) -> (u32, u32) {
-    sockets.iter().fold((0, 0), |sum, socket| (sum.0 + socket.0, sum.1 + socket.1))
-}
-
-/// Every subset of `0..n`.
-fn subsets(n: usize) -> impl Iterator<Item = Vec<usize>> {
-    (0..1_u32 << n).map(move |set| (0..n).filter(|i| set & 1 << i != 0).collect())
-}
-
-/// The least number of sockets with so many cores and GPUs in all.
-fn sockets_for(sockets: &[(u32, u32)], cores: u32, gpus: u32) -> Option<usize> {
-    let enough = |set: &Vec<usize>| {
-        let sum = set.iter().fold((0, 0), |sum, n| (sum.0 + sockets[*n].0, sum.1 + sockets[*n].1));
-        sum.0 >= cores && sum.1 >= gpus
-    };
-    subsets(sockets.len()).filter(enough).map(|set| set.len()).min()
-}
-
-fn touched(sockets: &[(u32, u32)]) -> usize {
-    sockets.iter().filter(|socket| **socket != (0, 0)).count()
-}
-
-/// The least number of nodes that hold all slots, given what each holds.
-fn nodes_for(case: &Case, capacities: &[u32]) -> Option<usize> {
-    if let Some(count) = case.count {
-        let fit = capacities.iter().filter(|held| **held >= case.slots).count();
-        return (fit >= count as usize).then_some(count as usize);
-    }
-    let enough = |set: &Vec<usize>| set.iter().map(|n| capacities[*n]).sum::<u32>() >= case.slots;
-    subsets(capacities.len()).filter(enough).map(|set| set.len()).min()
-}
-
-/// Slots per node as far up front as they go.
-fn packed(case: &Case, capacities: &[u32], order: impl Iterator<Item = usize>) -> Vec<u32> {
-    let mut left = case.total();
-    let mut slots = vec![0; capacities.len()];
-    for n in order {
-        let here = match case.count {
-            Some(_) if capacities[n] < case.slots => 0,
-            Some(_) => case.slots.min(left),
-            None => capacities[n].min(left),
-        };
-        slots[n] = here;
-        left -= here;
-    }
-    slots
-}
-
-/// What every answer must be, whatever the policy: right in size, out of what is free.
-fn checked(case: &Case, placement: &str, capacity: impl Fn(&[(u32, u32)]) -> u32) -> Option<Answer> {
-    let (graph, all) = case.graph();
-    let free = free(case, &graph, &all);
-    let capacities: Vec<u32> = free.iter().map(|sockets| capacity(sockets)).collect();
-    let fewest = nodes_for(case, &capacities);
-    let Found::Now(r) = case.find(&graph, placement) else {
-        assert_eq!(fewest, None, "it fits and was not found: {free:?}");
-        return None;
-    };
-    assert!(r.is_subset(&graph.free()));
-    let given = given(case, &r, &all);
-    let slots: Vec<u32> = given.iter().map(|sockets| sum(sockets).0 / case.cores).collect();
-    for (sockets, slots) in given.iter().zip(&slots) {
-        assert_eq!(sum(sockets), (slots * case.cores, slots * case.gpus));
-        assert!(case.count.is_none() || [0, case.slots].contains(slots));
-    }
-    assert_eq!(slots.iter().sum::<u32>(), case.total());
-    let fewest = fewest.expect("what was found fits");
-    Some(Answer { r, free, capacities, given, slots, fewest })
-}
-
+/// What was found, with all that is needed to judge it.
 struct Answer {
     r: R,
-    free: Vec<Vec<(u32, u32)>>,
-    capacities: Vec<u32>,
-    given: Vec<Vec<(u32, u32)>>,
+    free: Vec<Vec<Size>>,
+    /// Slots that each node holds.
+    held: Vec<u32>,
+    given: Vec<Vec<Size>>,
+    /// Slots that it has.
     slots: Vec<u32>,
     /// The least number of nodes.
     fewest: usize,
 }
 
-fn anywhere(case: &Case) -> impl Fn(&[(u32, u32)]) -> u32 {
-    |sockets| {
-        let (cores, gpus) = sum(sockets);
-        case.slots_in(cores, gpus)
+/// What every answer must be, whatever the policy: found if there is one, right in size, out of what is free.
+fn checked(case: &Case, placement: &str, holds: impl Fn(usize, &[Size]) -> u32) -> Option<Answer> {
+    let (graph, all) = case.graph();
+    let free = case.free(&graph, &all);
+    let held: Vec<u32> = free.iter().enumerate().map(|(n, sockets)| holds(n, sockets)).collect();
+    let fewest = case.fewest_nodes(&held);
+    let Found::Now(r) = case.find(&graph, placement) else {
+        assert_eq!(fewest, None, "it fits and was not found: {free:?}");
+        return None;
+    };
+    let given = case.given(&r, &all);
+    for (given, free) in given.iter().flatten().zip(free.iter().flatten()) {
+        assert!(given.0 <= free.0 && given.1 <= free.1, "{given:?} of {free:?}");
     }
+    assert!(r.is_subset(&graph.free()));
+    let slots: Vec<u32> = given.iter().map(|sockets| sum(sockets).0 / case.cores).collect();
+    let fewest = fewest.expect("what was found fits");
+    Some(Answer { r, free, held, given, slots, fewest })
 }
 
-fn undivided(case: &Case) -> impl Fn(&[(u32, u32)]) -> u32 {
-    |sockets| sockets.iter().map(|(cores, gpus)| case.slots_in(*cores, *gpus)).sum()
+/// The same of slots anywhere: their cores and GPUs and nothing else.
+fn checked_slots(case: &Case, placement: &str, holds: impl Fn(usize, &[Size]) -> u32) -> Option<Answer> {
+    let answer = checked(case, placement, holds)?;
+    for (sockets, slots) in answer.given.iter().zip(&answer.slots) {
+        assert_eq!(sum(sockets), (slots * case.cores, slots * case.gpus));
+        assert!(case.count.is_none() || [0, case.slots].contains(slots));
+    }
+    assert_eq!(answer.slots.iter().sum::<u32>(), case.total());
+    Some(answer)
 }
 
-fn is_compact(case: &Case, answer: &Answer) {
-    assert_eq!(answer.r.nnodes(), answer.fewest);
-    // On each node no fewer sockets would have done ...
-    for (given, free) in answer.given.iter().zip(&answer.free) {
-        let (cores, gpus) = sum(given);
-        assert_eq!(Some(touched(given)), sockets_for(free, cores, gpus).filter(|_| cores > 0).or(Some(0)));
+fn anywhere(case: &Case) -> impl Fn(usize, &[Size]) -> u32 {
+    |_, sockets| case.slots_in(sum(sockets))
+}
+
+/// Slots that no two sockets share.
+fn undivided(case: &Case, sockets: &[Size]) -> u32 {
+    sockets.iter().map(|socket| case.slots_in(*socket)).sum()
+}
+
+/// What may be had of a socket by a job that spreads.
+fn share(case: &Case, node: usize, free: &[Size], (part, of): (u32, u32)) -> Vec<u32> {
+    let sockets = free.iter().zip(&case.nodes[node]);
+    sockets.map(|(free, all)| case.slots_in((free.0.min(all.0 * part / of), free.1))).collect()
+}
+
+/// Slots even over the fewest sockets, whole, and on one node if that takes no more sockets.
+fn is_spread(case: &Case, answer: &Answer, part: (u32, u32)) {
+    let caps: Vec<Vec<u32>> =
+        answer.free.iter().enumerate().map(|(n, free)| share(case, n, free, part)).collect();
+    let fewest = |caps: &[u32]| {
+        let enough = |set: &Vec<usize>| set.iter().map(|n| caps[*n]).sum::<u32>() >= case.slots;
+        subsets(caps.len()).filter(enough).map(|set| set.len()).min()
+    };
+    let groups: Vec<Vec<usize>> = match case.count {
+        None => vec![(0..case.nodes.len()).collect()],
+        Some(_) => (0..case.nodes.len()).filter(|n| answer.slots[*n] > 0).map(|n| vec![n]).collect(),
+    };
+    let mut used = 0;
+    for group in groups {
+        let (mut caps_here, mut loads) = (Vec::new(), Vec::new());
+        for n in group {
+            caps_here.extend(&caps[n]);
+            for given in &answer.given[n] {
+                assert_eq!((given.0 % case.cores, given.0 / case.cores * case.gpus), (0, given.1));
+                loads.push(given.0 / case.cores);
+            }
+        }
+        assert!(loads.iter().zip(&caps_here).all(|(load, cap)| load <= cap));
+        let best = fewest(&caps_here).expect("it was found");
+        assert_eq!(loads.iter().filter(|load| **load > 0).count(), best);
+        used += best;
+        // Even: nobody has two less than somebody else, unless that is all it can take.
+        let most = loads.iter().max().unwrap();
+        let uneven =
+            loads.iter().zip(&caps_here).any(|(load, cap)| *load > 0 && load + 1 < *most && load < cap);
+        assert!(!uneven, "{loads:?} of {caps_here:?}");
     }
-    // ... and where each node is to hold the same, on no other nodes either.
-    if case.count.is_some() || answer.fewest == 1 {
-        let (cores, gpus) = (case.slots * case.cores, case.slots * case.gpus);
-        let mut needed: Vec<usize> =
-            answer.free.iter().filter_map(|sockets| sockets_for(sockets, cores, gpus)).collect();
-        needed.sort_unstable();
-        let best: usize = needed[..answer.fewest].iter().sum();
-        assert_eq!(answer.given.iter().map(|given| touched(given)).sum::<usize>(), best);
+    let mut alone: Vec<usize> = caps.iter().filter_map(|caps| fewest(caps)).collect();
+    alone.sort_unstable();
+    match case.count {
+        // No other nodes would have done with fewer sockets in all.
+        Some(count) => assert_eq!(used, alone[..count as usize].iter().sum::<usize>()),
+        None if alone.first() == Some(&used) => assert_eq!(answer.r.nnodes(), 1),
+        None => {}
     }
 }
 
@@ -244,22 +115,15 @@ proptest! {
 
     #[test]
     fn first_takes_the_first_node_that_holds_everything(case in case()) {
-        if let Some(answer) = checked(&case, "first", anywhere(&case)) {
-            let alone = answer.capacities.iter().position(|held| *held >= case.slots);
-            match (case.count, alone) {
-                (None, Some(alone)) => prop_assert_eq!(answer.slots[alone], case.slots),
-                _ => prop_assert_eq!(
-                    &answer.slots,
-                    &packed(&case, &answer.capacities, 0..case.nodes.len())
-                ),
-            }
+        if let Some(answer) = checked_slots(&case, "first", anywhere(&case)) {
+            prop_assert_eq!(&answer.slots, &case.first(&answer.held));
         }
     }
 
     #[test]
     fn low_takes_the_lowest_nodes_and_ids(case in case()) {
-        if let Some(answer) = checked(&case, "low", anywhere(&case)) {
-            prop_assert_eq!(&answer.slots, &packed(&case, &answer.capacities, 0..case.nodes.len()));
+        if let Some(answer) = checked_slots(&case, "low", anywhere(&case)) {
+            prop_assert_eq!(&answer.slots, &case.packed(&answer.held, 0..case.nodes.len()));
             let (graph, _) = case.graph();
             for node in &answer.r.nodes {
                 let free = graph.free().node(node.rank).unwrap().clone();
@@ -271,8 +135,8 @@ proptest! {
 
     #[test]
     fn high_takes_the_highest_nodes_and_ids(case in case()) {
-        if let Some(answer) = checked(&case, "high", anywhere(&case)) {
-            prop_assert_eq!(&answer.slots, &packed(&case, &answer.capacities, (0..case.nodes.len()).rev()));
+        if let Some(answer) = checked_slots(&case, "high", anywhere(&case)) {
+            prop_assert_eq!(&answer.slots, &case.packed(&answer.held, (0..case.nodes.len()).rev()));
             let (graph, _) = case.graph();
             for node in &answer.r.nodes {
                 let free = graph.free().node(node.rank).unwrap().clone();
@@ -285,23 +149,33 @@ proptest! {
     }
 
     #[test]
-    fn compact_takes_the_fewest_nodes_and_sockets(case in case()) {
-        if let Some(answer) = checked(&case, "", anywhere(&case)) {
-            is_compact(&case, &answer);
+    fn compact_takes_the_fewest_nodes_and_on_them_the_fewest_sockets(case in case()) {
+        if let Some(answer) = checked_slots(&case, "compact", anywhere(&case)) {
+            prop_assert_eq!(answer.r.nnodes(), answer.fewest);
+            let sockets = answer.given.iter().map(|given| touched(given)).sum::<usize>();
+            prop_assert_eq!(case.fewest_nodes_and_sockets(&answer.free), Some((answer.fewest, sockets)));
         }
     }
 
     #[test]
     fn locality_divides_no_slot_if_that_can_be_had(case in case()) {
-        if let Some(answer) = checked(&case, "locality", anywhere(&case)) {
-            let inside: Vec<u32> = answer.free.iter().map(|sockets| undivided(&case)(sockets)).collect();
-            let Some(fewest) = nodes_for(&case, &inside) else {
+        if let Some(answer) = checked_slots(&case, "locality", anywhere(&case)) {
+            let inside: Vec<u32> = answer.free.iter().map(|sockets| undivided(&case, sockets)).collect();
+            let Some(fewest) = case.fewest_nodes(&inside) else {
+                // As compact, but on each node no slot is divided without need.
                 prop_assert_eq!(answer.r.nnodes(), answer.fewest);
+                for (n, given) in answer.given.iter().enumerate().filter(|(n, _)| answer.slots[*n] > 0) {
+                    if inside[n] >= answer.slots[n] {
+                        prop_assert_eq!(undivided(&case, given), answer.slots[n]);
+                    } else {
+                        prop_assert_eq!(fewest_sockets(&answer.free[n], sum(given)), Some(touched(given)));
+                    }
+                }
                 return Ok(());
             };
             prop_assert_eq!(answer.r.nnodes(), fewest);
             for (given, slots) in answer.given.iter().zip(&answer.slots) {
-                prop_assert_eq!(undivided(&case)(given), *slots);
+                prop_assert_eq!(undivided(&case, given), *slots);
             }
         }
     }
@@ -309,43 +183,106 @@ proptest! {
     #[test]
     fn spread_is_even_over_the_fewest_sockets_and_leaves_a_share_of_each(
         case in case(),
-        (part, of) in prop_oneof![Just((1, 2)), Just((1, 3)), Just((2, 3)), Just((1, 1))],
+        part in prop_oneof![Just((1, 2)), Just((1, 3)), Just((2, 3)), Just((1, 1))],
     ) {
-        let cap = |(n, socket): (usize, (u32, u32)), shape: &[(u32, u32)]| {
-            case.slots_in(socket.0.min(shape[n].0 * part / of), socket.1)
-        };
-        let caps = |n: usize, free: &[(u32, u32)]| -> Vec<u32> {
-            free.iter().copied().enumerate().map(|socket| cap(socket, &case.nodes[n])).collect()
-        };
-        // Whose capacity it is, is not told by its sockets: count along.
-        let node = std::cell::Cell::new(0);
-        let capacity = |free: &[(u32, u32)]| {
-            let n = node.replace(node.get() + 1);
-            caps(n, free).iter().sum()
-        };
-        let Some(answer) = checked(&case, &format!("spread:{part}/{of}"), capacity) else { return Ok(()) };
-        let groups: Vec<Vec<usize>> = match case.count {
-            None => vec![(0..case.nodes.len()).collect()],
-            Some(_) => (0..case.nodes.len()).filter(|n| answer.slots[*n] > 0).map(|n| vec![n]).collect(),
-        };
-        for group in groups {
-            let (mut caps_here, mut loads) = (Vec::new(), Vec::new());
-            for n in group {
-                caps_here.extend(caps(n, &answer.free[n]));
-                for given in &answer.given[n] {
-                    prop_assert_eq!((given.0 % case.cores, given.0 / case.cores * case.gpus), (0, given.1));
-                    loads.push(given.0 / case.cores);
-                }
-            }
-            prop_assert!(loads.iter().zip(&caps_here).all(|(load, cap)| load <= cap));
-            // The fewest sockets, by trying all sets.
-            let enough = |set: &Vec<usize>| set.iter().map(|n| caps_here[*n]).sum::<u32>() >= case.slots;
-            let best = subsets(caps_here.len()).filter(enough).map(|set| set.len()).min().unwrap();
-            prop_assert_eq!(loads.iter().filter(|load| **load > 0).count(), best);
-            // Even: nobody has two less than somebody else, unless that is all it can take.
-            let most = loads.iter().max().unwrap();
-            let uneven = loads.iter().zip(&caps_here).any(|(load, cap)| *load > 0 && load + 1 < *most && load < cap);
-            prop_assert!(!uneven, "{:?} of {:?}", loads, caps_here);
+        let holds = |n: usize, free: &[Size]| share(&case, n, free, part).iter().sum();
+        if let Some(answer) = checked_slots(&case, &format!("spread:{}/{}", part.0, part.1), holds) {
+            is_spread(&case, &answer, part);
         }
     }
+
+    #[test]
+    fn a_willing_job_sits_beside_another_or_where_nobody_is(case in case(), first in 0..4_u32) {
+        let (mut graph, all) = case.graph();
+        // Somebody else who is willing is there already, unless nothing is idle.
+        let other = Case { slots: 1 + first, count: None, cores: 1, gpus: 0, allowed: u32::MAX, ..case.clone() };
+        let mut mate = Idset::new();
+        if let Found::Now(r) = other.find(&graph, "cosched:memory") {
+            prop_assert!(r.nodes.iter().all(|node| graph.free().node(node.rank) == all.node(node.rank)));
+            graph.take(JobId(2), &r);
+            mate = r.ranks();
+        }
+        is_willing(&case, &graph, &all, &mate)?;
+    }
+
+    #[test]
+    fn pieces_of_all_kinds_are_where_each_policy_wants_them(case in shapes()) {
+        for placement in ["first", "low", "high", "locality", "compact", "spread"] {
+            let takes_all = matches!(case.kind, Kind::Exclusive | Kind::Sockets { whole: true, .. });
+            if placement == "spread" && takes_all {
+                prop_assert!(matches!(case.find(&case.graph().0, placement), Found::Never(_)));
+                continue;
+            }
+            let cap = |all: u32| if placement == "spread" { all / 2 } else { all };
+            let holds = |n: usize, free: &[Size]| case.holds(n, free, cap);
+            let Some(answer) = checked(&case, placement, holds) else { continue };
+            for (n, given) in answer.given.iter().enumerate() {
+                let piece = (case.cores, case.gpus);
+                for (given, all) in given.iter().zip(&case.nodes[n]) {
+                    match case.kind {
+                        Kind::Anywhere => unreachable!("these are in the other tests"),
+                        Kind::Exclusive => prop_assert!(sum(&answer.given[n]) == (0, 0) || given == all),
+                        Kind::Sockets { whole: true, .. } => prop_assert!([(0, 0), *all].contains(given)),
+                        Kind::OnSocket | Kind::Sockets { .. } => prop_assert!([(0, 0), piece].contains(given)),
+                    }
+                }
+            }
+            // How many pieces there are on a node, as far as it can be told.
+            let count = |n: usize| match case.kind {
+                Kind::OnSocket => touched(&answer.given[n]) as u32,
+                Kind::Sockets { count, .. } => touched(&answer.given[n]) as u32 / count,
+                Kind::Anywhere | Kind::Exclusive => u32::from(touched(&answer.given[n]) > 0),
+            };
+            let slots: Vec<u32> = (0..case.nodes.len()).map(count).collect();
+            if case.kind != Kind::Exclusive {
+                prop_assert_eq!(slots.iter().sum::<u32>(), case.total());
+                prop_assert!(slots.iter().all(|n| case.count.is_none() || [0, case.slots].contains(n)));
+            }
+            let expected = match placement {
+                "first" | "spread" => case.first(&answer.held),
+                "low" => case.packed(&answer.held, 0..case.nodes.len()),
+                "high" => case.packed(&answer.held, (0..case.nodes.len()).rev()),
+                _ => {
+                    prop_assert_eq!(answer.r.nnodes(), answer.fewest);
+                    continue;
+                }
+            };
+            let seen = |n: &u32| if case.kind == Kind::Exclusive { u32::from(*n > 0) } else { *n };
+            prop_assert_eq!(&slots, &expected.iter().map(seen).collect::<Vec<_>>(), "{}", placement);
+        }
+    }
+}
+
+/// A willing job gets half of each of its sockets at most: on nodes where another one is alone if it fits there, else on
+/// nodes where nobody is.
+fn is_willing(case: &Case, graph: &Graph, all: &R, mate: &Idset) -> Result<(), TestCaseError> {
+    let half = (1, 2);
+    let free = case.free(graph, all);
+    let only = |on: &dyn Fn(u32, &[Size]) -> bool| -> Vec<Vec<Size>> {
+        let blank = |(rank, sockets): (u32, &Vec<Size>)| {
+            if on(rank, sockets) { sockets.clone() } else { vec![(0, 0); sockets.len()] }
+        };
+        (0..).zip(&free).map(blank).collect()
+    };
+    let beside = only(&|rank, _| mate.contains(rank));
+    let fresh = only(&|rank, sockets| sockets == case.nodes[rank as usize]);
+    let fits = |free: &[Vec<Size>]| {
+        let held: Vec<u32> =
+            free.iter().enumerate().map(|(n, sockets)| share(case, n, sockets, half).iter().sum()).collect();
+        case.fewest_nodes(&held).map(|fewest| (held, fewest))
+    };
+    let found = case.find(graph, "cosched:compute");
+    let place = [beside, fresh].into_iter().find_map(|free| fits(&free).map(|fits| (free, fits)));
+    let Found::Now(r) = found else {
+        prop_assert!(place.is_none(), "it fits and was not found");
+        return Ok(());
+    };
+    let (free, (held, fewest)) = place.expect("what was found fits");
+    let given = case.given(&r, all);
+    for (given, free) in given.iter().flatten().zip(free.iter().flatten()) {
+        prop_assert!(given.0 <= free.0 && given.1 <= free.1, "{:?} of {:?}", given, free);
+    }
+    let slots = given.iter().map(|sockets| sum(sockets).0 / case.cores).collect();
+    is_spread(case, &Answer { r, free, held, given, slots, fewest }, half);
+    Ok(())
 }
