@@ -22,7 +22,8 @@ const GROUP: &str = "+cosched-group=";
 const MATES_MAX: usize = 64;
 
 /// The class in an R, if its job is willing; empty if it has none.
-fn class_of(r: &R) -> Option<&str> {
+#[must_use]
+pub fn class_of(r: &R) -> Option<&str> {
     r.properties.keys().find_map(|name| match name.strip_prefix(WILLING)? {
         "" => Some(""),
         behind => behind.strip_prefix('='),

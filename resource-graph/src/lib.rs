@@ -35,7 +35,7 @@ mod units;
 mod walk;
 
 pub use containment::{Containment, Vertex};
-pub use cosched::{are_apart, group_of};
+pub use cosched::{are_apart, class_of, group_of};
 pub use group::Unit;
 pub use lifetime::span;
 pub use plan::Plan;
@@ -322,6 +322,11 @@ impl Graph {
     /// How much jobs slow each other down, for pairs of those that are willing to share.
     pub fn set_slowdowns(&mut self, slowdowns: SlowDowns) {
         self.tenants.slowdowns = slowdowns;
+    }
+
+    /// The same, to be changed.
+    pub fn slowdowns(&mut self) -> &mut SlowDowns {
+        &mut self.tenants.slowdowns
     }
 
     /// What a unit waits for, in words. Of use only after [`Found::NotNow`].

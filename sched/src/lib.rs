@@ -37,6 +37,7 @@
 mod config;
 mod group;
 mod heads;
+mod learn;
 mod news;
 mod policy;
 mod promises;
@@ -48,6 +49,7 @@ mod turn;
 mod why;
 
 pub use config::{Config, Limits, QueueConfig, Running};
+pub use flurm_resource_graph::SlowDowns;
 pub use news::{ResourceChange, SchedInput, SchedOutput};
 pub use policy::Policy;
 pub use why::Why;
@@ -57,6 +59,7 @@ use flurm_resource_graph::{Found, Graph, Mark, MatchOp, Unit};
 use flurm_types::{JobId, Now, R, Timestamp};
 use group::{Groups, Wants, group_of};
 use heads::Heads;
+use learn::Learner;
 use promises::Promises;
 use queue::{Order, Pending, Queue, Wish};
 use running::Loads;
@@ -72,6 +75,7 @@ pub struct Sched {
     queue: Queue,
     /// Jobs that start together.
     groups: Groups,
+    learner: Learner,
     graph: Graph,
     /// What runs, by lane.
     loads: Loads,
@@ -107,6 +111,7 @@ impl Sched {
         Sched {
             queue: Queue::new(Order { age_us, shortest: config.policy == Policy::Sjf }, config.lanes()),
             groups: Groups::default(),
+            learner: Learner::default(),
             config,
             graph,
             loads: Loads::default(),
@@ -126,6 +131,7 @@ impl Sched {
         match input {
             SchedInput::Hello { id, priority: _, t_submit: _, queue, r } => {
                 self.graph.take(id, &r);
+                self.learner.begins(id, None, &r, now);
                 self.loads.set(id, self.config.lane_of(queue.as_deref()), r.ncores());
                 self.promises.follow(&self.graph, id, now);
                 self.epoch += 1;
@@ -146,6 +152,9 @@ impl Sched {
             }
             SchedInput::Free { id, ranks } => {
                 self.graph.give_back(id, &ranks);
+                if self.learner.leaves(id, &ranks, now) {
+                    self.teach();
+                }
                 self.loads.shrink(id, self.graph.held_cores(id));
                 self.promises.follow(&self.graph, id, now);
                 self.epoch += 1;
@@ -163,6 +172,10 @@ impl Sched {
                     }
                 }
             }
+            SchedInput::Learnt { value } => {
+                self.learner.restore(value);
+                self.teach();
+            }
             SchedInput::Cycle => self.cycle(now, out),
             SchedInput::Start => self.started = true,
             SchedInput::Stop => self.started = false,
@@ -179,6 +192,11 @@ impl Sched {
                 }
             }
         }
+    }
+
+    /// What was learnt counts from now on.
+    fn teach(&mut self) {
+        self.learner.teach(self.graph.slowdowns());
     }
 
     /// Somebody wants resources, alone or with the others of his group.
@@ -273,6 +291,7 @@ impl Sched {
             return;
         }
         (self.cut_short, self.news) = (false, false);
+        out.extend(self.learner.news(now).map(|value| SchedOutput::Learnt { value }));
         self.groups.news(out);
         self.deny_too_long(now, out);
         match self.config.policy {

@@ -53,6 +53,11 @@ pub enum SchedInput {
         /// The new priority.
         priority: i64,
     },
+    /// After a restart: what [`SchedOutput::Learnt`] said last. What cannot be understood is passed over.
+    Learnt {
+        /// As it was said.
+        value: Value,
+    },
     /// Give away what can be given.
     Cycle,
     /// Cycles give resources away; so it is from the beginning.
@@ -112,6 +117,11 @@ pub enum SchedOutput {
         id: JobId,
         /// As in the `annotations` of RFC 27.
         annotations: Value,
+    },
+    /// What was learnt from runs about how jobs slow each other down, all of it; to be kept for the next start.
+    Learnt {
+        /// `pairs` are for people, `runs` is what they follow from.
+        value: Value,
     },
     /// The job was pending and is no more.
     Canceled {

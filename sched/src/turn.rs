@@ -87,7 +87,8 @@ impl Sched {
     pub(crate) fn start(&mut self, id: JobId, r: R, now: Now, out: &mut Vec<SchedOutput>) -> bool {
         let Some(job) = self.queue.get(id) else { return false };
         let (lane, key, told) = (job.lane, job.key, job.told);
-        let Some(parts) = self.graph.split(&self.wants(job), r) else { return false };
+        let wants = self.wants(job);
+        let Some(parts) = self.graph.split(&wants, r) else { return false };
         self.queue.remove(id);
         self.promises.started(key);
         let members = self.groups.remove(id);
@@ -99,8 +100,10 @@ impl Sched {
                 json!({ "sched": { "reason_pending": null, "t_estimate": null } })
             }
         };
-        for (id, r) in members.unwrap_or_else(|| vec![id]).into_iter().zip(parts) {
+        let jobs = Unit::from(&wants).jobs();
+        for ((id, job), r) in members.unwrap_or_else(|| vec![id]).into_iter().zip(jobs).zip(parts) {
             self.graph.take(id, &r);
+            self.learner.begins(id, Some(job), &r, now);
             self.loads.set(id, lane, r.ncores());
             self.promises.follow(&self.graph, id, now);
             out.push(SchedOutput::Alloc { id, r, annotations: annotations.clone() });

@@ -51,6 +51,7 @@ impl World {
             SchedOutput::Deny { id, note } => format!("{} never: {note}", id.0),
             SchedOutput::Annotate { id, annotations } => format!("{} {annotations}", id.0),
             SchedOutput::Canceled { id } => format!("{} canceled", id.0),
+            SchedOutput::Learnt { value } => format!("learnt {value}"),
         }));
     }
 

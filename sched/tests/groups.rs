@@ -51,7 +51,7 @@ impl World {
                     self.runs.insert(id.0, r);
                 }
                 SchedOutput::Deny { id, note } => self.said.push(format!("{} never: {note}", id.0)),
-                SchedOutput::Annotate { .. } | SchedOutput::Canceled { .. } => {}
+                SchedOutput::Annotate { .. } | SchedOutput::Canceled { .. } | SchedOutput::Learnt { .. } => {}
             }
         }
     }

@@ -48,6 +48,9 @@ const HELD_MAX: usize = 1 << 17;
 /// Requests for the leader that came before it had read its log.
 const EARLY_MAX: usize = 1 << 14;
 
+/// Where in the key-value store it stands what jobs were seen to do to each other.
+const SLOWDOWNS: &str = "sched.slowdowns";
+
 /// The mind of one broker.
 #[derive(Debug)]
 pub struct Core {
@@ -542,11 +545,14 @@ impl Core {
         if led || !self.leads() {
             return;
         }
-        let Core { config, out: outbox, jobs, resources, overlay, .. } = self;
+        let Core { config, out: outbox, jobs, resources, overlay, kvs, .. } = self;
         let mut cx = Cx::new(now, config, outbox);
         let life = resources.life(&config.instance_id);
         if life == LogLife::Another {
             jobs.restart(&mut cx);
+        }
+        if let Some(learnt) = kvs.kept(SLOWDOWNS) {
+            jobs.remember(&mut cx, learnt);
         }
         jobs.lead(&mut cx);
         if life == LogLife::Same {
@@ -573,8 +579,12 @@ impl Core {
         loop {
             self.changes(now, out);
             if self.leads() {
-                let Core { config, out, jobs, .. } = self;
-                jobs.settle(&mut Cx::new(now, config, out));
+                let Core { config, out, jobs, kvs, .. } = self;
+                let mut cx = Cx::new(now, config, out);
+                jobs.settle(&mut cx);
+                if let Some(learnt) = jobs.learnt() {
+                    kvs.keep(&mut cx, SLOWDOWNS, learnt);
+                }
             }
             self.live(now);
             self.with_overlay(now, Overlay::settle);

@@ -4,7 +4,7 @@
 //! that is taken has its queue's rules written into its jobspec, so that what is shown is what runs.
 
 use flurm_jobspec::{Amendment, Cosched, Jobspec, Kind, Placement, Resource};
-use flurm_sched::{Policy, QueueConfig};
+use flurm_sched::{Policy, QueueConfig, SlowDowns};
 use flurm_types::{Constraint, Fsd, Hostlist, Idset, R};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -122,15 +122,21 @@ impl Site {
         Ok(jobspec)
     }
 
-    /// What the scheduler is told. Limits are checked here, where jobs come in.
+    /// What the scheduler is told. Limits are checked here, where jobs come in; the table of slow-downs where it is
+    /// read.
     pub fn scheduling(&self) -> flurm_sched::Config {
         let queues = self.queues.keys().map(|name| (name.clone(), QueueConfig::default()));
         flurm_sched::Config {
             policy: self.policy,
             placement: self.placement,
             age_s_per_priority: self.age_s,
+            slowdowns: self
+                .slowdowns
+                .as_deref()
+                .map(SlowDowns::parse)
+                .and_then(Result::ok)
+                .unwrap_or_default(),
             queues: queues.collect(),
-            ..flurm_sched::Config::default()
         }
     }
 

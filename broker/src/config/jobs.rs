@@ -7,7 +7,7 @@ use super::Config;
 use crate::bootstrap::Mistake;
 use flurm_core::{Queue as SiteQueue, Rules, Site, Size};
 use flurm_jobspec::Placement;
-use flurm_sched::Policy as QueuePolicy;
+use flurm_sched::{Policy as QueuePolicy, SlowDowns};
 use flurm_types::{Fsd, Hostlist};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -186,7 +186,12 @@ impl Config {
         let queues = self.queues.iter();
         let queues = queues.map(|(name, queue)| Ok((name.clone(), queue.site(name, &self.policy, hosts)?)));
         let slowdowns = self.sched.slowdowns.as_ref().map(|path| {
-            std::fs::read_to_string(path).map_err(|error| {
+            let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+            let checked = text.and_then(|text| match SlowDowns::parse(&text) {
+                Ok(_) => Ok(text),
+                Err(error) => Err(format!("line {}: {}", error.line, error.rule)),
+            });
+            checked.map_err(|error| {
                 mistake(
                     format!("sched.slowdowns {} cannot be read: {error}", path.display()),
                     "it names a TOML file with a table [slowdown.CLASS] for each class of jobs",

@@ -130,6 +130,7 @@ pub fn run_with(
                     *promised = promised.or(sched.promised(id));
                 }
                 SchedOutput::Deny { .. } | SchedOutput::Canceled { .. } => over += 1,
+                SchedOutput::Learnt { .. } => {}
             }
         }
         let ends = going.ends(now.wall);

@@ -74,6 +74,10 @@ pub(crate) struct Jobs {
     inputs: Inputs,
     /// Jobs with output beyond what is kept, until they are over and it is gone.
     full: BTreeSet<JobId>,
+    /// What the scheduler has learnt and wants kept.
+    learnt: Option<serde_json::Value>,
+    /// When the scheduler wants its turn, as was asked last.
+    due: Option<(Timestamp, u64)>,
     /// The time-out asked for last, and the monotonic time that was thought to be.
     tick: Option<(Timestamp, u64)>,
     /// Of this batch, by order of their first event.
@@ -98,6 +102,8 @@ impl Jobs {
             annotations: BTreeMap::new(),
             runs: Runs::default(),
             returning: Returning::default(),
+            learnt: None,
+            due: None,
             streams: Streams::default(),
             waiting: Waiting::default(),
             queue_waits: QueueWaits::default(),
@@ -182,6 +188,16 @@ impl Jobs {
         self.cycle = true;
     }
 
+    /// What the scheduler had learnt in an earlier life.
+    pub fn remember(&mut self, cx: &mut Cx, value: serde_json::Value) {
+        self.sched.step(cx.now, SchedInput::Learnt { value }, &mut Vec::new());
+    }
+
+    /// What it has learnt meanwhile, for somebody to keep.
+    pub fn learnt(&mut self) -> Option<serde_json::Value> {
+        self.learnt.take()
+    }
+
     pub fn resources(&mut self, cx: &mut Cx, change: ResourceChange) {
         let change = self.returning.filter(change);
         self.sched.step(cx.now, SchedInput::Resource(change), &mut Vec::new());
@@ -197,6 +213,7 @@ impl Jobs {
         if self.manager.next_tick().is_some_and(|t| t <= cx.now.wall) {
             self.expect(cx, &Request::Tick);
         }
+        self.cycle |= self.sched.wakes_at().is_some_and(|due| due <= cx.now.wall);
         loop {
             while let Some(id) = self.dirty.pop_first() {
                 self.perform(cx, id);
@@ -214,14 +231,10 @@ impl Jobs {
             self.cycle = true;
             cx.wake_at(cx.now.mono_ms);
         }
-        if let Some(time) = self.manager.next_tick() {
-            // Once for each time, and again when the wall clock was set back meanwhile.
-            if self.tick.is_none_or(|(asked, at)| asked != time || at <= cx.now.mono_ms) {
-                let at = mono_of(cx, time);
-                cx.wake_at(at);
-                self.tick = Some((time, at));
-            }
-        }
+        wake_once(cx, &mut self.tick, self.manager.next_tick());
+        // A job that could start and may not (its queue is stopped) needs no wake.
+        let due = self.sched.wakes_at().filter(|due| *due > cx.now.wall);
+        wake_once(cx, &mut self.due, due);
     }
 
     /// The instance ends: nothing new, and what there is goes.
@@ -404,6 +417,7 @@ impl Jobs {
                 SchedOutput::Canceled { id } => {
                     self.asked.remove(&id);
                 }
+                SchedOutput::Learnt { value } => self.learnt = Some(value),
             }
         }
         any
@@ -501,6 +515,16 @@ fn wire_error(refusal: &Refusal) -> WireError {
 
 fn no_such_job(id: JobId) -> WireError {
     wire_error(&Refusal::NoSuchJob(id))
+}
+
+/// Asks for a wake at this time: once for each time, and again when the wall clock was set back meanwhile.
+fn wake_once(cx: &mut Cx, asked: &mut Option<(Timestamp, u64)>, time: Option<Timestamp>) {
+    let Some(time) = time else { return };
+    if asked.is_none_or(|(before, at)| before != time || at <= cx.now.mono_ms) {
+        let at = mono_of(cx, time);
+        cx.wake_at(at);
+        *asked = Some((time, at));
+    }
 }
 
 /// The monotonic time at which the wall clock will show `time`, if nobody touches it.

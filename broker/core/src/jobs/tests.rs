@@ -697,3 +697,18 @@ fn a_time_limit_raises_timeout() {
     let list = job::List { results: vec![JobResult::Timeout], ..job::List::default() };
     assert_eq!(w.call(&list).expect("listed").jobs.len(), 1);
 }
+
+#[test]
+fn what_the_scheduler_learns_is_there_to_be_kept() {
+    let mut w = World::new();
+    let willing = json!({"cosched": {"class": "memory"}});
+    let [Ok(id)] = w.submit_as("l", vec![jobspec_of(1, 2, willing)])[..] else { panic!("a job") };
+    w.started(id, 0);
+    w.now_ms += 20_000;
+    assert_eq!(w.jobs.learnt(), None);
+    w.gone(id, 0, 0);
+    let learnt = w.jobs.learnt().expect("a run is over");
+    let alone = learnt["runs"][0][1]["alone"][0].as_f64().expect("its length");
+    assert!((20.0..21.0).contains(&alone), "{learnt}");
+    w.step(|jobs, cx| jobs.remember(cx, learnt));
+}

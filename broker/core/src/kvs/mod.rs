@@ -100,6 +100,24 @@ impl Kvs {
         }
     }
 
+    /// Keeps a value of our own in the primary namespace, unless something else is in its way there.
+    pub fn keep(&mut self, cx: &mut Cx, key: &str, value: serde_json::Value) {
+        let ops = vec![KvsOp::Put { key: key.to_owned(), value }];
+        let fact = KvsFact { namespace: PRIMARY.to_owned(), ops };
+        if self.change(&fact).is_ok() {
+            self.tell_waiting(cx, PRIMARY);
+            cx.propose(Fact::Kvs(fact));
+        }
+    }
+
+    /// The value that is kept there.
+    pub fn kept(&self, key: &str) -> Option<serde_json::Value> {
+        match self.namespaces.get(PRIMARY)?.tree.get(key) {
+            Ok(Some(Node::Value(value))) => Some(value),
+            Ok(Some(Node::Dir(_) | Node::Symlink(_)) | None) | Err(_) => None,
+        }
+    }
+
     pub fn request(&mut self, cx: &mut Cx, m: &Message, views: Views) {
         let answered = match &*m.topic {
             Commit::NAME => m.body().and_then(|commit| self.commit(cx, m, commit)),
