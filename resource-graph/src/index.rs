@@ -1,16 +1,16 @@
 //! The flat form of an inventory that matching works on: bits for what is free, and what nodes have of it.
 //!
-//! Nodes have positions (0, 1, …) in the order of their ranks, which may have gaps. The cores of a node are
-//! numbered socket by socket, so that a socket is a range of bits; nodes that look alike share that [`Layout`].
+//! Nodes have positions (0, 1, …) in the order of their ranks, which may have gaps. Nodes that look alike share a
+//! [`Layout`].
 
 use crate::{
     allowed::Filter,
     at_least::AtLeast,
-    containment::sockets_of,
+    bits::{Bits, Mask, differing},
     general::Pools,
+    layout::Layout,
     stock::{Peak, Stock},
 };
-use fixedbitset::FixedBitSet;
 use flurm_types::{Idset, R, RNode, Socket};
 use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
 
@@ -21,164 +21,6 @@ pub(crate) enum View {
     Now,
     /// What could be had in an empty instance with all nodes up.
     Ever,
-}
-
-/// What is where inside a node.
-#[derive(Debug)]
-pub(crate) struct Layout {
-    /// Core ids by bit.
-    pub(crate) cores: Ids,
-    /// GPU ids by bit.
-    pub(crate) gpus: Ids,
-    /// At least one.
-    pub(crate) sockets: Vec<Span>,
-    /// Everything: all cores and all GPUs.
-    whole: (Idset, Idset),
-}
-
-/// The bits of one socket, relative to its node.
-#[derive(Debug, Clone)]
-pub(crate) struct Span {
-    pub(crate) cores: Range<usize>,
-    pub(crate) gpus: Range<usize>,
-}
-
-/// Logical ids and their bits, both ways.
-#[derive(Debug, Default)]
-pub(crate) struct Ids {
-    by_bit: Vec<u32>,
-    /// Ascending by id.
-    bits: Vec<(u32, u32)>,
-}
-
-impl Ids {
-    fn new(by_bit: Vec<u32>) -> Ids {
-        let mut bits: Vec<(u32, u32)> = by_bit.iter().copied().zip(0..).collect();
-        bits.sort_unstable();
-        Ids { by_bit, bits }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.by_bit.len()
-    }
-
-    /// The bits in the order of their ids.
-    pub(crate) fn ascending(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
-        self.bits.iter().map(|(_, bit)| *bit as usize)
-    }
-
-    /// The ids of these bits.
-    fn of(&self, bits: impl Iterator<Item = usize>) -> Idset {
-        bits.map(|bit| self.by_bit[bit]).collect()
-    }
-
-    /// The bit of an id.
-    pub(crate) fn bit(&self, id: u32) -> Option<u32> {
-        self.bits.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| self.bits[at].1)
-    }
-
-    /// The bits of those ids that are known here, as ranges: mostly neighbours have neighbours' ids.
-    fn bits<'a>(&'a self, ids: &'a Idset) -> impl Iterator<Item = Range<usize>> + 'a {
-        ids.ranges().flat_map(|(lo, hi)| {
-            let known = &self.bits[self.bits.partition_point(|(id, _)| *id < lo)..];
-            let known = &known[..known.partition_point(|(id, _)| *id <= hi)];
-            known.chunk_by(|one, next| one.1 + 1 == next.1).map(|run| {
-                let first = run[0].1 as usize;
-                first..first + run.len()
-            })
-        })
-    }
-}
-
-/// Free cores and GPUs without the trees to search them by.
-#[derive(Debug, Clone)]
-pub(crate) struct Bits {
-    pub(crate) cores: FixedBitSet,
-    pub(crate) gpus: FixedBitSet,
-}
-
-/// Some cores and GPUs as words of bits, to be set or looked up in many [`Bits`].
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Mask {
-    /// Which word, and its bits.
-    cores: Vec<(usize, usize)>,
-    gpus: Vec<(usize, usize)>,
-    /// Were all parts on open nodes?
-    all_open: bool,
-}
-
-/// Adds a bit to words, where neighbours mostly come one after the other.
-fn put(words: &mut Vec<(usize, usize)>, bit: usize) {
-    let (word, bit) = (bit / usize::BITS as usize, 1 << (bit % usize::BITS as usize));
-    match words.last_mut() {
-        Some((last, bits)) if *last == word => *bits |= bit,
-        _ => words.push((word, bit)),
-    }
-}
-
-/// One entry for each word, ascending.
-fn in_order(words: &mut Vec<(usize, usize)>) {
-    words.sort_unstable_by_key(|(word, _)| *word);
-    words.dedup_by(|next, first| {
-        let same = next.0 == first.0;
-        first.1 |= if same { next.1 } else { 0 };
-        same
-    });
-}
-
-impl Bits {
-    /// How many cores and GPUs are free.
-    pub(crate) fn count(&self) -> (u64, u64) {
-        (self.cores.count_ones(..) as u64, self.gpus.count_ones(..) as u64)
-    }
-
-    /// Takes over what is free elsewhere, in the room that is there.
-    pub(crate) fn copy(&mut self, other: &Bits) {
-        self.cores.clone_from(&other.cores);
-        self.gpus.clone_from(&other.gpus);
-    }
-
-    pub(crate) fn remove(&mut self, mask: &Mask) {
-        for (set, words) in [(&mut self.cores, &mask.cores), (&mut self.gpus, &mask.gpus)] {
-            let blocks = set.as_mut_slice();
-            words.iter().for_each(|(word, bits)| blocks[*word] &= !bits);
-        }
-    }
-}
-
-impl Mask {
-    /// How many cores and GPUs it has.
-    pub(crate) fn count(&self) -> (u64, u64) {
-        let ones =
-            |words: &[(usize, usize)]| words.iter().map(|(_, bits)| u64::from(bits.count_ones())).sum();
-        (ones(&self.cores), ones(&self.gpus))
-    }
-
-    /// Were all parts on open nodes?
-    pub(crate) fn all_open(&self) -> bool {
-        self.all_open
-    }
-
-    /// Do they have a core or GPU in common?
-    pub(crate) fn overlaps(&self, other: &Mask) -> bool {
-        let common = |one: &[(usize, usize)], other: &[(usize, usize)]| {
-            let mut other = other.iter().peekable();
-            one.iter().any(|(word, bits)| {
-                while other.next_if(|(behind, _)| behind < word).is_some() {}
-                other.peek().is_some_and(|(same, others)| same == word && bits & others != 0)
-            })
-        };
-        common(&self.cores, &other.cores) || common(&self.gpus, &other.gpus)
-    }
-
-    /// Were all parts on open nodes, and are their bits set?
-    pub(crate) fn is_in(&self, bits: &Bits) -> bool {
-        let has = |set: &FixedBitSet, words: &[(usize, usize)]| {
-            let blocks = set.as_slice();
-            words.iter().all(|(word, mask)| blocks[*word] & mask == *mask)
-        };
-        self.all_open && has(&bits.cores, &self.cores) && has(&bits.gpus, &self.gpus)
-    }
 }
 
 #[derive(Debug)]
@@ -200,8 +42,7 @@ pub(crate) struct Index {
     ever: Arc<Stock>,
     /// Nodes where jobs may be put.
     open: AtLeast,
-    free_cores: FixedBitSet,
-    free_gpus: FixedBitSet,
+    free: Bits,
     now: Stock,
     /// Sums over what `now` has, to tell at once that it cannot be enough.
     pub(crate) cores_now: u64,
@@ -234,10 +75,6 @@ impl Index {
             core0 += cores.len();
             gpu0 += gpus.len();
         }
-        let (mut free_cores, mut free_gpus) =
-            (FixedBitSet::with_capacity(core0), FixedBitSet::with_capacity(gpu0));
-        free_cores.insert_range(..);
-        free_gpus.insert_range(..);
         let now = Stock::new(&limits);
         let mut ever = now.clone();
         for (at, (peak, sockets)) in limits.into_iter().enumerate() {
@@ -250,8 +87,7 @@ impl Index {
             ever: Arc::new(ever),
             nodes: nodes.into(),
             layouts: layouts.into(),
-            free_cores,
-            free_gpus,
+            free: Bits::new(core0, gpu0),
             cores_now: 0,
             gpus_now: 0,
             most_sockets: most_sockets as u32,
@@ -261,7 +97,7 @@ impl Index {
 
     /// No count of anything that a job may have is above this.
     pub(crate) fn largest_count(&self) -> u32 {
-        u32::try_from(self.free_cores.len().max(self.free_gpus.len())).unwrap_or(u32::MAX)
+        u32::try_from(self.free.cores.len().max(self.free.gpus.len())).unwrap_or(u32::MAX)
     }
 
     /// Cores of the largest socket, free or not.
@@ -342,20 +178,22 @@ impl Index {
 
     /// Free cores of a part of a node.
     pub(crate) fn count_cores(&self, at: usize, bits: &Range<usize>) -> u32 {
-        ones(&self.free_cores, self.nodes[at].core0, bits)
+        let first = self.nodes[at].core0;
+        self.free.count_cores(first + bits.start..first + bits.end)
     }
 
     /// Free GPUs of a part of a node.
     pub(crate) fn count_gpus(&self, at: usize, bits: &Range<usize>) -> u32 {
-        ones(&self.free_gpus, self.nodes[at].gpu0, bits)
+        let first = self.nodes[at].gpu0;
+        self.free.count_gpus(first + bits.start..first + bits.end)
     }
 
     pub(crate) fn is_core_free(&self, at: usize, bit: usize) -> bool {
-        self.free_cores.contains(self.nodes[at].core0 + bit)
+        self.free.cores.contains(self.nodes[at].core0 + bit)
     }
 
     pub(crate) fn is_gpu_free(&self, at: usize, bit: usize) -> bool {
-        self.free_gpus.contains(self.nodes[at].gpu0 + bit)
+        self.free.gpus.contains(self.nodes[at].gpu0 + bit)
     }
 
     /// These cores and GPUs of a node, as an entry of an R.
@@ -395,10 +233,10 @@ impl Index {
         let node = &self.nodes[at];
         let layout = &self.layouts[node.layout];
         for bits in layout.cores.bits(cores) {
-            self.free_cores.set_range(node.core0 + bits.start..node.core0 + bits.end, free);
+            self.free.cores.set_range(node.core0 + bits.start..node.core0 + bits.end, free);
         }
         for bits in layout.gpus.bits(gpus) {
-            self.free_gpus.set_range(node.gpu0 + bits.start..node.gpu0 + bits.end, free);
+            self.free.gpus.set_range(node.gpu0 + bits.start..node.gpu0 + bits.end, free);
         }
         self.refresh(at);
     }
@@ -420,15 +258,12 @@ impl Index {
 
     /// Which cores and GPUs are free on open nodes.
     pub(crate) fn free_bits(&self) -> Bits {
-        self.on_open(Bits { cores: self.free_cores.clone(), gpus: self.free_gpus.clone() })
+        self.on_open(self.free.clone())
     }
 
     /// All that is on open nodes.
     pub(crate) fn open_bits(&self) -> Bits {
-        let (mut cores, mut gpus) = (self.free_cores.clone(), self.free_gpus.clone());
-        cores.insert_range(..);
-        gpus.insert_range(..);
-        self.on_open(Bits { cores, gpus })
+        self.on_open(Bits::new(self.free.cores.len(), self.free.gpus.len()))
     }
 
     fn on_open(&self, mut bits: Bits) -> Bits {
@@ -444,21 +279,20 @@ impl Index {
     pub(crate) fn become_free(&mut self, bits: &Bits) -> usize {
         let nodes = &self.nodes;
         let mut changed = Vec::new();
-        differing(&self.free_cores, &bits.cores, |bit| {
+        differing(&self.free.cores, &bits.cores, |bit| {
             let at = nodes.partition_point(|node| node.core0 <= bit) - 1;
             changed.push(at);
             nodes[at].core0 + self.layouts[nodes[at].layout].cores.len()
         });
-        differing(&self.free_gpus, &bits.gpus, |bit| {
+        differing(&self.free.gpus, &bits.gpus, |bit| {
             // Of nodes without GPUs that have the same first bit, the last is the one that has it.
             let at = nodes.partition_point(|node| node.gpu0 <= bit) - 1;
             changed.push(at);
             nodes[at].gpu0 + self.layouts[nodes[at].layout].gpus.len()
         });
-        self.free_cores.clone_from(&bits.cores);
-        self.free_gpus.clone_from(&bits.gpus);
+        self.free.copy(bits);
         changed.iter().for_each(|at| self.refresh(*at));
-        1 + changed.len() + self.free_cores.as_slice().len() / 64
+        1 + changed.len() + self.free.cores.as_slice().len() / 64
     }
 
     /// The same resources with everything free and all nodes open.
@@ -466,10 +300,9 @@ impl Index {
         let mut index = Index { now: (*self.ever).clone(), ..self.clone() };
         index.pools = self.pools.all_free();
         index.open = AtLeast::of(self.len(), &(0..self.len() as u32).collect());
-        index.free_cores.insert_range(..);
-        index.free_gpus.insert_range(..);
-        index.cores_now = index.free_cores.len() as u64;
-        index.gpus_now = index.free_gpus.len() as u64;
+        index.free.fill();
+        index.cores_now = index.free.cores.len() as u64;
+        index.gpus_now = index.free.gpus.len() as u64;
         index
     }
 
@@ -480,19 +313,21 @@ impl Index {
 
     /// The bits of parts, as far as they are on open nodes.
     pub(crate) fn mask(&self, nodes: &[RNode]) -> Mask {
-        let mut mask = Mask { all_open: true, ..Mask::default() };
+        let mut mask = Mask::new();
         for node in nodes {
             let Some(at) = self.position(node.rank).filter(|at| self.is_open(*at)) else {
-                mask.all_open = false;
+                mask.miss();
                 continue;
             };
             let (here, layout) = (&self.nodes[at], self.layout(at));
-            layout.cores.bits(&node.cores).flatten().for_each(|bit| put(&mut mask.cores, here.core0 + bit));
-            layout.gpus.bits(&node.gpus).flatten().for_each(|bit| put(&mut mask.gpus, here.gpu0 + bit));
+            for bits in layout.cores.bits(&node.cores) {
+                mask.put_cores(here.core0 + bits.start..here.core0 + bits.end);
+            }
+            for bits in layout.gpus.bits(&node.gpus) {
+                mask.put_gpus(here.gpu0 + bits.start..here.gpu0 + bits.end);
+            }
         }
-        in_order(&mut mask.cores);
-        in_order(&mut mask.gpus);
-        mask
+        mask.sorted()
     }
 
     /// Brings numbers and sums in line with the bits of a node.
@@ -500,69 +335,17 @@ impl Index {
         let total = self.ever.peak(at);
         let (node, is_open) = (&self.nodes[at], self.is_open(at));
         let layout = &self.layouts[node.layout];
-        let free = |bits: &FixedBitSet, first: usize, part: &Range<usize>| {
-            if is_open { ones(bits, first, part) } else { 0 }
+        let (first, bits) = (node.core0, &self.free);
+        let free = |part: &Range<usize>| {
+            if is_open { bits.count_cores(first + part.start..first + part.end) } else { 0 }
         };
-        let cores = free(&self.free_cores, node.core0, &(0..layout.cores.len()));
-        let sockets = layout.sockets.iter().map(|span| free(&self.free_cores, node.core0, &span.cores));
-        let gpus = free(&self.free_gpus, node.gpu0, &(0..layout.gpus.len()));
+        let cores = free(&(0..layout.cores.len()));
+        let sockets = layout.sockets.iter().map(|span| free(&span.cores));
+        let gpus = if is_open { bits.count_gpus(node.gpu0..node.gpu0 + layout.gpus.len()) } else { 0 };
         let idle = if (cores, gpus) == (total.cores, total.gpus) { total.idle } else { 0 };
         let peak = Peak { cores, gpus, idle };
         let before = self.now.set(at, peak, sockets);
         self.cores_now = self.cores_now - u64::from(before.cores) + u64::from(peak.cores);
         self.gpus_now = self.gpus_now - u64::from(before.gpus) + u64::from(peak.gpus);
-    }
-}
-
-/// Calls for the first bit that differs, which tells how far it has seen to it, then for the first one from there on.
-fn differing(one: &FixedBitSet, other: &FixedBitSet, mut see: impl FnMut(usize) -> usize) {
-    let word_len = usize::BITS as usize;
-    let mut seen = 0;
-    for (word, (one, other)) in one.as_slice().iter().zip(other.as_slice()).enumerate() {
-        let mut differs = one ^ other;
-        let first = word * word_len;
-        loop {
-            if seen >= first + word_len {
-                break;
-            }
-            differs &= usize::MAX << seen.saturating_sub(first);
-            if differs == 0 {
-                break;
-            }
-            seen = see(first + differs.trailing_zeros() as usize);
-        }
-    }
-}
-
-/// How many bits of a range are set, which begins so far behind the first. Ranges are short, few words each.
-fn ones(bits: &FixedBitSet, first: usize, part: &Range<usize>) -> u32 {
-    const BITS: usize = usize::BITS as usize;
-    if part.is_empty() {
-        return 0;
-    }
-    let (start, last) = (first + part.start, first + part.end - 1);
-    let words = &bits.as_slice()[start / BITS..=last / BITS];
-    let (above, below) = (usize::MAX << (start % BITS), usize::MAX >> (BITS - 1 - last % BITS));
-    match words {
-        [one] => (one & above & below).count_ones(),
-        [lowest, between @ .., highest] => {
-            let between: u32 = between.iter().map(|word| word.count_ones()).sum();
-            (lowest & above).count_ones() + between + (highest & below).count_ones()
-        }
-        [] => 0,
-    }
-}
-
-impl Layout {
-    fn new(node: &RNode, sockets: &[Socket]) -> Layout {
-        let (mut cores, mut gpus, mut spans) = (Vec::new(), Vec::new(), Vec::new());
-        for socket in sockets_of(node, sockets) {
-            let (core0, gpu0) = (cores.len(), gpus.len());
-            cores.extend(socket.cores.iter());
-            gpus.extend(socket.gpus.iter());
-            spans.push(Span { cores: core0..cores.len(), gpus: gpu0..gpus.len() });
-        }
-        let whole = (node.cores.clone(), node.gpus.clone());
-        Layout { cores: Ids::new(cores), gpus: Ids::new(gpus), sockets: spans, whole }
     }
 }

@@ -13,6 +13,7 @@
 mod allowed;
 mod ask;
 mod at_least;
+mod bits;
 mod closed;
 mod containment;
 mod cosched;
@@ -21,6 +22,7 @@ pub mod describe;
 mod general;
 mod group;
 mod index;
+mod layout;
 mod lifetime;
 mod pick;
 mod place;

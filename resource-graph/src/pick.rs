@@ -3,7 +3,8 @@
 use crate::{
     allowed::Filter,
     ask::{Ask, Piece, Sockets},
-    index::{Index, Layout, Span, View},
+    index::{Index, View},
+    layout::{Layout, Span},
     place::Field,
 };
 use flurm_types::RNode;

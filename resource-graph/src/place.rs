@@ -7,7 +7,8 @@ use crate::{
     allowed::Filter,
     ask::{Ask, Sockets},
     at_least::BRANCHES,
-    index::{Index, Span, View},
+    index::{Index, View},
+    layout::Span,
     stock::Need,
     walk::{Walk, Words},
 };

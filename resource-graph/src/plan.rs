@@ -10,9 +10,10 @@
 
 use crate::{
     Graph, Unit,
+    bits::{Bits, Mask},
     cosched::{self, Sharing},
     general::given::{self, Portion},
-    index::{Bits, Index, Mask},
+    index::Index,
 };
 use flurm_types::{Idset, JobId, R, RNode, Timestamp};
 use std::collections::BTreeMap;

@@ -10,8 +10,9 @@
 
 use super::tree::{Home, Place, Tree};
 use super::wants::{Amount, Pieces, Things, Want, Wants, compete};
+use crate::bits::Bits;
 use crate::describe::flatten::Role;
-use crate::index::{Bits, Index, View};
+use crate::index::{Index, View};
 use fixedbitset::FixedBitSet;
 use flurm_jobspec::Placement;
 use flurm_types::{Idset, RNode};

@@ -412,7 +412,7 @@ impl Tree {
         for vertex in around {
             making.pool(vertex);
         }
-        let bits = |mut leaves: Vec<(usize, u32, i64)>, ids: &crate::index::Ids| {
+        let bits = |mut leaves: Vec<(usize, u32, i64)>, ids: &crate::layout::Ids| {
             let by_vertex: Vec<u32> = leaves.iter().map(|(_, vertex, _)| *vertex).collect();
             leaves.sort_by_key(|(socket, ..)| *socket);
             let numbers = numbers(leaves.iter().map(|(.., id)| *id));

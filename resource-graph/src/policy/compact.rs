@@ -7,7 +7,7 @@
 use super::{fewest_sockets, fullest::fewest};
 use crate::{
     ask::Ask,
-    index::Span,
+    layout::Span,
     pick::Picking,
     place::{Field, Share, place},
     stock::Need,

@@ -236,8 +236,8 @@ impl Case {
         if let Some(count) = self.count {
             let mut each: Vec<_> = free.iter().filter_map(|sockets| needed(sockets, self.slots)).collect();
             each.sort_unstable();
-            let best = each.get(..count as usize)?.iter();
-            return best.fold(Some((0, 0)), |sum, each| add(sum, Some(*each)));
+            let sockets = each.get(..count as usize)?.iter().map(|(_, sockets)| sockets);
+            return Some((count as usize, sockets.sum()));
         }
         // For each number of slots the best on the nodes so far.
         let mut best = vec![None; self.slots as usize + 1];
