@@ -118,7 +118,7 @@ impl Graph {
             Unit::Job(job) => self.most(job, index, sharing, at, visited),
             Unit::Group(_) => {
                 let allowed = unit.jobs().map(|job| self.allowed(job, at)).collect();
-                let nodes = self.group_nodes(&self.asks(unit, true).ok()?, allowed, index, visited)?;
+                let nodes = self.group_nodes(unit, allowed, index, visited)?;
                 let nodes = nodes.iter().map(|at| index.whole(at as usize)).collect();
                 let mut r = R { starttime: at, ..self.described(nodes) };
                 r.expiration = self.end_of(unit.duration(), at, &r.nodes);
@@ -128,37 +128,62 @@ impl Graph {
         }
     }
 
-    /// Positions of nodes where nobody is and all members have room: the fewest for the largest of them. `each` is where
-    /// each of them may be.
+    /// Positions of nodes where nobody is and all members have room; `each` is where each of them may be.
+    ///
+    /// The fewest that the largest member needs, if the others fit there, or the fewest of another one. On nodes that
+    /// differ much that may fail although there is a way: then what each of them would choose, all together, or if their
+    /// number is given, those with the most room for the members that do not give it.
     fn group_nodes(
         &self,
-        asks: &[Ask<'_>],
+        unit: Unit<'_>,
         each: Vec<Filter<'_>>,
         index: &Index,
         visited: &mut usize,
     ) -> Option<Idset> {
         let visited = Cell::from_mut(visited);
+        let (alone, asks) = (self.asks(unit, true).ok()?, self.asks(unit, false).ok()?);
         let mut allowed = each.into_iter().reduce(Filter::and)?;
-        for ask in asks {
+        for ask in &alone {
             let field = Field { ask, index, view: View::Now, allowed: &allowed, visited };
             let with_room = field.with_room(ask.least()).map(|at| at as u32).collect();
             allowed = Filter::of(index.len(), &with_room);
         }
-        let mut leads: Vec<&Ask<'_>> = asks.iter().collect();
+        let mut leads: Vec<&Ask<'_>> = alone.iter().collect();
         leads.sort_by_key(|ask| (ask.nodes.is_none(), Reverse(ask.total())));
-        leads.into_iter().find_map(|lead| {
+        let count = leads.first()?.nodes;
+        let mut all = Idset::new();
+        for lead in leads.into_iter().filter(|lead| lead.nodes == count) {
             let field = Field { ask: lead, index, view: View::Now, allowed: &allowed, visited };
             let nodes = policy::choose(field)?;
             let nodes =
                 nodes.iter().filter_map(|node| index.position(node.rank)).map(|at| at as u32).collect();
-            parts(asks, index, &nodes, visited).map(|_| nodes)
-        })
+            if parts(&asks, index, &nodes, visited).is_some() {
+                return Some(nodes);
+            }
+            all.union_with(&nodes);
+        }
+        if let Some(count) = count {
+            let room = |at: usize| {
+                let free = asks.iter().filter(|ask| ask.nodes.is_none());
+                let rooms = free.map(|ask| {
+                    let field = Field { ask, index, view: View::Now, allowed: &allowed, visited };
+                    // In thousandths of what it needs.
+                    u64::from(field.capacity(at)) * 1000 / u64::from(ask.pieces.max(1))
+                });
+                rooms.min().unwrap_or(0)
+            };
+            let mut by_room: Vec<usize> = allowed.positions(index.len()).collect();
+            by_room.sort_by_cached_key(|at| (Reverse(room(*at)), *at));
+            all = by_room.into_iter().take(count as usize).map(|at| at as u32).collect();
+        }
+        parts(&asks, index, &all, visited).map(|_| all)
     }
 
     /// Nodes that could serve a group if they were free and lasted for ever.
-    fn group_somewhere(&self, asks: &[Ask<'_>], index: &Index, visited: &mut usize) -> Option<Idset> {
-        let allowed = asks.iter().map(|ask| self.names.allowed(ask.constraint, index)).collect();
-        self.group_nodes(asks, allowed, index, visited)
+    fn group_somewhere(&self, unit: Unit<'_>, index: &Index, visited: &mut usize) -> Option<Idset> {
+        let constraints = unit.jobs().map(|job| &job.attributes().constraints);
+        let allowed = constraints.map(|constraint| self.names.allowed(constraint, index)).collect();
+        self.group_nodes(unit, allowed, index, visited)
     }
 
     /// Could a group ever run here, all its members together? On these nodes.
@@ -173,7 +198,7 @@ impl Graph {
     ) -> Result<Idset, String> {
         let (asks, index) = (self.asks(unit, true)?, self.index.all_free());
         let allowed = unit.jobs().map(|job| self.allowed(job, now)).collect();
-        if let Some(nodes) = self.group_nodes(&asks, allowed, &index, visited) {
+        if let Some(nodes) = self.group_nodes(unit, allowed, &index, visited) {
             return Ok(nodes);
         }
         for ask in &asks {
@@ -185,7 +210,7 @@ impl Graph {
             }
         }
         let longest = unit.jobs().max_by(|a, b| a.attributes().duration.total_cmp(&b.attributes().duration));
-        Err(match (self.group_somewhere(&asks, &index, visited), longest) {
+        Err(match (self.group_somewhere(unit, &index, visited), longest) {
             (Some(_), Some(longest)) => self.too_long(longest, now),
             (Some(_), None) | (None, _) => {
                 let (name, size) = (unit.name(), unit.jobs().count());
@@ -197,8 +222,7 @@ impl Graph {
     /// Why a group that fits does not fit now.
     pub(crate) fn group_shortage(&self, unit: Unit<'_>) -> String {
         let index = self.index.all_free();
-        let nodes = self.asks(unit, true).map(|asks| self.group_somewhere(&asks, &index, &mut 0));
-        let needed = nodes.ok().flatten().map_or(0, |nodes| nodes.len() as u64);
+        let needed = self.group_somewhere(unit, &index, &mut 0).map_or(0, |nodes| nodes.len() as u64);
         let idle = (0..self.index.len()).filter(|at| self.index.is_idle(*at)).count();
         format!("{} wait for {} (now: {idle})", unit.name(), say::counted(needed, "idle node"))
     }
