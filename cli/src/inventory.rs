@@ -2,7 +2,9 @@
 
 use crate::failure::Failure;
 use clap::ValueEnum;
+use flurm_jobspec::{Jobspec, Kind, Resource};
 use flurm_resource_graph::describe::{Description, DescriptionError, Shape};
+use flurm_resource_graph::{Graph, Mark};
 use flurm_types::{Hostlist, Idset, R};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -161,13 +163,12 @@ impl Inventory {
             Format::Hwloc => described(Description::from_hwloc(text, host).map_err(wrong)?),
             Format::Jgf => described(Description::from_jgf(text).map_err(wrong)?),
             Format::R => {
-                let mut r = R::parse(text).map_err(|error| Failure::new(format!("cannot {error}")))?;
-                let Some(foreign) = r.scheduling.take().filter(|foreign| foreign["graph"].is_object()) else {
+                let r = R::parse(text).map_err(|error| Failure::new(format!("cannot {error}")))?;
+                let Some(foreign) = r.scheduling.as_ref().filter(|foreign| foreign["graph"].is_object())
+                else {
                     return Ok(Inventory { r, told: Told::Nothing });
                 };
-                let description = Description::from_jgf(&foreign.to_string()).map_err(wrong)?;
-                r.topology = description.to_r().map_err(wrong)?.topology;
-                r.topology.retain(|rank, _| r.nodes.iter().any(|node| node.rank == *rank));
+                let description = Description::from_jgf_value(foreign).map_err(wrong)?;
                 Ok(Inventory { r, told: Told::Description(description) })
             }
         }
@@ -191,8 +192,61 @@ impl Inventory {
         format!("{open},\"scheduling\":{{\"writer\":\"fluxion:jgf\",{graph}}}")
     }
 
+    /// The graph at time 0, with everything free and up that a file does not say is down.
+    pub fn graph(&self) -> Graph {
+        let is_plain = self.r.scheduling.is_none();
+        let described = match &self.told {
+            Told::Nothing => None,
+            Told::Shape(shape) => Graph::from_description(&shape.describe()).ok(),
+            Told::Description(description) if is_plain => Graph::from_description(description).ok(),
+            // The R may be a part of what its graph describes.
+            Told::Description(_) => None,
+        };
+        let mut graph = described.unwrap_or_else(|| Graph::from_r(&self.r));
+        let ranks = self.r.ranks();
+        graph.mark(&ranks.difference(&self.down()), Mark::Up);
+        graph
+    }
+
+    /// The R with as much as a scheduler needs for these jobs: those that ask for more than nodes, sockets, cores and GPUs
+    /// need the graph.
+    pub fn for_jobs<'a>(&self, mut jobs: impl Iterator<Item = &'a Jobspec>) -> R {
+        fn is_general(resource: &Resource) -> bool {
+            let own = matches!(resource.kind, Kind::Memory | Kind::Other(_)) || resource.id.is_some();
+            own || resource.with.iter().any(is_general)
+        }
+        let mut r = self.r.clone();
+        if r.scheduling.is_none() && jobs.any(|job| job.resources().iter().any(is_general)) {
+            r.scheduling = serde_json::from_str(&self.description().to_jgf()).ok();
+        }
+        r
+    }
+
+    /// How many vertices there are.
+    pub fn vertices(&self) -> u64 {
+        match &self.told {
+            Told::Nothing => Description::from_r(&self.r).len() as u64,
+            Told::Shape(shape) => shape.vertices(),
+            Told::Description(description) => description.len() as u64,
+        }
+    }
+
+    /// The R alone, as others read it.
+    pub fn to_r(&self) -> String {
+        match &self.told {
+            Told::Nothing | Told::Shape(_) => self.r.to_json(),
+            Told::Description(description) => {
+                // What an R knows of the inside of nodes.
+                let topology = description.to_r().map(|r| r.topology).unwrap_or_default();
+                let topology =
+                    topology.into_iter().filter(|(rank, _)| self.r.node(*rank).is_some()).collect();
+                R { topology, scheduling: None, ..self.r.clone() }.to_json()
+            }
+        }
+    }
+
     /// Nodes that the file says are down.
-    pub fn down(&self) -> Idset {
+    fn down(&self) -> Idset {
         match &self.told {
             Told::Nothing | Told::Shape(_) => Idset::new(),
             Told::Description(description) => description.down(),
@@ -256,7 +310,7 @@ mod tests {
         let both = made.to_r_with_jgf();
         for text in [&r, &jgf, &both] {
             let read = Inventory::parse(text, None, "x").unwrap();
-            assert_eq!(read.r, made.r, "{text}");
+            assert_eq!(read.to_r(), r, "{text}");
         }
         for text in [&jgf, &both] {
             assert_eq!(Inventory::parse(text, None, "x").unwrap().description(), made.description());

@@ -44,6 +44,7 @@ pub use plan::Plan;
 pub use query::{Criteria, Info, Portion};
 pub use room::Room;
 pub use slowdowns::{SlowDowns, SlowDownsError};
+pub use units::amount;
 
 use allowed::{Filter, Names};
 use ask::{Ask, Refusal};

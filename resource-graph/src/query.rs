@@ -1,10 +1,11 @@
 //! Looking at a graph vertex by vertex: what is at a path, which vertices meet criteria, who holds what.
 
 use crate::Graph;
+use crate::allowed::Names;
 use crate::describe::Properties;
 use crate::general::tree::{Home, Place};
 use crate::index::Index;
-use flurm_types::{JobId, R, Timestamp};
+use flurm_types::{Idset, JobId, R, Timestamp};
 use std::borrow::Cow;
 
 /// A vertex and what has become of it.
@@ -186,6 +187,14 @@ impl Graph {
         Some((R { starttime: Timestamp::ZERO, ..r }, portions.collect()))
     }
 
+    /// Gives nodes a property, or takes it from them.
+    pub fn set_property(&mut self, ranks: &Idset, name: &str, has: bool) {
+        let with = self.inventory.properties.entry(name.to_owned()).or_default();
+        *with = if has { with.union(ranks) } else { with.difference(ranks) };
+        self.inventory.properties.retain(|_, with| !with.is_empty());
+        self.names = Names::new(&self.inventory, &self.index);
+    }
+
     fn meets(&self, index: &Index, place: Place, criteria: &Criteria) -> bool {
         let tree = self.index.pools.tree();
         let vertex = tree.vertex(place);
@@ -224,20 +233,15 @@ impl Graph {
         }
     }
 
-    /// Those of the vertex, and for a node those that the inventory says.
+    /// Those of the vertex. Those of a node are in the inventory, with their values in the vertex.
     fn properties(&self, place: Place) -> Cow<'_, Properties> {
         let tree = self.index.pools.tree();
         let set = &tree.sets[tree.vertex(place).properties as usize];
         let Place::In(at, 0) = place else { return Cow::Borrowed(set) };
         let rank = self.index.nodes()[at as usize].rank;
         let with = self.inventory.properties.iter().filter(|(_, ranks)| ranks.contains(rank));
-        let more: Vec<&String> = with.map(|(name, _)| name).filter(|name| !set.contains_key(*name)).collect();
-        if more.is_empty() {
-            return Cow::Borrowed(set);
-        }
-        let mut set = set.clone();
-        set.extend(more.into_iter().map(|name| (name.clone(), String::new())));
-        Cow::Owned(set)
+        let value = |name: &String| set.get(name).cloned().unwrap_or_default();
+        Cow::Owned(with.map(|(name, _)| (name.clone(), value(name))).collect())
     }
 
     fn rank(&self, place: Place) -> Option<u32> {

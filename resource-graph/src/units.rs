@@ -21,6 +21,19 @@ pub(crate) fn memory(size: u64, unit: &str) -> Option<u64> {
     Some(size.saturating_mul(bytes(if unit.is_empty() { "GiB" } else { unit })?))
 }
 
+/// So much of something as text; bytes in the largest unit that has no fraction.
+///
+/// ```
+/// use flurm_resource_graph::amount;
+///
+/// assert_eq!((amount(4 << 30, "B").as_str(), amount(3, "W").as_str(), amount(2, "").as_str()), ("4 GiB", "3 W", "2"));
+/// ```
+#[must_use]
+pub fn amount(amount: u64, unit: &str) -> String {
+    let (amount, unit) = if unit == "B" { largest(amount) } else { (amount, unit) };
+    format!("{amount} {unit}").trim_end().to_owned()
+}
+
 /// So many bytes, in the largest unit that has no fraction.
 pub(crate) fn largest(amount: u64) -> (u64, &'static str) {
     let whole = UNITS.iter().rev().find(|(_, power)| amount > 0 && amount.trailing_zeros() >= *power);

@@ -102,7 +102,7 @@ struct Line {
 
 impl Args {
     pub fn run(mut self, _face: &Face) -> Result<u8, Failure> {
-        let mut inventory = self.inventory()?;
+        let inventory = self.inventory()?;
         let names: BTreeSet<String> = self.traces.iter().map(|path| stem(path)).collect();
         if names.len() < self.traces.len() {
             return Err(Failure::usage("two traces have the same name")
@@ -112,6 +112,8 @@ impl Args {
         for path in &self.traces {
             traces.push((stem(path), self.trace(path)?, 0));
         }
+        let jobs = traces.iter().flat_map(|(_, trace, _)| &trace.jobs);
+        let mut inventory = inventory.for_jobs(jobs.map(|job| &*job.jobspec));
         let base = self.configure(&mut inventory, &mut traces)?;
         let several = traces.len() * self.policy.len() * self.placement.len() > 1;
         let mut lines = Vec::new();
@@ -216,11 +218,11 @@ impl Args {
         Ok(base)
     }
 
-    fn inventory(&self) -> Result<R, Failure> {
+    fn inventory(&self) -> Result<Inventory, Failure> {
         match (&self.graph, self.sizes.are_given()) {
             (Some(_), true) => Err(Failure::usage("sizes and --graph exclude each other")),
-            (Some(path), false) => Ok(Inventory::load(path, None, "node0")?.r),
-            (None, true) => Ok(self.sizes.shape()?.to_r()),
+            (Some(path), false) => Inventory::load(path, None, "node0"),
+            (None, true) => Ok(Inventory::from_shape(self.sizes.shape()?)),
             (None, false) => Err(Failure::usage("on which nodes?")
                 .hint("--nodes=N --sockets=N --cores=N, or a file: --graph=FILE")),
         }

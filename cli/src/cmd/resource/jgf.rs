@@ -54,7 +54,7 @@ impl Args {
         };
         let text = match self.output {
             Output::Jgf => inventory.description().to_jgf(),
-            Output::R => inventory.r.to_json(),
+            Output::R => inventory.to_r(),
             Output::RWithJgf => inventory.to_r_with_jgf(),
         };
         let mut out = out::stdout();

@@ -1,11 +1,9 @@
 //! `flurm resource query`: asking the matcher without an instance, by hand or from scripts that keep the answers.
 //!
-//! `command.rs` is what can be typed, `session.rs` does it, `vertices.rs` and `find.rs` look into the graph.
+//! `command.rs` is what can be typed, `session.rs` does it.
 
 mod command;
-mod find;
 mod session;
-mod vertices;
 
 use crate::face::Face;
 use crate::failure::{FAILED, Failure};

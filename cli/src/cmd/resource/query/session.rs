@@ -1,13 +1,10 @@
 //! A query in progress: a graph, the jobs that hold or will hold parts of it, and a clock that goes on when told to.
 
 use super::command::{Command, Graph as From, Match, Reader, Status, Wish};
-use super::find::{Criteria, Held, Scene};
-use super::vertices::Vertices;
 use crate::failure::Failure;
 use crate::inventory::Inventory;
 use flurm_jobspec::{Jobspec, Placement};
-use flurm_resource_graph::describe::Description;
-use flurm_resource_graph::{Found, Graph, Mark, MatchOp, Plan, SlowDowns};
+use flurm_resource_graph::{Criteria, Found, Graph, Info, Mark, MatchOp, Plan, SlowDowns, amount};
 use flurm_types::{Hostlist, Idset, JobId, R, RNode, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -75,7 +72,7 @@ impl State {
 pub struct Session {
     setup: Setup,
     reader: Reader,
-    description: Description,
+    vertices: u64,
     graph: Graph,
     jobs: BTreeMap<u64, Job>,
     now: Timestamp,
@@ -92,7 +89,7 @@ impl Session {
         let mut session = Session {
             setup,
             reader: Reader::new(),
-            description: Description::from_r(&R::default()),
+            vertices: 0,
             graph: Graph::from_r(&R::default()),
             jobs: BTreeMap::new(),
             now: Timestamp::ZERO,
@@ -120,7 +117,7 @@ impl Session {
             Command::Match(what) => self.find_room(&what),
             Command::Cancel { id } => self.cancel(id, None),
             Command::PartialCancel { id, ranks } => self.cancel(id, Some(ranks)),
-            Command::Find { criteria } => self.find(&Criteria::read(&criteria)?),
+            Command::Find { criteria } => self.find(&criteria.join(" ")),
             Command::Info { what } => self.info(&what),
             Command::SetStatus { path, status } => self.set_status(&path, status),
             Command::SetProperty { path, property } => self.set_property(&path, &property, true),
@@ -159,19 +156,16 @@ impl Session {
         Ok(Answer::nothing())
     }
 
-    /// Everything anew, at time 0 and with all nodes up that a file does not say are down.
+    /// Everything anew, at time 0.
     fn begin(&mut self, inventory: &Inventory) {
-        let mut r = inventory.r.clone();
+        self.graph = inventory.graph();
         // An instance that has an end has as much time here as it had when it began.
-        let left = r.expiration.secs_since(r.starttime);
-        r.expiration = if r.expiration.is_zero() { Timestamp::ZERO } else { Timestamp::from_secs_f64(left) };
-        r.starttime = Timestamp::ZERO;
-        self.description = inventory.description().into_owned();
-        self.graph = Graph::from_r(&r);
-        self.graph.mark(&r.ranks(), Mark::Up);
-        self.graph.mark(&inventory.down(), Mark::Down);
+        let R { starttime, expiration, .. } = inventory.r;
+        let left = if expiration.is_zero() { 0.0 } else { expiration.secs_since(starttime) };
+        self.graph.set_expiration(Timestamp::from_secs_f64(left));
         self.graph.set_placement(self.setup.placement);
         self.graph.set_slowdowns(self.setup.slowdowns.clone());
+        self.vertices = inventory.vertices();
         (self.jobs, self.now, self.plan) = (BTreeMap::new(), Timestamp::ZERO, None);
         (self.matches, self.failed) = (0, 0);
         (self.spent, self.longest) = (Duration::ZERO, Duration::ZERO);
@@ -288,6 +282,12 @@ impl Session {
         let until = if job.r.expiration.is_zero() { String::new() } else { format!(" to {to}") };
         let mut lines = vec![format!("job {id}: {} from {from}{until}", job.state.as_str())];
         lines.extend(parts(&job.r.nodes));
+        if let Some((_, portions)) = self.graph.held_by(JobId(id)) {
+            lines.extend(portions.iter().map(|portion| {
+                let unit = self.graph.info(&portion.path).map_or(String::new(), |info| info.unit);
+                format!("{}: {}", portion.path, amount(portion.amount, &unit))
+            }));
+        }
         let mut value = json!({ "id": id, "state": job.state.as_str(), "from": from, "R": job.r.to_value() });
         if !job.r.expiration.is_zero() {
             value["to"] = json!(to);
@@ -418,7 +418,7 @@ impl Session {
         let free = (all.ncores() - held.ncores(), all.ngpus() - held.ngpus());
         let lines = vec![
             format!("time: {}", seconds(self.now)),
-            format!("vertices: {}", self.description.len()),
+            format!("vertices: {}", self.vertices),
             format!("nodes: {}, {} usable", all.nnodes(), usable.len()),
             format!("cores: {}, {} free", all.ncores(), free.0),
             format!("GPUs: {}, {} free", all.ngpus(), free.1),
@@ -426,7 +426,7 @@ impl Session {
             format!("matches: {}, {} in vain", self.matches, self.failed),
         ];
         let value = json!({
-            "time": seconds(self.now), "vertices": self.description.len(),
+            "time": seconds(self.now), "vertices": self.vertices,
             "nodes": all.nnodes(), "usable": usable.len(),
             "cores": all.ncores(), "free_cores": free.0, "gpus": all.ngpus(), "free_gpus": free.1,
             "allocated": allocated, "reserved": reserved, "matches": self.matches, "failed": self.failed,
@@ -436,30 +436,21 @@ impl Session {
         Answer { lines, value, cost: Some(cost), ..Answer::default() }
     }
 
-    fn find(&self, criteria: &Criteria) -> Result<Answer, Failure> {
-        let vertices = Vertices::of(&self.description, self.graph.inventory());
-        let found = criteria.found(&self.scene(&vertices));
-        let places = (0..vertices.len()).filter(|at| found[*at]);
-        let lines: Vec<String> = places.map(|at| vertices.path(at)).collect();
+    fn find(&self, criteria: &str) -> Result<Answer, Failure> {
+        let criteria = Criteria::parse(criteria)
+            .map_err(|rule| Failure::usage(format!("cannot read criteria: {rule}")))?;
+        let lines: Vec<String> = self.graph.select(&criteria).into_iter().map(|info| info.path).collect();
         Ok(Answer { value: json!({ "found": lines }), lines, ..Answer::default() })
     }
 
-    fn scene<'a>(&'a self, vertices: &'a Vertices<'a>) -> Scene<'a> {
-        let reserved = self.active().filter(|(_, job)| job.state == State::Reserved);
-        let reserved = R::from_nodes(reserved.flat_map(|(_, job)| job.r.nodes.iter().cloned()));
-        Scene {
-            vertices,
-            up: self.graph.up(),
-            drained: self.graph.drained(),
-            held: vertices.tally(&self.graph.allocated()),
-            reserved: vertices.tally(&reserved),
-            jobs: self.active().map(|(id, job)| (id, &job.r)).collect(),
-            inventory: self.graph.inventory(),
-        }
-    }
-
-    fn place(vertices: &Vertices<'_>, path: &str) -> Result<usize, Failure> {
-        vertices.find(path).ok_or_else(|| {
+    /// The vertex with this path, or the node with this name.
+    fn vertex(&self, path: &str) -> Result<Info, Failure> {
+        let of_name = || {
+            let both = vec![Criteria::Kind("node".to_owned()), Criteria::Name(path.to_owned())];
+            self.graph.select(&Criteria::And(both)).into_iter().next()
+        };
+        let found = if path.starts_with('/') { self.graph.info(path) } else { of_name() };
+        found.ok_or_else(|| {
             Failure::new(format!("there is no vertex {path}"))
                 .hint("paths begin at the root, as `find type=node` prints them; a node's name alone will do")
         })
@@ -472,95 +463,77 @@ impl Session {
                 false => Err(Failure::new(format!("there is no job {id}"))),
             };
         }
-        let vertices = Vertices::of(&self.description, self.graph.inventory());
-        let at = Session::place(&vertices, what)?;
-        let scene = self.scene(&vertices);
-        let vertex = vertices.get(at);
-        let mut value = json!({ "path": vertices.path(at), "type": vertex.kind() });
-        let ranks = vertices.ranks(at);
-        if !ranks.is_empty() {
-            value["ranks"] = json!(ranks.to_string());
-        }
-        if vertex.size() != 1 || !vertex.unit().is_empty() {
-            value["size"] = json!(format!("{} {}", vertex.size(), vertex.unit()).trim_end());
-        }
-        let properties: Vec<&str> = if vertex.is_node() {
-            let with = self.graph.inventory().properties.iter().filter(|(_, with)| !with.is_disjoint(&ranks));
-            with.map(|(name, _)| name.as_str()).collect()
-        } else {
-            vertex.properties().keys().map(String::as_str).collect()
+        let info = self.vertex(what)?;
+        let status = match (info.up, info.drained) {
+            (false, _) => "down",
+            (true, true) => "drained",
+            (true, false) => "up",
         };
+        let properties = info.properties.iter().map(|(name, value)| match value.as_str() {
+            "" => name.clone(),
+            value => format!("{name}={value}"),
+        });
+        let (properties, jobs) =
+            (properties.collect::<Vec<_>>(), info.jobs.iter().map(|id| id.0).collect::<Vec<_>>());
+        let node =
+            info.rank.filter(|_| info.kind == "node").and_then(|rank| self.graph.inventory().node(rank));
+        let mut lines = vec![format!("path: {}", info.path), format!("type: {}", info.kind)];
+        let mut add = |key: &str, value: String| lines.push(format!("{key}: {value}"));
+        if let Some(rank) = info.rank {
+            add("rank", rank.to_string());
+        }
+        let is_pool = info.size != 1 || !info.unit.is_empty();
+        if is_pool {
+            add("size", amount(info.size, &info.unit));
+        }
         if !properties.is_empty() {
-            value["properties"] = json!(properties);
+            add("properties", properties.join(", "));
         }
-        value["status"] = json!(scene.status(at).as_str());
-        value["sched-now"] = json!(Held::of(scene.held[at]).as_str());
-        for (kind, name) in [("core", "cores"), ("gpu", "gpus")] {
-            let (all, held) = vertices.count(at, kind, &scene.held);
-            if all > 0 && vertex.kind() != kind {
-                value[name] = json!(format!("{all}, {} free", all - held));
-            }
+        add("status", status.to_owned());
+        add("sched-now", if info.allocated { "allocated" } else { "free" }.to_owned());
+        if let Some(node) = node {
+            add("cores", format!("{}, {} taken", node.cores.len(), info.taken));
+        } else if is_pool && info.taken > 0 {
+            add("taken", amount(info.taken, &info.unit));
         }
-        let here = |state| {
-            let jobs = self.active().filter(|(_, job)| job.state == state);
-            let jobs = jobs.filter(|(_, job)| !job.r.ranks().is_disjoint(&ranks));
-            jobs.filter(|(_, job)| vertices.tally(&job.r)[at].1 > 0).map(|(id, _)| id).collect::<Vec<u64>>()
-        };
-        for (state, name) in [(State::Allocated, "jobs"), (State::Reserved, "reserved")] {
-            let ids = here(state);
-            if !ids.is_empty() {
-                value[name] = json!(ids);
-            }
+        if !jobs.is_empty() {
+            add("jobs", jobs.iter().map(u64::to_string).collect::<Vec<_>>().join(", "));
         }
-        let text = |value: &Value| match value {
-            Value::String(text) => text.clone(),
-            Value::Array(list) => {
-                let words =
-                    list.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
-                words.collect::<Vec<_>>().join(", ")
-            }
-            other => other.to_string(),
-        };
-        let order = [
-            "path",
-            "type",
-            "ranks",
-            "size",
-            "properties",
-            "status",
-            "sched-now",
-            "cores",
-            "gpus",
-            "jobs",
-            "reserved",
-        ];
-        let known = order.into_iter().filter(|key| !value[*key].is_null());
-        let lines = known.map(|key| format!("{key}: {}", text(&value[key]))).collect();
+        let value = json!({
+            "path": info.path, "type": info.kind, "name": info.name, "id": info.id, "rank": info.rank,
+            "size": info.size, "unit": info.unit, "properties": info.properties, "status": status,
+            "allocated": info.allocated, "taken": info.taken, "jobs": jobs,
+        });
         Ok(Answer { lines, value, ..Answer::default() })
     }
 
-    /// The nodes that a command changes.
+    /// The nodes in a vertex.
     fn nodes_in(&self, path: &str) -> Result<Idset, Failure> {
-        let vertices = Vertices::of(&self.description, self.graph.inventory());
-        let at = Session::place(&vertices, path)?;
-        let vertex = vertices.get(at);
-        if vertex.rank.is_some() && !vertex.is_node() {
-            return Err(
-                Failure::new(format!("{path} is a part of a node")).hint("only whole nodes are changed")
-            );
+        let info = self.vertex(path)?;
+        match info.rank {
+            Some(rank) if info.kind == "node" => Ok(rank.into()),
+            Some(_) => Err(Failure::new(format!("{path} is a part of a node")).hint("only nodes have that")),
+            None => {
+                let below = format!("{}/", info.path);
+                let nodes = self.graph.select(&Criteria::Kind("node".to_owned()));
+                Ok(nodes
+                    .iter()
+                    .filter(|node| node.path.starts_with(&below))
+                    .filter_map(|node| node.rank)
+                    .collect())
+            }
         }
-        Ok(vertices.ranks(at))
     }
 
     fn set_status(&mut self, path: &str, status: Status) -> Result<Answer, Failure> {
-        let ranks = self.nodes_in(path)?;
-        let mark = match status {
-            Status::Up => Mark::Up,
-            Status::Down => Mark::Down,
-            Status::Drain => Mark::Drain,
-            Status::Undrain => Mark::Undrain,
-        };
-        self.graph.mark(&ranks, mark);
+        match status {
+            Status::Up | Status::Down => {
+                let path = self.vertex(path)?.path;
+                self.graph.set_status(&path, matches!(status, Status::Up)).map_err(Failure::new)?;
+            }
+            Status::Drain => self.graph.mark(&self.nodes_in(path)?, Mark::Drain),
+            Status::Undrain => self.graph.mark(&self.nodes_in(path)?, Mark::Undrain),
+        }
         self.plan = None;
         Ok(Answer::nothing())
     }
@@ -571,12 +544,7 @@ impl Session {
                 .hint("a name without ! & ' \" ^ ` | ( ) ="));
         }
         let ranks = self.nodes_in(path)?;
-        let mut r = self.graph.inventory().clone();
-        let with = r.properties.entry(name.to_owned()).or_default();
-        *with = if has { with.union(&ranks) } else { with.difference(&ranks) };
-        r.properties.retain(|_, with| !with.is_empty());
-        self.graph.redefine(&r);
-        self.plan = None;
+        self.graph.set_property(&ranks, name, has);
         Ok(Answer::nothing())
     }
 }
