@@ -42,6 +42,11 @@ fn the_first_session_runs_as_written() {
 }
 
 #[test]
+fn the_page_on_placement_runs_as_written() {
+    page("docs/placement.md");
+}
+
+#[test]
 fn the_commands_page_runs_as_written() {
     page("docs/cli.md");
 }
