@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use clap::ValueEnum;
 use flurm_jobspec::{Jobspec, Kind, Resource};
 use flurm_resource_graph::describe::{Description, DescriptionError, Shape};
-use flurm_resource_graph::{Graph, Mark};
+use flurm_resource_graph::{Graph, Mark, SlowDowns};
 use flurm_types::{Hostlist, Idset, R};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -197,6 +197,8 @@ impl Inventory {
         let is_plain = self.r.scheduling.is_none();
         let described = match &self.told {
             Told::Nothing => None,
+            // Without levels between, the R says it all.
+            Told::Shape(shape) if shape.racks + shape.numa + shape.l3 + shape.threads == 0 => None,
             Told::Shape(shape) => Graph::from_description(&shape.describe()).ok(),
             Told::Description(description) if is_plain => Graph::from_description(description).ok(),
             // The R may be a part of what its graph describes.
@@ -292,6 +294,11 @@ pub fn read_in(folder: &Path, path: &Path) -> Result<String, Failure> {
 pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let failed = |error| Failure::new(format!("cannot write {}: {error}", path.display()));
     std::fs::write(path, text).map_err(failed)
+}
+
+/// Reads a table of slow-downs, which comes from this place.
+pub fn slowdowns(text: &str, place: &str) -> Result<SlowDowns, Failure> {
+    SlowDowns::parse(text).map_err(|error| Failure::new(format!("{place}: cannot {error}")))
 }
 
 #[cfg(test)]

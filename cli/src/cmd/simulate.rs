@@ -2,12 +2,11 @@
 
 use crate::face::Face;
 use crate::failure::Failure;
-use crate::inventory::{Inventory, Sizes, read, write};
+use crate::inventory::{Inventory, Sizes, read, slowdowns, write};
 use crate::out;
 use crate::progress::Bar;
 use flurm_broker::bootstrap::Mistake;
 use flurm_jobspec::{Amendment, Cosched, Jobspec, Placement};
-use flurm_resource_graph::SlowDowns;
 use flurm_sched::simulate::{Report, Run, Trace, run};
 use flurm_sched::{Config, Policy};
 use flurm_types::{R, Timestamp};
@@ -271,10 +270,6 @@ impl Args {
         }
         Ok(())
     }
-}
-
-fn slowdowns(text: &str, place: &str) -> Result<SlowDowns, Failure> {
-    SlowDowns::parse(text).map_err(|error| Failure::new(format!("{place}: cannot {error}")))
 }
 
 /// The trace with jobs that share their sockets, unless they say where they go.

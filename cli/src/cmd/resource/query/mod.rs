@@ -32,6 +32,9 @@ pub struct Args {
     /// Where jobs go that do not say: first, low, high, locality, compact (the default), spread[:SHARE]
     #[arg(short = 'P', long, value_name = "PLACEMENT", default_value_t, hide_default_value = true)]
     placement: Placement,
+    /// How much jobs that share sockets slow each other down (TOML), instead of guesses
+    #[arg(long, value_name = "FILE")]
+    slowdowns: Option<PathBuf>,
     /// Run this script, and fail when an answer is not the one that is written below its command
     #[arg(long, value_name = "SCRIPT", conflicts_with_all = ["verbose", "json"])]
     check: Option<PathBuf>,
@@ -59,6 +62,9 @@ impl Args {
             (None, false) => Inventory::parse(&R::default().to_json(), Some(Format::R), "")?,
         };
         let mut setup = Setup { placement: self.placement, ..Setup::default() };
+        if let Some(path) = &self.slowdowns {
+            setup.slowdowns = inventory::slowdowns(&inventory::read(path)?, &path.display().to_string())?;
+        }
         if let Some(script) = &self.check {
             setup.folder = script.parent().unwrap_or(Path::new("")).to_owned();
             return self.check(script, Session::new(setup, &inventory));
@@ -80,6 +86,10 @@ impl Args {
             line.clear();
             let read = input.read_line(&mut line);
             if read.map_err(|error| Failure::new(format!("cannot read line {number}: {error}")))? == 0 {
+                // Whoever types next does so on a line of his own.
+                if typed {
+                    out.write_all(b"\n")?;
+                }
                 break;
             }
             let command = line.trim().strip_prefix(PROMPT).unwrap_or(line.trim());

@@ -172,6 +172,10 @@ impl Session {
     }
 
     fn find_room(&mut self, what: &Match) -> Result<Answer, Failure> {
+        if self.graph.inventory().is_empty() {
+            return Err(Failure::new("there are no nodes yet")
+                .hint("`graph FILE`, or sizes: `graph --nodes=4 --sockets=2 --cores=8`"));
+        }
         let read = |wish: &Wish| wish.jobspec(&self.setup.folder);
         let (jobspec, at) = match what {
             Match::Reserve { at, wish } => (read(wish)?, Timestamp::from_secs_f64(*at)),
