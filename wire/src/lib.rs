@@ -16,6 +16,7 @@ mod message;
 pub mod overlay;
 pub mod resource;
 pub mod rexec;
+pub mod sched;
 pub mod shell;
 pub mod state;
 

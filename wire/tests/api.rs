@@ -7,7 +7,7 @@ use flurm_types::{Entry, Idset, JobId, JobResult, JobState, R, Rank, Timestamp};
 use flurm_wire::fact::{Fact, GuestLog, JobFact, JobSpecText, KvsFact, KvsOp, ResourceFact};
 use flurm_wire::{
     Address, ClientId, Dest, ErrorCode, Message, Topic, WireError, attr, exec, job, kvs, overlay, resource,
-    rexec, shell, state,
+    rexec, sched, shell, state,
 };
 use serde_json::json;
 use std::fmt::Write as _;
@@ -162,6 +162,24 @@ fn examples() -> String {
     };
     let disable = job::QueueAct::Disable { reason: "later".into() };
     line(out, &job::Queue { act: disable, queues: vec!["batch".into()], all: false }, &queue);
+    let news = sched::News {
+        id: Some(id()),
+        priority: Some(16),
+        t_submit: Some(Timestamp(1_790_000_000_000_000)),
+        jobspec: Some(raw(json!({"version": 1}))),
+        ..sched::News::new(sched::NewsKind::Alloc)
+    };
+    let resources =
+        sched::News { r: Some(r()), ranks: Some(set("1-2")), ..sched::News::new(sched::NewsKind::Resources) };
+    line(out, &sched::Serve { name: "mine".into() }, &sched::Served { news: vec![resources, news] });
+    let answer = sched::Answer {
+        id: id(),
+        kind: sched::AnswerKind::Alloc,
+        r: Some(json!({"version": 1, "execution": {"R_lite": [{"rank": "1", "children": {"core": "0"}}]}})),
+        note: String::new(),
+        annotations: None,
+    };
+    line(out, &answer, &done);
     line(
         out,
         &job::Journal { from: 0 },

@@ -298,7 +298,7 @@ impl Core {
         let service = m.topic.split('.').next().unwrap_or_default();
         let leaders = matches!(
             service,
-            "kvs" | "resource" | "exec" | "job-ingest" | "job-manager" | "job-info" | "job-list"
+            "kvs" | "resource" | "exec" | "job-ingest" | "job-manager" | "job-info" | "job-list" | "sched"
         );
         if leaders && !self.leads() {
             return self.serve_later(now, m);
@@ -311,7 +311,9 @@ impl Core {
                 let error = WireError::new(ErrorCode::Unavailable, "the instance is not up yet");
                 cx.refuse(m, error.hint("wait for it: flurm uptime"));
             }
-            ("job-ingest" | "job-manager" | "job-info" | "job-list" | "exec", _) => jobs.request(&mut cx, m),
+            ("job-ingest" | "job-manager" | "job-info" | "job-list" | "exec" | "sched", _) => {
+                jobs.request(&mut cx, m)
+            }
             ("resource", _) => resources.request(&mut cx, jobs, m),
             ("kvs", _) => {
                 let views = |key: &str| resources.lookup_kvs(key).or_else(|| jobs.lookup_kvs(key));

@@ -12,10 +12,11 @@
 //! batch; what is said outside meanwhile is held until that is committed ([`Cx`]). [`Jobs::apply`] takes the
 //! same facts from the log.
 //!
-//! * `ingest.rs`: submissions · `manage.rs`: requests about jobs · `queues.rs`: gates · `why.rs`: reasons · `list.rs`: what is known of them
+//! * `ingest.rs`: submissions · `manage.rs`: requests about jobs · `queues.rs`: gates · `why.rs`: reasons · `external.rs`: another scheduler · `list.rs`: what is known of them
 //! * `exec.rs`: shells · `returning.rs`: ranks that were lost · `guest.rs`: logs of tasks · `streams.rs`: answers that go on
 
 mod exec;
+mod external;
 mod guest;
 mod ingest;
 mod list;
@@ -30,12 +31,13 @@ mod why;
 use crate::cx::Cx;
 use crate::door::CoreConfig;
 use exec::Runs;
+use external::Seat;
 use flurm_job_manager::{Duty, Event, Gate, Job, Manager, Raised, Refusal, Request, Turn};
 use flurm_jobspec::OUTPUT_BYTES_KEPT;
 use flurm_sched::{ResourceChange, Sched, SchedInput, SchedOutput};
 use flurm_types::{FluidGenerator, JobId, JobState, Timestamp};
 use flurm_wire::fact::{Fact, GuestLog, JobFact};
-use flurm_wire::{Address, ErrorCode, Message, WireError, exec as wire_exec, job};
+use flurm_wire::{Address, ErrorCode, Message, WireError, exec as wire_exec, job, sched};
 use guest::{Guest, Surplus};
 use ingest::Texts;
 use manage::{Inputs, Waiting};
@@ -56,6 +58,7 @@ pub(crate) struct Jobs {
 
     // From here on: what is not in the log, because it is about those we talk to.
     sched: Sched,
+    seat: Seat,
     leading: bool,
     stopping: bool,
     /// Jobs whose duties may have changed.
@@ -94,6 +97,7 @@ impl Jobs {
             texts: Texts::default(),
             ids: FluidGenerator::new(u16::try_from(config.rank.0).unwrap_or(0)),
             sched: Sched::with_config(config.site.scheduling()),
+            seat: Seat::default(),
             leading: false,
             stopping: false,
             dirty: BTreeSet::new(),
@@ -133,6 +137,8 @@ impl Jobs {
             job::Journal::NAME => self.follow_journal(m),
             job::Lookup::NAME => self.lookup(cx, m),
             job::List::NAME => self.list(cx, m),
+            sched::Serve::NAME => self.serve(cx, m),
+            sched::Answer::NAME => self.sched_answer(cx, m),
             wire_exec::Reports::NAME => self.reports(cx, m),
             wire_exec::ShellReady::NAME => self.shell_ready(cx, m),
             other => Err(WireError::new(ErrorCode::NoService, format!("nobody here serves {other}"))),
@@ -147,6 +153,7 @@ impl Jobs {
         self.streams.cancel(src, tag);
         self.waiting.cancel(src, tag);
         self.queue_waits.cancel(src, tag);
+        self.seat.cancel(src, tag);
     }
 
     /// A fact from the log.
@@ -200,7 +207,12 @@ impl Jobs {
 
     pub fn resources(&mut self, cx: &mut Cx, change: ResourceChange) {
         let change = self.returning.filter(change);
+        let defined = matches!(change, ResourceChange::Define(_));
+        if let ResourceChange::Expiration(at) = &change {
+            self.relay_expiration(*at);
+        }
         self.sched.step(cx.now, SchedInput::Resource(change), &mut Vec::new());
+        self.relay_resources(defined);
         self.texts.forget_verdicts();
         self.cycle = true;
     }
@@ -214,20 +226,22 @@ impl Jobs {
             self.expect(cx, &Request::Tick);
         }
         self.cycle |= self.sched.wakes_at().is_some_and(|due| due <= cx.now.wall);
+        self.look_after_seat(cx);
         loop {
             while let Some(id) = self.dirty.pop_first() {
                 self.perform(cx, id);
             }
-            if !std::mem::take(&mut self.cycle) || !self.schedule(cx) {
+            if !std::mem::take(&mut self.cycle) || self.seat.is_external() || !self.schedule(cx) {
                 break;
             }
         }
+        self.tell_external(cx);
         self.launch(cx);
         self.propose(cx);
         self.answer_waiting(cx);
         self.flush_streams(cx);
         self.pass_output(cx);
-        if self.sched.cut_short() {
+        if self.sched.cut_short() && !self.seat.is_external() {
             self.cycle = true;
             cx.wake_at(cx.now.mono_ms);
         }
@@ -346,6 +360,7 @@ impl Jobs {
     }
 
     fn tell_sched(&mut self, cx: &mut Cx, input: SchedInput) {
+        self.relay(&input);
         self.sched.step(cx.now, input, &mut Vec::new());
         self.cycle = true;
     }

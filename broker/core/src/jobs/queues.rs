@@ -101,7 +101,7 @@ impl Jobs {
             pending: 0,
             running: 0,
             queues: Vec::new(),
-            scheduler: format!("built-in, {}", site.policy),
+            scheduler: self.seat.describe(&site.policy.to_string()),
         };
         if wanted.is_empty() {
             let stats = self.manager.stats();

@@ -39,6 +39,14 @@ impl Jobs {
             let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
             return said(format!("waits: {name} is stopped{because}"));
         }
+        if let Some(waits) = self.seat.waits() {
+            let told = self.annotations.get(&job.id());
+            let text = |key: &str| told.and_then(|told| told.pointer(key)).cloned();
+            let reason = text("/sched/reason_pending").and_then(|reason| reason.as_str().map(str::to_owned));
+            let start = text("/sched/t_estimate").and_then(|start| start.as_f64());
+            let earliest = start.and_then(|secs| Timestamp::ZERO.checked_add_secs(secs));
+            return Reason { earliest, ..said(reason.unwrap_or(waits)) };
+        }
         match self.sched.why(job.id(), cx.now) {
             Some(why) => Reason { text: why.reason, blocked_by: why.blocked_by, earliest: why.earliest },
             None => said("waits for the scheduler"),
