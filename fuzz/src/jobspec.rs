@@ -1,6 +1,7 @@
 //! Readers of `flurm-jobspec`: any bytes are read or refused, and what was read is written and read again as the same.
 
-use flurm_jobspec::{Dependency, Jobspec};
+use flurm_jobspec::{Dependency, Jobspec, shape};
+use serde_json::json;
 
 type Body = fn(&[u8]);
 
@@ -19,6 +20,15 @@ pub const TARGETS: &[(&str, Body, &[&str])] = &[
         "dependency",
         dependency,
         &["afterok:ƒ2nd", "begin-time:1790000000.5", "string:x?type=in&scope=user", "singleton"],
+    ),
+    (
+        "shape",
+        resources,
+        &[
+            "node=4/slot=2{t}/[core=10;gpu=1]",
+            "slot=2-8:2:*/node{x}",
+            "[slot{a,-x}/core;slot{label:b}/[core=2;memory=4{unit:GiB,id:0-3}]]",
+        ],
     ),
 ];
 
@@ -50,4 +60,13 @@ pub fn dependency(bytes: &[u8]) {
     if let Ok(dependency) = text(bytes).parse::<Dependency>() {
         let _ = (dependency.description(), dependency.job());
     }
+}
+
+pub fn resources(bytes: &[u8]) {
+    let Ok((resources, slots)) = shape::resources(text(bytes)) else { return };
+    let tasks =
+        slots.iter().map(|slot| json!({ "command": ["x"], "slot": slot, "count": { "per_slot": 1 } }));
+    let tasks: Vec<_> = tasks.collect();
+    let document = json!({ "version": 1, "resources": resources, "tasks": tasks, "attributes": {} });
+    jobspec(document.to_string().as_bytes());
 }
