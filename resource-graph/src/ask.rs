@@ -17,7 +17,7 @@ use flurm_jobspec::{Jobspec, Kind, Placement, Resource};
 use flurm_types::Constraint;
 
 /// A request for pieces.
-#[derive(Debug)]
+#[derive(Debug, Copy, Clone)]
 pub(crate) struct Ask<'a> {
     /// On exactly this many nodes, or on as few as come.
     pub(crate) nodes: Option<u32>,
@@ -35,7 +35,7 @@ pub(crate) struct Ask<'a> {
 }
 
 /// What lies on one node.
-#[derive(Debug)]
+#[derive(Debug, Copy, Clone)]
 pub(crate) struct Piece {
     /// Cores in each of its sockets, or anywhere on the node. At least 1.
     pub(crate) cores: u32,

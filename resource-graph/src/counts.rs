@@ -32,15 +32,15 @@ fn ranges(resources: &[Resource]) -> Vec<&Resource> {
     found
 }
 
-/// What `attempt` finds with the largest counts that it finds anything with. More of anything is never easier to
-/// find, so each count is halved in on; nothing is counted above `most`.
+/// What `attempt` finds with the largest counts that it finds anything with, if not what was found with the least. More
+/// of anything is never easier to find, so each count is halved in on; nothing is counted above `most`.
 pub(crate) fn largest<T>(
     jobspec: &Jobspec,
     most: u32,
+    mut found: T,
     mut attempt: impl FnMut(&Counts<'_>) -> Option<T>,
-) -> Option<T> {
+) -> T {
     let mut counts = Counts::default();
-    let mut found = attempt(&counts)?;
     for range in ranges(jobspec.resources()) {
         let mut good = range.count.min();
         let (mut low, mut high) = (good, most.max(good));
@@ -59,5 +59,5 @@ pub(crate) fn largest<T>(
         }
         counts.set(range, good);
     }
-    Some(found)
+    found
 }

@@ -203,7 +203,7 @@ impl Graph {
             Err(Refusal::Never(why)) => return Found::Never(why),
         };
         if op == MatchOp::Allocate
-            && let Some(r) = self.most(jobspec, &self.index, &self.sharing(), now, visited)
+            && let Some(r) = self.most_of(jobspec, &ask, &self.index, &self.sharing(), now, visited)
         {
             return Found::Now(r);
         }
@@ -288,21 +288,36 @@ impl Graph {
         at: Timestamp,
         visited: &mut usize,
     ) -> Option<R> {
-        if matches!(Ask::of(jobspec, self.placement, &Counts::default()), Err(Refusal::Shape(_))) {
-            return self.general_most(jobspec, index, sharing, at, visited);
+        match Ask::of(jobspec, self.placement, &Counts::default()) {
+            Ok(ask) => self.most_of(jobspec, &ask, index, sharing, at, visited),
+            Err(Refusal::Shape(_)) => self.general_most(jobspec, index, sharing, at, visited),
+            Err(Refusal::Never(_)) => None,
         }
+    }
+
+    /// The same of a job that asks for this, with the least of its counts.
+    fn most_of(
+        &self,
+        jobspec: &Jobspec,
+        ask: &Ask<'_>,
+        index: &Index,
+        sharing: &Sharing,
+        at: Timestamp,
+        visited: &mut usize,
+    ) -> Option<R> {
         let allowed = self.allowed(jobspec, at);
         let visited = Cell::from_mut(visited);
         let search = |allowed: &Filter<'_>, fresh: bool| {
-            let found = counts::largest(jobspec, index.largest_count(), |counts| {
-                let ask = Ask { fresh, ..Ask::of(jobspec, self.placement, counts).ok()? };
-                let nodes = policy::choose(Field { ask: &ask, index, view: View::Now, allowed, visited })?;
+            let attempt = |ask: &Ask<'_>| {
+                let ask = &Ask { fresh, ..*ask };
+                let nodes = policy::choose(Field { ask, index, view: View::Now, allowed, visited })?;
                 Some((nodes, ask.slots))
+            };
+            let (nodes, slots) = counts::largest(jobspec, index.largest_count(), attempt(ask)?, |counts| {
+                attempt(&Ask::of(jobspec, self.placement, counts).ok()?)
             });
-            found.map(|(nodes, slots)| {
-                let r = R { starttime: at, nslots: Some(slots), ..self.described(nodes) };
-                R { expiration: self.end_of(jobspec.attributes().duration, at, &r.nodes), ..r }
-            })
+            let r = R { starttime: at, nslots: Some(slots), ..self.described(nodes) };
+            Some(R { expiration: self.end_of(jobspec.attributes().duration, at, &r.nodes), ..r })
         };
         match &jobspec.attributes().cosched {
             None if sharing.closed.is_empty() => search(&allowed, false),
@@ -485,19 +500,20 @@ impl Graph {
     /// Nodes with what the inventory says of their ranks.
     fn described(&self, nodes: Vec<RNode>) -> R {
         let ranks: Idset = nodes.iter().map(|node| node.rank).collect();
-        let properties = self.inventory.properties.iter();
-        let properties = properties
-            .map(|(name, with)| (name, with.intersection(&ranks)))
-            .filter(|(_, with)| !with.is_empty())
-            .map(|(name, with)| (name.clone(), with))
-            .collect();
-        let topology = nodes.iter().filter_map(|node| {
-            self.inventory.topology.get(&node.rank).map(|topology| (node.rank, topology.clone()))
-        });
-        // Most have few nodes, for which there is nothing to be sorted first.
+        // Most have few nodes and few properties: to collect them in order first would take longer.
         let mut r = R::default();
-        r.topology.extend(topology);
-        R { nodes, properties, ..r }
+        for (name, with) in &self.inventory.properties {
+            let with = with.intersection(&ranks);
+            if !with.is_empty() {
+                r.properties.insert(name.clone(), with);
+            }
+        }
+        for node in &nodes {
+            if let Some(topology) = self.inventory.topology.get(&node.rank) {
+                r.topology.insert(node.rank, topology.clone());
+            }
+        }
+        R { nodes, ..r }
     }
 
     /// An allocation ends with its duration, or with the first of its nodes if it has none; zero if nobody knows.

@@ -2,6 +2,7 @@
 
 use crate::SyntaxError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use smallvec::{SmallVec, smallvec};
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 /// Most ids that a text may stand for: `0-4294967295` is twelve bytes, what is done with it is not.
@@ -13,21 +14,24 @@ pub const MAX_LEN: usize = 1 << 20;
 #[derive(Debug, Clone, Default, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct Idset {
     /// Ascending, both ends included, with at least one missing id between two ranges.
-    ranges: Vec<(u32, u32)>,
+    ranges: Ranges,
 }
+
+/// Most sets are one or two ranges, for which nothing is allocated.
+type Ranges = SmallVec<[(u32, u32); 2]>;
 
 impl Idset {
     /// The empty set.
     #[must_use]
     pub const fn new() -> Idset {
-        Idset { ranges: Vec::new() }
+        Idset { ranges: SmallVec::new_const() }
     }
 
     /// All ids of a range; empty when the range is.
     #[must_use]
     pub fn from_range(range: RangeInclusive<u32>) -> Idset {
         let (lo, hi) = range.into_inner();
-        Idset { ranges: if lo <= hi { vec![(lo, hi)] } else { Vec::new() } }
+        Idset { ranges: (lo <= hi).then_some((lo, hi)).into_iter().collect() }
     }
 
     /// Reads a set as people type it: in any order, repeated or overlapping, with blanks around.
@@ -128,7 +132,7 @@ impl Idset {
     #[must_use]
     pub fn take(&self, n: usize) -> Idset {
         let mut left = n;
-        let mut ranges = Vec::new();
+        let mut ranges = Ranges::new();
         for (lo, hi) in self.ranges() {
             if left == 0 {
                 break;
@@ -189,7 +193,7 @@ impl Idset {
     /// Ids that are in both.
     #[must_use]
     pub fn intersection(&self, other: &Idset) -> Idset {
-        let mut ranges = Vec::new();
+        let mut ranges = Ranges::new();
         let (mut i, mut j) = (0, 0);
         while let (Some(a), Some(b)) = (self.ranges.get(i), other.ranges.get(j)) {
             let (lo, hi) = (a.0.max(b.0), a.1.min(b.1));
@@ -208,7 +212,7 @@ impl Idset {
     /// Ids that are here and not in the other.
     #[must_use]
     pub fn difference(&self, other: &Idset) -> Idset {
-        let mut ranges = Vec::new();
+        let mut ranges = Ranges::new();
         let mut j = 0;
         for &(lo, hi) in &self.ranges {
             let mut from = Some(lo);
@@ -292,7 +296,7 @@ fn skip(ranges: &[(u32, u32)], id: u32) -> usize {
 /// Ranges that arrive by ascending start and are joined where they touch.
 #[derive(Default)]
 struct Joining {
-    ranges: Vec<(u32, u32)>,
+    ranges: Ranges,
 }
 
 impl Joining {
@@ -336,7 +340,7 @@ fn parse(text: &str, strict: bool) -> Result<Idset, SyntaxError> {
     if at == end {
         return Ok(Idset::new());
     }
-    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    let mut ranges = Ranges::new();
     let mut len = 0;
     loop {
         let start = at;
@@ -366,7 +370,7 @@ fn parse(text: &str, strict: bool) -> Result<Idset, SyntaxError> {
     if !strict {
         ranges.sort_unstable();
     }
-    let mut out = Joining { ranges: Vec::with_capacity(ranges.len()) };
+    let mut out = Joining { ranges: Ranges::with_capacity(ranges.len()) };
     ranges.into_iter().for_each(|(lo, hi)| out.push(lo, hi));
     Ok(Idset { ranges: out.ranges })
 }
@@ -419,7 +423,7 @@ impl FromIterator<u32> for Idset {
 
 impl From<u32> for Idset {
     fn from(id: u32) -> Idset {
-        Idset { ranges: vec![(id, id)] }
+        Idset { ranges: smallvec![(id, id)] }
     }
 }
 

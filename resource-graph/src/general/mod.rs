@@ -156,13 +156,15 @@ impl Graph {
         let allowed = positions(&self.allowed(jobspec, at).and_not(self.on(&sharing.closed)), index.len());
         // Amounts are counted in units of which there may be many.
         let most = if index.pools.taken().is_empty() { index.largest_count() } else { u32::MAX };
-        let (picked, slots) = counts::largest(jobspec, most, |counts| {
+        let mut attempt = |counts: &Counts<'_>| {
             let wants = self.wants(jobspec, counts).ok()?;
             let mut search = Search::new(index, &allowed, wants.placement);
             let found = search.find(&wants) == Outcome::Found;
             *visited += search.visited;
             found.then(|| (search.picked(), wants.slots))
-        })?;
+        };
+        let first = attempt(&Counts::default())?;
+        let (picked, slots) = counts::largest(jobspec, most, first, attempt);
         let r = R { starttime: at, nslots: Some(slots), ..self.described(picked.rnodes(index)) };
         let expiration = self.end_of(jobspec.attributes().duration, at, &r.nodes);
         Some(R { expiration, scheduling: self.part(index, &picked), ..r })

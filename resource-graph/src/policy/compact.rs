@@ -25,7 +25,7 @@ pub(super) fn nodes(field: Field<'_>) -> Option<Vec<Share>> {
     }
     let need = ask.need(pieces);
     let count = ask.nodes.unwrap_or(1) as usize;
-    let mut found = Vec::new();
+    let mut found = Vec::with_capacity(count.min(field.index.len()));
     // One socket after the other: nodes that would do with fewer are found already.
     for sockets in 1..=field.index.most_sockets() {
         let within = |sockets| Need { within: (sockets, need.cores), ..need };
@@ -58,16 +58,17 @@ fn several(field: Field<'_>) -> Option<Vec<Share>> {
 
 /// The least number of sockets of a node that have what these pieces need.
 fn sockets_needed(field: Field<'_>, at: usize, pieces: u32) -> u32 {
-    let picking = Picking::new(field.index, at);
-    chosen(field.ask, &picking, pieces).len() as u32
+    let (picking, need) = (Picking::new(field.index, at), field.ask.need(pieces));
+    match picking.snuggest(picking.sockets().iter(), need.cores, need.gpus) {
+        Some(_) => 1,
+        None => several_sockets(field.ask, &picking, pieces).len() as u32,
+    }
 }
 
-/// The fewest sockets that hold these pieces, and of equally few those that are fullest already.
-fn chosen<'a>(ask: &Ask<'_>, picking: &Picking<'a>, pieces: u32) -> Vec<&'a Span> {
+/// The fewest sockets that hold these pieces where none holds them alone, and of equally few those that are fullest
+/// already.
+fn several_sockets<'a>(ask: &Ask<'_>, picking: &Picking<'a>, pieces: u32) -> Vec<&'a Span> {
     let need = ask.need(pieces);
-    if let Some(one) = picking.snuggest(picking.sockets().iter(), need.cores, need.gpus) {
-        return vec![one];
-    }
     let sockets: Vec<&Span> = picking.sockets().iter().collect();
     if sockets.len() <= 2 {
         return sockets;
@@ -110,11 +111,10 @@ fn by_size<'a>(mut sockets: Vec<&'a Span>, free: &[(u32, u32)], cores: u32, gpus
 
 pub(super) fn pick(ask: &Ask<'_>, picking: &mut Picking<'_>, pieces: u32) {
     let need = ask.need(pieces);
-    let sockets = chosen(ask, picking, pieces);
-    if let [one] = sockets.as_slice() {
+    if let Some(one) = picking.snuggest(picking.sockets().iter(), need.cores, need.gpus) {
         picking.cores_from(one, need.cores);
         picking.gpus_from(one, need.gpus);
     } else {
-        picking.piece_by_piece(&ask.piece, &sockets, pieces);
+        picking.piece_by_piece(&ask.piece, &several_sockets(ask, picking, pieces), pieces);
     }
 }
