@@ -33,7 +33,7 @@ pub struct Args {
     /// Queue policies to compare: fcfs, sjf, easy, conservative, hybrid, hybrid:N (default: fcfs,easy)
     #[arg(long, value_name = "POLICY,…", value_delimiter = ',', help_heading = HEADING)]
     policy: Vec<Policy>,
-    /// Placements to compare, of jobs that do not say: first, low, high, locality, compact (the default), spread[:SHARE],
+    /// Placements to compare, of jobs that do not say: first, low, high, locality, compact (the default), `spread[:SHARE]`,
     /// cosched
     #[arg(long, value_name = "PLACEMENT,…", value_delimiter = ',', help_heading = HEADING)]
     placement: Vec<Place>,

@@ -108,7 +108,7 @@ pub struct Size {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = HEADING_PLACE)]
 pub struct Place {
-    /// first, low, high, locality, compact (few nodes, few sockets), spread[:SHARE], or cosched
+    /// first, low, high, locality, compact (few nodes, few sockets), `spread[:SHARE]`, or cosched
     #[arg(long, value_name = "POLICY", alias = "alloc-type")]
     pub placement: Option<String>,
     /// Tasks even over sockets, of each of which at most this share is taken (default: 1/2)

@@ -29,7 +29,7 @@ pub struct Args {
     format: Option<Format>,
     #[command(flatten)]
     sizes: Sizes,
-    /// Where jobs go that do not say: first, low, high, locality, compact (the default), spread[:SHARE]
+    /// Where jobs go that do not say: first, low, high, locality, compact (the default), `spread[:SHARE]`
     #[arg(short = 'P', long, value_name = "PLACEMENT", default_value_t, hide_default_value = true)]
     placement: Placement,
     /// How much jobs that share sockets slow each other down (TOML), instead of guesses
