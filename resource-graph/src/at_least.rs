@@ -110,7 +110,15 @@ impl AtLeast {
         }
         let (mut block, bit) = (item / BRANCHES, 1 << (item % BRANCHES));
         let Level { starts, words } = &mut self.levels[0];
-        words[starts[block] + lo..starts[block] + hi].iter_mut().for_each(|word| *word ^= bit);
+        // With others in all words, branches above stay what they are.
+        let mut alone = false;
+        for word in &mut words[starts[block] + lo..starts[block] + hi] {
+            alone |= *word & !bit == 0;
+            *word ^= bit;
+        }
+        if !alone {
+            return;
+        }
         for level in 1..self.levels.len() {
             let (below, above) = self.levels.split_at_mut(level);
             let (below, above) = (&below[level - 1], &mut above[0]);

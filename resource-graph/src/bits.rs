@@ -38,6 +38,11 @@ fn ones(set: &FixedBitSet, range: Range<usize>) -> u32 {
         return 0;
     }
     let words = set.as_slice();
+    let (first, last) = (range.start / BITS, (range.end - 1) / BITS);
+    if first == last {
+        let mask = usize::MAX >> (BITS - range.len()) << (range.start % BITS);
+        return (words[first] & mask).count_ones();
+    }
     words_of(range).map(|(word, bits)| (words[word] & bits).count_ones()).sum()
 }
 

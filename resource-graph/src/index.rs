@@ -78,7 +78,7 @@ impl Index {
         let now = Stock::new(&limits);
         let mut ever = now.clone();
         for (at, (peak, sockets)) in limits.into_iter().enumerate() {
-            ever.set(at, peak, sockets.into_iter());
+            ever.set(at, peak.gpus, sockets.into_iter(), peak);
         }
         let most_sockets = layouts.iter().map(|layout| layout.sockets.len()).max().unwrap_or(0);
         Index {
@@ -332,19 +332,15 @@ impl Index {
 
     /// Brings numbers and sums in line with the bits of a node.
     fn refresh(&mut self, at: usize) {
-        let total = self.ever.peak(at);
         let (node, is_open) = (&self.nodes[at], self.is_open(at));
         let layout = &self.layouts[node.layout];
         let (first, bits) = (node.core0, &self.free);
         let free = |part: &Range<usize>| {
             if is_open { bits.count_cores(first + part.start..first + part.end) } else { 0 }
         };
-        let cores = free(&(0..layout.cores.len()));
         let sockets = layout.sockets.iter().map(|span| free(&span.cores));
         let gpus = if is_open { bits.count_gpus(node.gpu0..node.gpu0 + layout.gpus.len()) } else { 0 };
-        let idle = if (cores, gpus) == (total.cores, total.gpus) { total.idle } else { 0 };
-        let peak = Peak { cores, gpus, idle };
-        let before = self.now.set(at, peak, sockets);
+        let (before, peak) = self.now.set(at, gpus, sockets, self.ever.peak(at));
         self.cores_now = self.cores_now - u64::from(before.cores) + u64::from(peak.cores);
         self.gpus_now = self.gpus_now - u64::from(before.gpus) + u64::from(peak.gpus);
     }

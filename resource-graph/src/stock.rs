@@ -56,7 +56,7 @@ impl Stock {
         let ranked = most.clamp(1, RANKED_MAX);
         let mut sorted: Vec<u32> = Vec::with_capacity(limits.len() * ranked);
         for (_, sockets) in limits {
-            sorted.extend(largest(sockets.iter().copied()).iter().take(ranked));
+            sorted.extend(&largest(sockets.iter().copied(), ranked).0[..ranked]);
         }
         let tree = |limit: fn(&Peak) -> u32| AtLeast::new(limits.iter().map(|(peak, _)| limit(peak)));
         let each = |n: usize| AtLeast::new(sorted.chunks(ranked).map(|sockets| sockets[n]));
@@ -89,14 +89,23 @@ impl Stock {
         self.each[0].most()
     }
 
-    /// A node has this now, with so much on each of its sockets. Returns what it had.
-    pub(crate) fn set(&mut self, at: usize, peak: Peak, sockets: impl Iterator<Item = u32>) -> Peak {
+    /// A node has so much now, of all that there is on it. Returns what it had and what it has.
+    pub(crate) fn set(
+        &mut self,
+        at: usize,
+        gpus: u32,
+        sockets: impl Iterator<Item = u32>,
+        all: Peak,
+    ) -> (Peak, Peak) {
+        let (new, cores) = largest(sockets, self.ranked);
+        let idle = if (cores, gpus) == (all.cores, all.gpus) { cores } else { 0 };
+        let peak = Peak { cores, gpus, idle };
         let before = std::mem::replace(&mut self.peaks[at], peak);
         self.cores.change(at, before.cores, peak.cores);
         self.gpus.change(at, before.gpus, peak.gpus);
         self.idle.change(at, u32::from(before.idle > 0), u32::from(peak.idle > 0));
         let old = &mut self.sockets[at * self.ranked..][..self.ranked];
-        let new = &largest(sockets)[..self.ranked];
+        let new = &new[..self.ranked];
         if old != new {
             let mut sums = (0, 0);
             for (n, (old, new)) in old.iter_mut().zip(new).enumerate() {
@@ -108,7 +117,7 @@ impl Stock {
                 *old = *new;
             }
         }
-        before
+        (before, peak)
     }
 
     /// How to find the nodes that have all this.
@@ -135,18 +144,17 @@ impl Stock {
     }
 }
 
-/// The largest numbers, descending.
-fn largest(numbers: impl Iterator<Item = u32>) -> [u32; RANKED_MAX] {
-    let mut sorted = [0; RANKED_MAX];
+/// So many of the largest numbers, descending, and the sum of all.
+fn largest(numbers: impl Iterator<Item = u32>, count: usize) -> ([u32; RANKED_MAX], u32) {
+    let (mut sorted, mut sum) = ([0; RANKED_MAX], 0);
     for number in numbers {
+        sum += number;
         let mut next = number;
-        for place in &mut sorted {
-            if next > *place {
-                std::mem::swap(place, &mut next);
-            }
+        for place in &mut sorted[..count] {
+            (*place, next) = ((*place).max(next), (*place).min(next));
         }
     }
-    sorted
+    (sorted, sum)
 }
 
 #[cfg(test)]
@@ -175,7 +183,7 @@ mod tests {
             for _ in 0..1000 {
                 let at = below(&mut state, 300) as usize;
                 free[at] = shapes[at].iter().map(|all| below(&mut state, u64::from(*all) + 1)).collect();
-                stock.set(at, peak(&free[at]), free[at].iter().copied());
+                stock.set(at, 0, free[at].iter().copied(), limits[at].0);
             }
             let free: Vec<Vec<u32>> = (0..300)
                 .map(|at| if stock.peak(at).cores == 0 { vec![] } else { free[at].clone() })
