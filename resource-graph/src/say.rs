@@ -1,6 +1,7 @@
 //! Why a request cannot be had, in words: never, with the largest that could; or not yet, with what is missing.
 
 use crate::{
+    allowed::Filter,
     ask::Ask,
     index::View,
     place::Field,
@@ -30,35 +31,37 @@ pub(crate) fn never(field: Field<'_>) -> String {
     if gpus < need.gpus {
         return format!("{nodes} has {} (largest: {gpus})", counted(need.gpus.into(), "GPU"));
     }
-    if let Placement::Spread(share) = ask.placement {
-        return never_spread(field, share, nodes);
-    }
-    if ask.piece.sockets.is_some() {
-        let sockets = || allowed.positions(index.len()).flat_map(|at| &index.layout(at).sockets);
-        let largest = sockets().map(|socket| socket.cores.len()).max().unwrap_or(0);
-        if largest < ask.piece.cores as usize {
-            let cores = counted(ask.piece.cores.into(), "core");
-            return format!("no socket here has {cores} (largest: {largest})");
-        }
-    }
-    let fitting = field.with_room(ask.least()).count() as u64;
-    let each = described(ask, need);
-    if fitting == 0 {
-        return format!("{nodes} has {each} together");
-    }
     let here = if constrained {
         format!("what satisfies {} has", constraint())
     } else {
         "this instance has".to_owned()
     };
-    if let Some(asked) = ask.nodes {
-        let all = allowed.positions(index.len()).count() as u64;
-        if all < u64::from(asked) {
-            return format!("{here} {}, the job asks for {asked}", counted(all, "node"));
+    let all = allowed.positions(index.len()).count() as u64;
+    if let Some(asked) = ask.nodes.filter(|asked| all < u64::from(*asked)) {
+        return format!("{here} {}, the job asks for {asked}", counted(all, "node"));
+    }
+    if let Placement::Spread(share) = ask.placement {
+        return never_spread(field, share, &here);
+    }
+    if ask.piece.sockets.is_some() {
+        let sockets = || allowed.positions(index.len()).flat_map(|at| &index.layout(at).sockets);
+        let largest = sockets().map(|socket| socket.cores.len()).max().unwrap_or(0);
+        if largest < ask.piece.cores as usize {
+            let needed = u64::from(ask.piece.cores).div_ceil(largest.max(1) as u64);
+            let (cores, needed) = (counted(ask.piece.cores.into(), "core"), counted(needed, "socket"));
+            return format!("no socket here has {cores} (largest: {largest}): that takes {needed}");
         }
-        if fitting < u64::from(asked) {
-            return format!("{here} {} with {each}, the job asks for {asked}", counted(fitting, "node"));
-        }
+    }
+    let fitting = field.with_room(ask.least()).count() as u64;
+    let each = described(ask, need);
+    if fitting == 0 {
+        return match ask.piece.sockets {
+            Some(_) => format!("{nodes} has {each} (largest: {})", most_sockets(field)),
+            None => format!("{nodes} has {each} together"),
+        };
+    }
+    if let Some(asked) = ask.nodes.filter(|asked| fitting < u64::from(*asked)) {
+        return format!("{here} {} with {each}, the job asks for {asked}", counted(fitting, "node"));
     }
     let (cores, gpus) = ask.total();
     let all_cores: u64 = peaks().map(|peak| u64::from(peak.cores)).sum();
@@ -73,8 +76,19 @@ pub(crate) fn never(field: Field<'_>) -> String {
     format!("{here} room for {pieces} times {each}, the job asks for {}", ask.pieces)
 }
 
+/// Sockets of a node that have what each must have, where they are most.
+fn most_sockets(field: Field<'_>) -> usize {
+    let Field { ask, index, allowed, .. } = field;
+    let fitting = |at: usize| {
+        let sockets = index.layout(at).sockets.iter();
+        sockets.filter(|socket| field.whole_pieces(at, socket) > 0).count()
+    };
+    debug_assert!(ask.piece.sockets.is_some(), "without, whole pieces are something else");
+    allowed.positions(index.len()).map(fitting).max().unwrap_or(0)
+}
+
 /// Why a job that may have a part of each socket only finds too few of them: with the number that it would need.
-fn never_spread(field: Field<'_>, share: Share, nodes: String) -> String {
+fn never_spread(field: Field<'_>, share: Share, has: &str) -> String {
     let Field { ask, index, allowed, .. } = field;
     let sockets = || allowed.positions(index.len()).flat_map(|at| &index.layout(at).sockets);
     let largest = sockets().map(|socket| socket.cores.len() as u32).max().unwrap_or(0);
@@ -89,13 +103,21 @@ fn never_spread(field: Field<'_>, share: Share, nodes: String) -> String {
     if fit == 0 {
         return format!("{rule}, and {each} on one socket are asked for");
     }
-    let (asked, place) = match (ask.piece.sockets, ask.nodes) {
-        (Some(_), _) => {
-            return format!("{rule}, and {nodes} has {} with {each}", counted(ask.least().into(), "socket"));
-        }
-        (None, Some(_)) => (ask.pieces, " on each node"),
-        (None, None) => (ask.pieces, ""),
-    };
+    let place = if ask.nodes.is_some() { " on each node" } else { "" };
+    let fitting = field.with_room(ask.least()).count();
+    if let Some(asked) = ask.nodes.filter(|_| fitting > 0) {
+        let nodes = counted(fitting as u64, "node");
+        return format!("{rule}, and so {has} {nodes} with room for it, the job asks for {asked}");
+    }
+    if let Some(sockets) = ask.piece.sockets {
+        let asked = counted(u64::from(ask.pieces) * u64::from(sockets.count), "socket");
+        let here = match ask.nodes {
+            Some(_) => most_sockets(field),
+            None => allowed.positions(index.len()).map(|at| field.capacity(at) as usize).sum::<usize>(),
+        };
+        return format!("{rule}: {asked} with {each} each are asked for{place} (here: {here})");
+    }
+    let asked = ask.pieces;
     let needed = asked.div_ceil(fit);
     let here = match ask.nodes {
         Some(_) => allowed.positions(index.len()).map(|at| index.layout(at).sockets.len()).max().unwrap_or(0),
@@ -120,12 +142,12 @@ pub(crate) fn not_now(field: Field<'_>) -> String {
     let stock = index.stock(View::Now);
     let peaks = || allowed.positions(index.len()).map(|at| stock.peak(at));
     let need = ask.need(ask.least());
-    let fitting = field.with_room(ask.least()).count();
+    let fitting = || field.with_room(ask.least()).count();
     let (cores, gpus) = ask.total();
     let sum = |part: fn(Peak) -> u32| peaks().map(|peak| u64::from(part(peak))).sum::<u64>();
     match (ask.exclusive, ask.nodes) {
         (true, Some(asked)) => {
-            return format!("waits for {} (free: {fitting})", counted(asked.into(), "idle node"));
+            return format!("waits for {} (free: {})", counted(asked.into(), "idle node"), fitting());
         }
         (true, None) => {
             let idle = sum(|peak| peak.idle);
@@ -133,21 +155,24 @@ pub(crate) fn not_now(field: Field<'_>) -> String {
         }
         (false, _) => {}
     }
-    let free_cores = sum(|peak| peak.cores);
+    // Without a constraint the sums are known.
+    let (free_cores, free_gpus) = match allowed {
+        Filter::All => (index.cores_now, index.gpus_now),
+        _ => (sum(|peak| peak.cores), sum(|peak| peak.gpus)),
+    };
     if free_cores < cores {
         return format!("waits for {} (free: {free_cores})", counted(cores, "core"));
     }
-    let free_gpus = sum(|peak| peak.gpus);
     if free_gpus < gpus {
         return format!("waits for {} (free: {free_gpus})", counted(gpus, "GPU"));
     }
     let each = described(ask, need);
     match ask.nodes {
         Some(asked) => {
-            format!("waits for {} with {each} free (now: {fitting})", counted(asked.into(), "node"))
+            format!("waits for {} with {each} free (now: {})", counted(asked.into(), "node"), fitting())
         }
         None => {
-            let open = allowed.positions(index.len()).map(|at| u64::from(field.capacity(at)));
+            let open = field.with_room(1).map(|at| u64::from(field.capacity(at)));
             format!("waits for {each} free on one node, {} times (now: {})", ask.pieces, open.sum::<u64>())
         }
     }

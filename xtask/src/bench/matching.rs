@@ -8,7 +8,7 @@ use flurm_types::{Idset, JobId, R, RNode, Socket, Timestamp, Topology};
 use serde_json::{Value, json};
 
 use super::Effort;
-use super::measure::Figure;
+use super::measure::{Figure, times_ms};
 
 /// Cores of a socket; a node has two.
 const CORES: u32 = 24;
@@ -71,6 +71,7 @@ fn requests() -> Vec<(&'static str, Jobspec)> {
         ("core and GPU", jobspec(1, &with_gpu, false, &json!({}))),
         ("1 core, constraint", jobspec(1, &core, false, &third)),
         ("1 core, first", jobspec(1, &core, false, &json!({ "placement": "first" }))),
+        ("200 cores", jobspec(200, &core, false, &json!({}))),
     ]
 }
 
@@ -94,7 +95,8 @@ fn filled(nodes: u32, fill: f64) -> Graph {
     graph
 }
 
-/// Microseconds of a find with take and give back, or of a find in vain.
+/// Microseconds of a find with take and give back, or of a find in vain; and of the reason why a whole node is not to
+/// be had.
 pub fn matching(effort: Effort) -> Result<Vec<Figure>, String> {
     let sizes: &[u32] = if effort == Effort::Quick { &[1024] } else { &[1024, 16_384] };
     let mut figures = Vec::new();
@@ -120,6 +122,18 @@ pub fn matching(effort: Effort) -> Result<Vec<Figure>, String> {
                 let what = format!("{nodes} nodes, {:.0} %, {name}{vain}", fill * 100.0);
                 figures.push(Figure::samples(what, "us", samples));
             }
+            let third = json!({ "constraints": { "properties": ["third"] } });
+            let whole = jobspec(1, &json!([{ "type": "core", "count": 1 }]), true, &third);
+            let samples = times_ms(1000, || {
+                std::hint::black_box(graph.shortage(&whole));
+                Ok(())
+            })?;
+            let samples = samples.into_iter().map(|ms| ms * 1e3).collect();
+            figures.push(Figure::samples(
+                format!("{nodes} nodes, {:.0} %, why not", fill * 100.0),
+                "us",
+                samples,
+            ));
         }
     }
     Ok(figures)

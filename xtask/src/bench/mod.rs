@@ -63,7 +63,9 @@ const BENCHES: &[Bench] = &[
     Bench {
         name: "match",
         about: "find, take and give back in the resource graph, no broker: 2 sockets x 24 cores a node, one GPU a socket, \
-                at several fills in random order",
+                at several fills in random order. The floor is the answer itself: for one node 7 allocations in find \
+                (a list, host and topology of the R) and 3 in take, about 0.3 us; the search is 3 words a number at \
+                16,384 nodes, all in the second-level cache",
         run: matching::matching,
     },
     Bench {
