@@ -209,6 +209,12 @@ impl Ask<'_> {
         }
     }
 
+    /// Whole nodes or sockets, for a job that is not willing to share them?
+    pub(crate) fn takes_all(&self) -> bool {
+        !matches!(self.placement, Placement::Spread(_))
+            && (self.exclusive || self.piece.sockets.is_some_and(|sockets| sockets.whole))
+    }
+
     /// How many cores of a socket with so many the job may have.
     pub(crate) fn cap(&self, cores: u32) -> u32 {
         match self.placement {

@@ -198,6 +198,10 @@ impl Graph {
             group @ Unit::Group(_) => return self.find_group(group, op, now, visited),
         };
         let ask = match Ask::of(jobspec, self.placement, &Counts::default()) {
+            // Whether all of a socket is free, is not for cores alone to say.
+            Ok(ask) if ask.takes_all() && self.index.pools.any_taken() => {
+                return self.general_find(jobspec, op, now, visited);
+            }
             Ok(ask) => ask,
             Err(Refusal::Shape(_)) => return self.general_find(jobspec, op, now, visited),
             Err(Refusal::Never(why)) => return Found::Never(why),
@@ -289,6 +293,10 @@ impl Graph {
         visited: &mut usize,
     ) -> Option<R> {
         match Ask::of(jobspec, self.placement, &Counts::default()) {
+            // Whether all of a socket is free, is not for cores alone to say.
+            Ok(ask) if ask.takes_all() && index.pools.any_taken() => {
+                self.general_most(jobspec, index, sharing, at, visited)
+            }
             Ok(ask) => self.most_of(jobspec, &ask, index, sharing, at, visited),
             Err(Refusal::Shape(_)) => self.general_most(jobspec, index, sharing, at, visited),
             Err(Refusal::Never(_)) => None,

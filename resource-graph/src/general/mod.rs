@@ -35,6 +35,8 @@ pub(crate) struct Pools {
     tree: Arc<Tree>,
     /// Amounts by pool.
     taken: Vec<u64>,
+    /// How many pools something is taken of.
+    in_use: usize,
     down: Arc<Down>,
 }
 
@@ -49,7 +51,7 @@ impl Pools {
     /// Nothing is taken.
     pub(crate) fn new(tree: Tree) -> Pools {
         let taken = vec![0; tree.pools as usize];
-        Pools { tree: Arc::new(tree), taken, down: Arc::default() }
+        Pools { tree: Arc::new(tree), taken, in_use: 0, down: Arc::default() }
     }
 
     pub(crate) fn tree(&self) -> &Tree {
@@ -58,6 +60,11 @@ impl Pools {
 
     pub(crate) fn taken(&self) -> &[u64] {
         &self.taken
+    }
+
+    /// Is something taken of any of them?
+    pub(crate) fn any_taken(&self) -> bool {
+        self.in_use > 0
     }
 
     pub(crate) fn down(&self) -> &BTreeSet<Place> {
@@ -88,17 +95,21 @@ impl Pools {
 
     /// The same with nothing taken and everything in use.
     pub(crate) fn all_free(&self) -> Pools {
-        Pools { taken: vec![0; self.taken.len()], down: Arc::default(), tree: Arc::clone(&self.tree) }
+        Pools { down: Arc::default(), ..self.none_taken() }
     }
 
     /// The same with nothing taken.
     pub(crate) fn none_taken(&self) -> Pools {
-        Pools { taken: vec![0; self.taken.len()], ..self.clone() }
+        let (tree, down) = (Arc::clone(&self.tree), Arc::clone(&self.down));
+        Pools { taken: vec![0; self.taken.len()], in_use: 0, tree, down }
     }
 
     /// Nothing is taken from now on.
     pub(crate) fn clear(&mut self) {
-        self.taken.fill(0);
+        if self.in_use > 0 {
+            self.taken.fill(0);
+            self.in_use = 0;
+        }
     }
 
     /// Takes portions, or puts them back. What is not in the tree is passed over.
@@ -106,11 +117,13 @@ impl Pools {
         for portion in portions {
             if let Some(pool) = portion.pool(&self.tree) {
                 let taken = &mut self.taken[pool as usize];
+                let before = usize::from(*taken > 0);
                 *taken = if free {
                     taken.saturating_sub(portion.amount)
                 } else {
                     taken.saturating_add(portion.amount)
                 };
+                self.in_use = self.in_use + usize::from(*taken > 0) - before;
             }
         }
     }

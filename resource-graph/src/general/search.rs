@@ -6,7 +6,8 @@
 //!
 //! Candidates of one goal lie beside each other, so what one of them gives is nothing to the next: for a list whose
 //! entries do not compete the first that fit are as good as any, and one pass finds a place if there is one. Only where
-//! entries compete do earlier choices get a second look, and that is bounded.
+//! entries compete do earlier choices get a second look, and that is bounded. Which cores are taken for an amount is then
+//! left open until all things are chosen: what is wanted in smaller vertices is taken first, and one order will do.
 
 use super::tree::{Home, Place, Tree};
 use super::wants::{Amount, Pieces, Things, Want, Wants, compete};
@@ -51,6 +52,10 @@ struct Goal<'w> {
     near: Option<Place>,
     /// What goes on when the list is through.
     then: Option<u32>,
+    /// The last amount that was put off.
+    later: Option<u32>,
+    /// Is it in something that is taken as a whole?
+    in_whole: bool,
     /// Choices that were there when this list was begun; the last one chose its vertex.
     around: usize,
     /// Choices that were there when the entry was begun.
@@ -109,6 +114,10 @@ pub(crate) struct Search<'a, 'w> {
     choices: Vec<Choice<'w>>,
     candidates: Vec<Vec<Place>>,
     competing: bool,
+    /// Amounts that were put off, each with its vertex and the one before it.
+    later: Vec<(&'w Amount, u64, Place, Option<u32>)>,
+    /// Are amounts put off?
+    puts_off: bool,
     second_looks: u32,
     /// How many of the first entry were had at most.
     pub(crate) reached: u64,
@@ -142,6 +151,8 @@ impl<'a, 'w> Search<'a, 'w> {
             choices: Vec::new(),
             candidates: Vec::new(),
             competing: false,
+            later: Vec::new(),
+            puts_off: false,
             second_looks: 0,
             reached: 0,
             visited: 0,
@@ -156,7 +167,19 @@ impl<'a, 'w> Search<'a, 'w> {
     /// A place for a list in a vertex.
     pub(crate) fn find_in(&mut self, list: &'w [Want], scope: Place) -> Outcome {
         self.competing = compete(list);
+        self.puts_off = false;
         self.second_looks = 0;
+        let outcome = self.run(list, scope);
+        if outcome == Outcome::Found || !self.competing {
+            return outcome;
+        }
+        self.reset();
+        self.puts_off = true;
+        self.second_looks = 0;
+        self.run(list, scope)
+    }
+
+    fn run(&mut self, list: &'w [Want], scope: Place) -> Outcome {
         self.reached = 0;
         let mut goal = self.begin(list, scope, None, 0);
         loop {
@@ -200,6 +223,7 @@ impl<'a, 'w> Search<'a, 'w> {
         self.goals.clear();
         self.choices.clear();
         self.candidates.clear();
+        self.later.clear();
     }
 
     /// What was found.
@@ -223,18 +247,19 @@ impl<'a, 'w> Search<'a, 'w> {
     }
 
     fn begin(&self, list: &'w [Want], scope: Place, then: Option<u32>, around: usize) -> Goal<'w> {
-        let (left, next, candidates, limit) = (None, (0, 0), 0, u64::MAX);
         Goal {
             list,
             nth: 0,
             scope,
-            left,
-            next,
-            candidates,
-            limit,
+            left: None,
+            next: (0, 0),
+            candidates: 0,
+            limit: u64::MAX,
             whole: None,
             near: None,
             then,
+            later: None,
+            in_whole: false,
             around,
             before: around,
         }
@@ -263,12 +288,19 @@ impl<'a, 'w> Search<'a, 'w> {
         }
         let Some(want) = goal.list.get(goal.nth) else {
             return match goal.then {
-                Some(then) => Next::Goal(self.goals[then as usize]),
-                None => Next::Found,
+                Some(then) => Next::Goal(Goal { later: goal.later, ..self.goals[then as usize] }),
+                None if self.take_later(goal.later) => Next::Found,
+                None => Next::Back { around: goal.around, before: None },
             };
         };
         let entry_done = |goal: Goal<'w>| Goal { nth: goal.nth + 1, left: None, next: (0, 0), ..goal };
         let count = match want {
+            Want::Amount(amount) if self.puts_off && !goal.in_whole => {
+                return match self.put_off(amount, amount.amount, goal.scope, goal.later) {
+                    Some(later) => Next::Goal(Goal { later: Some(later), ..entry_done(goal) }),
+                    None => Next::Back { around: goal.around, before: None },
+                };
+            }
             Want::Amount(amount) => {
                 // Amounts come last in a list, so these are all of them.
                 let near = goal.near.unwrap_or_else(|| self.near(goal.scope, &goal.list[goal.nth..]));
@@ -325,7 +357,8 @@ impl<'a, 'w> Search<'a, 'w> {
         }
         self.goals.push(then);
         let then = Some(self.goals.len() as u32 - 1);
-        Next::Goal(self.begin(&things.with, place, then, self.choices.len()))
+        let inner = self.begin(&things.with, place, then, self.choices.len());
+        Next::Goal(Goal { later: goal.later, in_whole: goal.in_whole || things.whole, ..inner })
     }
 
     fn next_pieces(&mut self, mut goal: Goal<'w>, pieces: &'w Pieces, left: u64) -> Next<'w> {
@@ -344,7 +377,8 @@ impl<'a, 'w> Search<'a, 'w> {
                 let next = if pieces.whole { (goal.next.0 + 1, 0) } else { (goal.next.0, 1) };
                 self.goals.push(Goal { left: Some(left - 1), next, whole, ..goal });
                 let then = Some(self.goals.len() as u32 - 1);
-                return Next::Goal(self.begin(&pieces.with, place, then, self.choices.len()));
+                let inner = self.begin(&pieces.with, place, then, self.choices.len());
+                return Next::Goal(Goal { later: goal.later, in_whole: pieces.whole, ..inner });
             }
             let fit = if pieces.whole && !self.is_idle(place) { 0 } else { self.capacity(at, &pieces.with) };
             let fit = fit.min(left).min(goal.limit);
@@ -353,22 +387,87 @@ impl<'a, 'w> Search<'a, 'w> {
             if fit == 0 {
                 continue;
             }
-            if self.competing {
-                // One less here, if it comes to that.
+            if self.puts_off && !pieces.whole {
+                if fit == 0 {
+                    continue;
+                }
                 self.choose(Goal { next: (goal.next.0 - 1, 0), limit: fit - 1, ..goal });
-            }
-            for _ in 0..fit {
-                let near = self.near(place, &pieces.with);
                 for want in &pieces.with {
                     let Want::Amount(amount) = want else { unreachable!("there are amounts alone") };
-                    let taken = self.take_amount(amount, place, near);
-                    debug_assert!(taken, "so many were counted");
+                    let wanted = amount.amount.saturating_mul(fit);
+                    goal.later = self.put_off(amount, wanted, place, goal.later);
+                    if goal.later.is_none() {
+                        return Next::Back { around: goal.around, before: None };
+                    }
                 }
+                return Next::Goal(Goal { left: Some(left - fit), ..goal });
+            }
+            let begin = self.trail.len();
+            let fit = (0..fit).take_while(|_| self.take_piece(pieces, place)).count() as u64;
+            if fit == 0 {
+                continue;
+            }
+            if self.competing {
+                // One less here, if it comes to that.
+                let goal = Goal { next: (goal.next.0 - 1, 0), limit: fit - 1, ..goal };
+                self.choices.push(Choice { goal, trail: begin, goals: self.goals.len() });
             }
             let whole = pieces.whole.then_some(place);
             return Next::Goal(Goal { left: Some(left - fit), whole, ..goal });
         }
         Next::Back { around: goal.around, before: None }
+    }
+
+    /// Leaves an amount for later; not if it is plain already that there is too little.
+    fn put_off(&mut self, amount: &'w Amount, wanted: u64, scope: Place, before: Option<u32>) -> Option<u32> {
+        let mut sum = wanted;
+        let mut next = before;
+        while let Some((other, wanted, place, before)) = next.map(|n| self.later[n as usize]) {
+            if other.kind == amount.kind && self.tree.is_in(place, scope) {
+                sum = sum.saturating_add(wanted);
+            }
+            next = before;
+        }
+        if self.amount_free(amount, scope) < wanted
+            || amount.ids.is_none() && self.amount_of(amount, scope) < sum
+        {
+            return None;
+        }
+        self.later.push((amount, wanted, scope, before));
+        Some(self.later.len() as u32 - 1)
+    }
+
+    /// How much there is of a kind, whatever its ids.
+    fn amount_of(&self, amount: &Amount, scope: Place) -> u64 {
+        self.amount_free(&Amount { ids: None, ..amount.clone() }, scope)
+    }
+
+    /// Takes what was put off, what is wanted in smaller vertices first: others may have what that leaves.
+    fn take_later(&mut self, last: Option<u32>) -> bool {
+        let mut list = Vec::new();
+        let mut next = last;
+        while let Some((amount, wanted, scope, before)) = next.map(|n| self.later[n as usize]) {
+            list.push((self.tree.depth(scope), amount, wanted, scope));
+            next = before;
+        }
+        list.sort_by_key(|(depth, amount, ..)| (amount.ids.is_none(), std::cmp::Reverse(*depth)));
+        list.into_iter().all(|(_, amount, wanted, scope)| {
+            self.take_amount(&Amount { amount: wanted, ..amount.clone() }, scope, scope)
+        })
+    }
+
+    /// Takes one piece of a node, or nothing.
+    fn take_piece(&mut self, pieces: &Pieces, node: Place) -> bool {
+        let begin = self.trail.len();
+        let near = self.near(node, &pieces.with);
+        let taken = pieces.with.iter().all(|want| match want {
+            Want::Amount(amount) => self.take_amount(amount, node, near),
+            Want::Things(_) | Want::Pieces(_) => false,
+        });
+        if !taken {
+            self.undo(begin);
+        }
+        taken
     }
 
     /// Where an entry is looked for: things themselves, or nodes to look into. In a node nothing is listed.
@@ -606,7 +705,10 @@ impl<'a, 'w> Search<'a, 'w> {
 
     /// Takes an amount of the pools in a vertex: of one, if one has it all. Returns what is missing.
     fn take_pools(&mut self, amount: &Amount, scope: Place, mut left: u64) -> u64 {
-        let pools = self.pools_for(amount, scope);
+        let mut pools = self.pools_for(amount, scope);
+        if self.placement == Placement::High {
+            pools.reverse();
+        }
         let one = pools.iter().find(|pool| self.pool_free(**pool) >= left);
         for pool in one.map_or(&pools[..], std::slice::from_ref) {
             left -= self.take_pool(*pool, left);
@@ -690,17 +792,14 @@ impl<'a, 'w> Search<'a, 'w> {
         free.map(|n| n as u32).collect()
     }
 
-    /// How often a list of amounts fits into a node.
+    /// How often a list of amounts fits into a node at most. Threads may come to less: no core is of two pieces.
     fn capacity(&self, at: u32, list: &[Want]) -> u64 {
         let node = Place::In(at, 0);
         let each = list.iter().filter_map(|want| match want {
             Want::Amount(amount) => Some(self.amount_free(amount, node) / amount.amount.max(1)),
             Want::Things(_) | Want::Pieces(_) => None,
         });
-        // Cores are what threads are of, so both together are counted by trying.
-        let both = |role| list.iter().any(|want| matches!(want, Want::Amount(a) if a.role == role));
-        let most = each.min().unwrap_or(0);
-        if both(Role::Core) && both(Role::Thread) { most.min(1) } else { most }
+        each.min().unwrap_or(0)
     }
 
     /// Takes an amount in a vertex, first of all in the part of it where the others of its list are.

@@ -11,6 +11,7 @@ use crate::containment::sockets_of;
 use crate::describe::flatten::{Role, numbers};
 use crate::describe::{Description, Properties, Thing, Word, Words};
 use crate::index::Index;
+use crate::layout::Ids;
 use crate::units;
 use flurm_types::{R, RNode, Socket};
 use std::collections::{BTreeMap, BTreeSet};
@@ -187,6 +188,17 @@ impl Making {
         at
     }
 
+    /// A vertex is the next core or GPU.
+    fn leaf(&mut self, at: u32, role: Role) {
+        let (home, next): (fn(u32) -> Home, _) = match role {
+            Role::Core => (Home::Core, &mut self.cores),
+            _ => (Home::Gpu, &mut self.gpus),
+        };
+        let home = home(*next);
+        *next += 1;
+        self.set_home(at, home);
+    }
+
     fn set_home(&mut self, at: u32, home: Home) {
         self.vertices[at as usize].home = home;
     }
@@ -349,83 +361,105 @@ impl Tree {
         self.nodes[at] = Node { top: vertex, inside, pool0: 0 };
     }
 
-    /// What a description says of the inside of a node; nothing if it has not all cores that the inventory has.
-    fn inside_of(&self, node: Thing<'_>, at: usize, index: &Index) -> Option<(Inside, Vec<Place>)> {
-        let layout = index.layout(at);
-        let mut down = Vec::new();
-        // Cores and GPUs by the socket they are in, in the order in which `to_r` numbers them.
-        let mut leaves: [Vec<(usize, u32, i64)>; 2] = [Vec::new(), Vec::new()];
-        let mut making = Making::default();
-        let mut open: Vec<(u32, usize)> = Vec::new();
-        let (mut sockets, mut socket) = (0, usize::MAX);
-        let mut around = Vec::new();
+    /// The bits of all cores and all GPUs that a description has in a node, in its order. What the inventory does not
+    /// have has none; nothing if the inventory has more.
+    fn bits_of(&self, node: Thing<'_>, at: usize, index: &Index) -> Option<[Vec<Option<u32>>; 2]> {
+        // By the socket they are in, in the order in which `to_r` numbers them.
+        let mut leaves: [Vec<(usize, i64)>; 2] = [Vec::new(), Vec::new()];
+        // How deep the socket is that is read, and its number; what is outside of all comes last.
+        let (mut around, mut sockets): (Vec<(usize, usize)>, usize) = (Vec::new(), 0);
         for (depth, thing) in node.walk() {
-            while open.len() > depth {
-                let (vertex, before) = open.pop().expect("it is longer than something");
-                making.close(vertex);
-                socket = before;
+            while around.last().is_some_and(|(socket, _)| *socket >= depth) {
+                around.pop();
             }
             let pool = thing.pool();
             let role = Role::of(thing.kind());
-            let parent = open.last().map_or(0, |(vertex, _)| *vertex);
-            let name = if depth == 0 { NAMELESS } else { pool.name };
-            let properties = if depth == 0 { 0 } else { pool.properties };
-            let id = if depth == 0 { 0 } else { pool.id };
-            let core_or_gpu = matches!(role, Role::Core | Role::Gpu);
-            // What is counted in one vertex is as many here.
-            for _ in 0..if core_or_gpu { pool.size } else { 1 } {
-                let size = if core_or_gpu { 1 } else { self.measure(thing) };
+            match role {
+                Role::Socket => {
+                    around.push((depth, sockets));
+                    sockets += 1;
+                }
+                Role::Core | Role::Gpu => {
+                    let socket = around.last().map_or(usize::MAX, |(_, number)| *number);
+                    let id = if pool.size == 1 { pool.id } else { -1 };
+                    leaves[usize::from(role == Role::Gpu)].extend((0..pool.size).map(|_| (socket, id)));
+                }
+                Role::Node | Role::Thread | Role::Memory | Role::Other => {}
+            }
+        }
+        let layout = index.layout(at);
+        let bits = |leaves: &[(usize, i64)], ids: &Ids| {
+            let mut by_socket: Vec<usize> = (0..leaves.len()).collect();
+            by_socket.sort_by_key(|n| leaves[*n].0);
+            let numbers = numbers(by_socket.iter().map(|n| leaves[*n].1));
+            let mut bits = vec![None; leaves.len()];
+            for (n, id) in by_socket.into_iter().zip(numbers) {
+                bits[n] = ids.bit(id);
+            }
+            (bits.iter().flatten().count() == ids.len()).then_some(bits)
+        };
+        Some([bits(&leaves[0], &layout.cores)?, bits(&leaves[1], &layout.gpus)?])
+    }
+
+    /// What a description says of the inside of a node; nothing if it has not all cores that the inventory has.
+    fn inside_of(&self, node: Thing<'_>, at: usize, index: &Index) -> Option<(Inside, Vec<Place>)> {
+        let [cores, gpus] = self.bits_of(node, at, index)?;
+        let (mut cores_in, mut gpus_in) = (cores.into_iter(), gpus.into_iter());
+        let (mut cores, mut gpus, mut pools, mut down) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut making = Making::default();
+        let mut open: Vec<u32> = Vec::new();
+        // How deep the core is that is passed over.
+        let mut skipped: Option<usize> = None;
+        for (depth, thing) in node.walk() {
+            if skipped.is_some_and(|core| depth > core) {
+                continue;
+            }
+            skipped = None;
+            while open.len() > depth {
+                making.close(open.pop().expect("it is longer than something"));
+            }
+            let pool = thing.pool();
+            let role = Role::of(thing.kind());
+            let parent = open.last().copied().unwrap_or(0);
+            let mut put = |making: &mut Making, size: u64| {
+                let (name, id, properties) = match depth {
+                    0 => (NAMELESS, 0, 0),
+                    _ => (pool.name, pool.id, pool.properties),
+                };
                 let vertex = making.open(parent, [pool.kind, name, pool.unit], id, size, properties);
                 if !pool.up && depth > 0 {
                     down.push(Place::In(at as u32, vertex));
                 }
-                open.push((vertex, socket));
-                match role {
-                    Role::Core | Role::Gpu => {
-                        let ids = &mut leaves[usize::from(role == Role::Gpu)];
-                        ids.push((socket, vertex, if pool.size == 1 { pool.id } else { -1 }));
-                        if role == Role::Core {
-                            making.set_home(vertex, Home::Core(making.cores));
-                            making.cores += 1;
-                        } else {
-                            making.set_home(vertex, Home::Gpu(making.gpus));
-                            making.gpus += 1;
-                        }
-                    }
-                    Role::Socket => {
-                        socket = sockets;
-                        sockets += 1;
-                    }
-                    Role::Thread => making.set_home(vertex, Home::Thread),
-                    Role::Memory | Role::Other | Role::Node if !thing.has_parts() => around.push(vertex),
-                    Role::Memory | Role::Other | Role::Node => {}
+                vertex
+            };
+            if let Role::Core | Role::Gpu = role {
+                let (bits, leaves) =
+                    if role == Role::Core { (&mut cores_in, &mut cores) } else { (&mut gpus_in, &mut gpus) };
+                // What is counted in one vertex is as many here.
+                let mut last = None;
+                for bit in bits.by_ref().take(pool.size as usize).flatten() {
+                    last.into_iter().for_each(|vertex| making.close(vertex));
+                    let vertex = put(&mut making, 1);
+                    making.leaf(vertex, role);
+                    leaves.push((bit, vertex));
+                    last = Some(vertex);
                 }
-                if core_or_gpu && pool.size > 1 {
-                    let (vertex, _) = open.pop().expect("it was put there");
-                    making.close(vertex);
+                match last {
+                    Some(vertex) => open.push(vertex),
+                    None => skipped = Some(depth),
                 }
+                continue;
+            }
+            let vertex = put(&mut making, self.measure(thing));
+            open.push(vertex);
+            match role {
+                Role::Thread => making.set_home(vertex, Home::Thread),
+                Role::Memory | Role::Other if !thing.has_parts() => pools.push(vertex),
+                Role::Memory | Role::Other | Role::Node | Role::Socket | Role::Core | Role::Gpu => {}
             }
         }
-        while let Some((vertex, _)) = open.pop() {
-            making.close(vertex);
-        }
-        for vertex in around {
-            making.pool(vertex);
-        }
-        let bits = |mut leaves: Vec<(usize, u32, i64)>, ids: &crate::layout::Ids| {
-            let by_vertex: Vec<u32> = leaves.iter().map(|(_, vertex, _)| *vertex).collect();
-            leaves.sort_by_key(|(socket, ..)| *socket);
-            let numbers = numbers(leaves.iter().map(|(.., id)| *id));
-            let mut bits: BTreeMap<u32, u32> = BTreeMap::new();
-            for ((_, vertex, _), id) in leaves.iter().zip(numbers) {
-                bits.insert(*vertex, ids.bit(id).unwrap_or(u32::MAX));
-            }
-            let known = bits.values().filter(|bit| **bit != u32::MAX).count();
-            let list: Vec<(u32, u32)> = by_vertex.iter().map(|vertex| (bits[vertex], *vertex)).collect();
-            (known == ids.len()).then_some(list)
-        };
-        let [cores, gpus] = leaves;
-        let (cores, gpus) = (bits(cores, &layout.cores)?, bits(gpus, &layout.gpus)?);
+        open.into_iter().rev().for_each(|vertex| making.close(vertex));
+        pools.into_iter().for_each(|vertex| making.pool(vertex));
         Some((Inside::new(making.finish(), cores, gpus), down))
     }
 
@@ -494,16 +528,14 @@ impl Tree {
             let at = making.open(0, name("socket", s, ""), s, 1, 0);
             for core in socket.cores.iter() {
                 let leaf = making.open(at, name("core", core.into(), ""), core.into(), 1, 0);
-                making.set_home(leaf, Home::Core(making.cores));
                 cores.push((making.cores, leaf));
-                making.cores += 1;
+                making.leaf(leaf, Role::Core);
                 making.close(leaf);
             }
             for gpu in socket.gpus.iter() {
                 let leaf = making.open(at, name("gpu", gpu.into(), ""), gpu.into(), 1, 0);
-                making.set_home(leaf, Home::Gpu(making.gpus));
                 gpus.push((making.gpus, leaf));
-                making.gpus += 1;
+                making.leaf(leaf, Role::Gpu);
                 making.close(leaf);
             }
             if let Some(gib) = socket.memory_gib {
@@ -562,6 +594,23 @@ impl Tree {
             }
             Place::In(at, v) => Some(Place::In(at, self.inside(at).list.vertices[v as usize].parent)),
         }
+    }
+
+    /// Is the one in the other, or the same?
+    pub(crate) fn is_in(&self, inner: Place, outer: Place) -> bool {
+        let mut next = Some(inner);
+        while let Some(place) = next {
+            if place == outer {
+                return true;
+            }
+            next = self.parent(place);
+        }
+        false
+    }
+
+    /// How many are around it.
+    pub(crate) fn depth(&self, place: Place) -> usize {
+        std::iter::successors(self.parent(place), |above| self.parent(*above)).count()
     }
 
     /// The names from the root down, behind a slash each.

@@ -158,13 +158,22 @@ struct Reader<'a> {
     slots: u64,
 }
 
+/// Is something in it wanted as a whole?
+fn wholeness(want: &Want) -> bool {
+    match want {
+        Want::Things(things) => things.whole || things.with.iter().any(wholeness),
+        Want::Pieces(pieces) => pieces.whole || pieces.with.iter().any(wholeness),
+        Want::Amount(_) => false,
+    }
+}
+
 /// What has parts is looked for first: amounts find a place beside it more easily than the other way round. Amounts of
 /// one kind are put together.
 fn structures_first(list: Vec<Want>) -> Vec<Want> {
     let (amounts, mut sorted): (Vec<Want>, Vec<Want>) =
         list.into_iter().partition(|want| matches!(want, Want::Amount(_)));
     // What can be had whole only is harder to find than what has room beside others.
-    sorted.sort_by_key(|want| !matches!(want, Want::Things(Things { whole: true, .. })));
+    sorted.sort_by_key(|want| (!wholeness(want), matches!(want, Want::Pieces(_))));
     let first = sorted.len();
     for want in amounts {
         let Want::Amount(amount) = want else { continue };

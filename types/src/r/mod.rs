@@ -3,6 +3,7 @@
 //! Sets can be compared, joined and cut here. `read.rs` and `write.rs` have the JSON form, with the topology
 //! of the nodes as a TreePool (RFC 49). What is free, and who gets it, is the scheduler's matter.
 
+mod graph;
 mod read;
 mod write;
 
@@ -30,7 +31,8 @@ pub struct R {
     pub nslots: Option<u32>,
     /// What is known of the inside of nodes, by rank.
     pub topology: BTreeMap<u32, Topology>,
-    /// What another scheduler wrote for itself. Cutting or joining drops it, since we cannot cut it along.
+    /// What another scheduler wrote for itself, or a graph (RFC 40). Joining and cutting drop it, but for
+    /// [`R::restrict_with_graph`] and [`R::renumber`], which know graphs.
     pub scheduling: Option<Value>,
 }
 
@@ -190,6 +192,15 @@ impl R {
         self.cut(self.nodes.iter().filter(|node| ranks.contains(node.rank)).cloned().collect())
     }
 
+    /// The part on these ranks, with its part of the graph that the R carries.
+    #[must_use]
+    pub fn restrict_with_graph(&self, ranks: &Idset) -> R {
+        let graph = self.scheduling.as_ref();
+        let scheduling =
+            graph.and_then(|graph| graph::on(graph, |rank| ranks.contains(rank).then_some(rank)));
+        R { scheduling, ..self.restrict(ranks) }
+    }
+
     /// This R with fewer nodes, and everything that was said of the others left out.
     fn cut(&self, nodes: Vec<RNode>) -> R {
         let ranks: Idset = nodes.iter().map(|node| node.rank).collect();
@@ -232,7 +243,10 @@ impl R {
             starttime: self.starttime,
             expiration: self.expiration,
             nslots: None,
-            scheduling: None,
+            scheduling: self
+                .scheduling
+                .as_ref()
+                .and_then(|graph| graph::on(graph, |rank| old.contains(rank).then(|| new(rank)))),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here passes or fails: a shared machine is no judge. What a figure includes (wire, disk, processes) stands
 //! in its benchmark's description and is printed with it.
 
+mod describing;
 mod end_to_end;
 mod instance;
 mod machine;
@@ -67,6 +68,12 @@ const BENCHES: &[Bench] = &[
                 (a list, host and topology of the R) and 3 in take, about 0.3 us; the search is 3 words a number at \
                 16,384 nodes, all in the second-level cache",
         run: matching::matching,
+    },
+    Bench {
+        name: "describe",
+        about: "a machine read from JGF, time and memory; and find, take and give back of requests with racks, domains, \
+                caches and memory, no broker",
+        run: describing::describing,
     },
     Bench {
         name: "sched",

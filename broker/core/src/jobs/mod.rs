@@ -185,7 +185,11 @@ impl Jobs {
             }
             if let Some(r) = job.r().filter(|_| !job.held().is_empty()) {
                 self.runs.resume(job, self.guests.get(&job.id()).map(|guest| &**guest));
-                let r = if *job.held() == r.ranks() { r.clone() } else { Arc::new(r.restrict(job.held())) };
+                let r = if *job.held() == r.ranks() {
+                    r.clone()
+                } else {
+                    Arc::new(r.restrict_with_graph(job.held()))
+                };
                 let (id, priority, t_submit) = (job.id(), job.priority(), job.t_submit());
                 let queue = job.jobspec().and_then(|jobspec| jobspec.attributes().queue.clone());
                 self.sched.step(cx.now, SchedInput::Hello { id, priority, t_submit, queue, r }, &mut out);
