@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use flurm_jobspec::Jobspec;
 use flurm_sched::simulate::{Report, Trace, run};
 use flurm_sched::{Config, Policy, ResourceChange, Sched, SchedInput};
 use flurm_types::{Idset, JobId, Now, R, RNode, Timestamp};
@@ -20,10 +21,15 @@ const CYCLES: usize = 500;
 pub fn scheduling(effort: Effort) -> Result<Vec<Figure>, String> {
     let mut figures = Vec::new();
     let pending: &[usize] = if effort == Effort::Quick { &[1000] } else { &[10_000, 100_000] };
+    let hybrid = Policy::Hybrid { depth: 32 };
     for pending in pending {
-        for policy in [Policy::Fcfs, Policy::Easy, Policy::Hybrid { depth: 32 }] {
-            figures.extend(cycles(*pending, policy));
+        for policy in [Policy::Fcfs, Policy::Easy, hybrid, Policy::Conservative] {
+            figures.extend(cycles(*pending, policy, Mix::Shapes(64)));
         }
+    }
+    // Nothing that is known of one of them is of use for another.
+    for policy in [Policy::Easy, hybrid] {
+        figures.extend(cycles(pending[0], policy, Mix::Different));
     }
     if let Some(path) = std::env::var_os("FLURM_BENCH_SWF") {
         let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
@@ -32,58 +38,87 @@ pub fn scheduling(effort: Effort) -> Result<Vec<Figure>, String> {
     Ok(figures)
 }
 
+/// Which jobs wait.
+#[derive(Debug, Clone, Copy)]
+enum Mix {
+    /// Of so many shapes.
+    Shapes(usize),
+    /// Each of its own size and length.
+    Different,
+}
+
+impl Mix {
+    fn job(self, id: usize, known: &mut Vec<Arc<Jobspec>>, random: &mut Lcg) -> Arc<Jobspec> {
+        match self {
+            Mix::Shapes(shapes) if known.len() == shapes => return Arc::clone(&known[id % shapes]),
+            Mix::Shapes(_) | Mix::Different => {}
+        }
+        let core = json!([{ "type": "core", "count": 1 }]);
+        let (size, seconds) = match self {
+            Mix::Shapes(_) => {
+                let nodes = random.below(4) == 0;
+                let size = if nodes { 48 * (1 + random.below(32)) } else { 1 + random.below(48) };
+                (size, 60 * (1 + random.below(600)))
+            }
+            Mix::Different => (1 + random.below(48 * 32), 60 + random.below(36_000)),
+        };
+        let job = Arc::new(jobspec(size as u32, &core, false, &json!({ "duration": seconds })));
+        if let Mix::Shapes(_) = self {
+            known.push(Arc::clone(&job));
+        }
+        job
+    }
+}
+
 /// Jobs on a full machine; one leaves at a time, and one comes.
-fn cycles(pending: usize, policy: Policy) -> Vec<Figure> {
+fn cycles(pending: usize, policy: Policy, mix: Mix) -> Vec<Figure> {
     let inventory = inventory(NODES);
     let ranks = inventory.ranks();
     let mut sched = Sched::new(policy);
     let (mut out, mut random) = (Vec::new(), Lcg(11));
     let now = |n: usize| Now { mono_ms: n as u64, wall: Timestamp::from_secs_f64(1e9 + n as f64) };
-    let core = json!([{ "type": "core", "count": 1 }]);
-    let shapes: Vec<_> = (0..64)
-        .map(|_| {
-            let size = if random.below(4) == 0 { 48 * (1 + random.below(32)) } else { 1 + random.below(48) };
-            let duration = json!({ "duration": 60 * (1 + random.below(600)) });
-            Arc::new(jobspec(size as u32, &core, false, &duration))
-        })
-        .collect();
     sched.step(now(0), SchedInput::Resource(ResourceChange::Define(inventory)), &mut out);
     sched.step(now(0), SchedInput::Resource(ResourceChange::Up(ranks.clone())), &mut out);
-    let mut id = 0;
-    let mut comes = |sched: &mut Sched, at: Now, out: &mut Vec<_>| {
+    let (mut id, mut known) = (0, Vec::new());
+    let mut comes = |sched: &mut Sched, at: Now, random: &mut Lcg, out: &mut Vec<_>| {
         id += 1;
-        let jobspec = Arc::clone(&shapes[id % shapes.len()]);
+        let jobspec = mix.job(id, &mut known, random);
         let wish = SchedInput::Alloc { id: JobId(id as u64), jobspec, priority: 16, t_submit: at.wall };
         sched.step(at, wish, out);
     };
-    (0..pending).for_each(|_| comes(&mut sched, now(0), &mut out));
+    (0..pending).for_each(|_| comes(&mut sched, now(0), &mut random, &mut out));
     let mut running: Vec<JobId> = Vec::new();
-    let mut samples = Vec::new();
     // The first cycles fill the machine and look at everybody once.
-    let start = Instant::now();
-    cycle(&mut sched, now(1), &mut out, &mut running);
-    while sched.cut_short() {
-        cycle(&mut sched, now(1), &mut out, &mut running);
-    }
-    let first = ms(start.elapsed());
-    for n in 2..CYCLES + 2 {
-        if !running.is_empty() {
-            let id = running.swap_remove(random.below(running.len()));
-            sched.step(now(n), SchedInput::Free { id, ranks: ranks.clone() }, &mut out);
-        }
-        comes(&mut sched, now(n), &mut out);
+    let mut first = Vec::new();
+    let mut timed = |sched: &mut Sched, n: usize, running: &mut Vec<JobId>, samples: &mut Vec<f64>| {
         loop {
             let start = Instant::now();
-            cycle(&mut sched, now(n), &mut out, &mut running);
+            cycle(sched, now(n), &mut out, running);
             samples.push(ms(start.elapsed()));
             if !sched.cut_short() {
                 break;
             }
         }
+    };
+    timed(&mut sched, 1, &mut running, &mut first);
+    let (mut samples, mut told) = (Vec::new(), Vec::new());
+    for n in 2..CYCLES + 2 {
+        if !running.is_empty() {
+            let id = running.swap_remove(random.below(running.len()));
+            sched.step(now(n), SchedInput::Free { id, ranks: ranks.clone() }, &mut told);
+        }
+        comes(&mut sched, now(n), &mut random, &mut told);
+        timed(&mut sched, n, &mut running, &mut samples);
     }
+    let mix = match mix {
+        Mix::Shapes(shapes) => format!("pending of {shapes} shapes"),
+        Mix::Different => "different ones pending".to_owned(),
+    };
+    let what = format!("{policy}, {pending} {mix}");
     vec![
-        Figure::value(format!("{policy}, {pending} pending: all looked at once"), "ms", 1, first),
-        Figure::samples(format!("{policy}, {pending} pending: a cycle"), "ms", samples),
+        Figure::value(format!("{what}: all looked at once"), "ms", 1, first.iter().sum()),
+        Figure::samples(format!("{what}: a cycle of these"), "ms", first),
+        Figure::samples(format!("{what}: a cycle"), "ms", samples),
     ]
 }
 
