@@ -93,6 +93,14 @@ impl Graph {
         Ok(asks)
     }
 
+    /// Cores that a unit has at least wherever it is; 0 if that depends on the place.
+    #[must_use]
+    pub fn cores_at_least<'a>(&self, unit: impl Into<Unit<'a>>) -> u64 {
+        let asks = |job| Ask::of(job, self.placement, &Counts::default());
+        let cores = unit.into().jobs().map(|job| asks(job).map_or(0, |ask| ask.total().0));
+        cores.fold(0, u64::saturating_add)
+    }
+
     /// Cores and GPUs of all jobs together; none if that is not understood.
     pub(crate) fn total(&self, unit: Unit<'_>) -> Option<(u64, u64)> {
         unit.jobs().try_fold((0_u64, 0_u64), |(cores, gpus), job| {

@@ -60,10 +60,16 @@ struct Use {
     end: Timestamp,
     id: JobId,
     runs: bool,
-    mask: Box<Mask>,
-    ranks: Idset,
+    what: Box<What>,
     /// Does it share its nodes, but only with its like?
     willing: bool,
+}
+
+/// Apart from the times, which are looked at more often.
+#[derive(Debug, Clone)]
+struct What {
+    mask: Mask,
+    ranks: Idset,
     /// Of pools.
     portions: Vec<Portion>,
 }
@@ -83,7 +89,7 @@ impl Graph {
         let willing = uses.iter().filter(|used| used.willing).count();
         let mut edges: Vec<(Timestamp, bool, u64, u64)> = Vec::with_capacity(2 * uses.len());
         for used in &uses {
-            let (cores, gpus) = used.mask.count();
+            let (cores, gpus) = used.what.mask.count();
             edges.push((used.begin.max(now), false, cores, gpus));
             edges.push((used.end, true, cores, gpus));
         }
@@ -111,18 +117,32 @@ impl Graph {
     /// What a job holds now, until it leaves. Whoever is late is expected soon; without a known end, never.
     fn running(&self, id: JobId, now: Timestamp) -> Option<Use> {
         let held = self.held.get(&id)?;
-        let mask = Box::new(self.index.mask(&self.in_use(&held.parts)));
+        let mask = self.index.mask(&self.in_use(&held.parts));
         let end = self.leaves(held.until, now);
         let ranks = held.parts.iter().map(|part| part.rank).collect();
         let (willing, portions) = (self.tenants.ranks_of(id).is_some(), held.portions.clone());
-        Some(Use { begin: Timestamp::ZERO, end, id, runs: true, mask, ranks, willing, portions })
+        Some(Use {
+            begin: Timestamp::ZERO,
+            end,
+            id,
+            runs: true,
+            willing,
+            what: Box::new(What { mask, ranks, portions }),
+        })
     }
 
     fn promised(&self, id: JobId, r: &R) -> Use {
         let end = if r.expiration.is_zero() { NEVER } else { r.expiration };
-        let mask = Box::new(self.index.mask(&r.nodes));
+        let mask = self.index.mask(&r.nodes);
         let (ranks, willing, portions) = (r.ranks(), cosched::is_willing(r), given::portions(r));
-        Use { begin: r.starttime, end, id, runs: false, mask, ranks, willing, portions }
+        Use {
+            begin: r.starttime,
+            end,
+            id,
+            runs: false,
+            willing,
+            what: Box::new(What { mask, ranks, portions }),
+        }
     }
 
     /// Running jobs with a known end, by the time they leave.
@@ -181,12 +201,12 @@ impl Graph {
         let (cores, gpus) = self.total(unit)?;
         let own = plan.place(id).map(|place| &plan.uses[place]);
         let own = own.map_or((NEVER, NEVER, 0, 0), |own| {
-            let (cores, gpus) = own.mask.count();
+            let (cores, gpus) = own.what.mask.count();
             (own.begin, own.end, cores, gpus)
         });
         let is_short = |step: &Step| {
             let own = if (own.0..own.1).contains(&step.from) { (own.2, own.3) } else { (0, 0) };
-            step.cores + own.0 < cores || step.gpus + own.1 < gpus
+            step.cores.wrapping_add(own.0) < cores || step.gpus.wrapping_add(own.1) < gpus
         };
         let mut at = plan.steps.partition_point(|step| step.from <= from).saturating_sub(1);
         // Steps before this one, as far as the window reaches, have enough.
@@ -226,8 +246,15 @@ impl Graph {
         visited: &mut usize,
     ) -> Option<R> {
         let unit = unit.into();
-        let (cores, _) = self.total(unit)?;
+        let (cores, gpus) = self.total(unit)?;
         let end = self.stays_until(unit, start)?;
+        let first = plan.steps.partition_point(|step| step.from <= start).saturating_sub(1);
+        let mut window = plan.steps[first..].iter().take_while(|step| step.from < end);
+        *visited += 1;
+        // A job with a promise would have its own as well.
+        if plan.place(id).is_none() && window.any(|step| step.cores < cores || step.gpus < gpus) {
+            return None;
+        }
         self.fit_between(plan, id, unit, (start, end), cores, visited)
     }
 
@@ -272,10 +299,10 @@ impl Graph {
         }
         for used in plan.uses.iter().take_while(|used| used.begin < end).filter(|used| used.id != without) {
             if used.willing && used.end > begin {
-                sharing.closed.union_with(&used.ranks);
+                sharing.closed.union_with(&used.what.ranks);
             }
             if !used.runs {
-                sharing.beside = sharing.beside.difference(&used.ranks);
+                sharing.beside = sharing.beside.difference(&used.what.ranks);
             }
         }
         sharing
@@ -311,9 +338,9 @@ impl Plan {
                 && used.id != id
                 && used.begin < one.end
                 && one.begin < used.end
-                && (used.mask.overlaps(&one.mask)
-                    || used.willing != one.willing && !used.ranks.is_disjoint(&one.ranks)
-                    || !one.portions.is_empty() && !self.has_portions(used))
+                && (used.what.mask.overlaps(&one.what.mask)
+                    || used.willing != one.willing && !used.what.ranks.is_disjoint(&one.what.ranks)
+                    || !one.what.portions.is_empty() && !self.has_portions(used))
         };
         self.uses.iter().filter(overlaps).map(|used| used.id).collect()
     }
@@ -323,9 +350,9 @@ impl Plan {
         let mut pools = self.index.pools.none_taken();
         let others = self.uses.iter().filter(|other| other.id != one.id);
         for other in others.filter(|other| other.begin < one.end && one.begin < other.end) {
-            pools.set_free(&other.portions, false);
+            pools.set_free(&other.what.portions, false);
         }
-        one.portions.is_empty() || pools.have(&one.portions)
+        one.what.portions.is_empty() || pools.have(&one.what.portions)
     }
 
     /// Takes back what a job was to have; tells until when.
@@ -334,7 +361,7 @@ impl Plan {
         let used = self.uses.remove(place);
         self.begins.remove(&id);
         self.willing -= usize::from(used.willing);
-        let (cores, gpus) = used.mask.count();
+        let (cores, gpus) = used.what.mask.count();
         let (first, last) = (self.step_from(used.begin), self.step_from(used.end));
         for step in &mut self.steps[first..last] {
             step.cores = step.cores.wrapping_add(cores);
@@ -346,7 +373,7 @@ impl Plan {
     }
 
     fn insert(&mut self, used: Use) {
-        let (cores, gpus) = used.mask.count();
+        let (cores, gpus) = used.what.mask.count();
         let first = self.cut(used.begin, false);
         let last = if used.end == NEVER { self.steps.len() } else { self.cut(used.end, true) };
         for step in &mut self.steps[first..last.max(first)] {
@@ -403,8 +430,8 @@ impl Plan {
         *visited += 1 + behind / 8;
         for used in &self.uses[..behind] {
             if used.end > begin && used.id != without {
-                self.bits.remove(&used.mask);
-                self.index.pools.set_free(&used.portions, false);
+                self.bits.remove(&used.what.mask);
+                self.index.pools.set_free(&used.what.portions, false);
             }
         }
     }

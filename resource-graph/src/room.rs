@@ -47,6 +47,12 @@ impl Graph {
         Room { index: self.index.clone(), shared: self.tenants.shared() }
     }
 
+    /// Cores that are free now.
+    #[must_use]
+    pub fn free_cores(&self) -> u64 {
+        self.index.cores_now
+    }
+
     /// What a unit would get out of this room if it began at this time. Does not ask whether it ever fits.
     #[must_use]
     pub fn fit<'a>(
@@ -100,6 +106,7 @@ impl Graph {
             }
             at = ends.peek()?.0;
             while let Some((_, id, parts)) = ends.next_if(|(end, ..)| *end == at) {
+                *visited += 8 * parts.len();
                 room.index.set_parts_free(parts, true);
                 self.close_again(&mut room.index);
                 room.index.pools.set_free(&self.held[&id].portions, true);

@@ -66,7 +66,7 @@ use running::Loads;
 use std::sync::Arc;
 
 /// Vertices of the resource graph that one cycle may look at before it lets others have a turn: a few milliseconds.
-pub const CYCLE_VISITS_MAX: usize = 1 << 18;
+pub const CYCLE_VISITS_MAX: usize = 1 << 16;
 
 /// The scheduler of one instance.
 #[derive(Debug)]
@@ -211,7 +211,8 @@ impl Sched {
     fn line_up(&mut self, wish: Wish) {
         let (id, lane) = (wish.id, wish.lane);
         let wants = self.groups.wants(id).map_or_else(|| Wants::Job(Arc::clone(&wish.jobspec)), Wants::Group);
-        let key = self.queue.insert(wish, Unit::from(&wants).duration());
+        let cores = self.graph.cores_at_least(&wants);
+        let key = self.queue.insert(wish, Unit::from(&wants).duration(), cores);
         self.came(key, lane);
     }
 

@@ -45,17 +45,22 @@ pub(crate) struct Pending {
     pub(crate) key: Key,
     pub(crate) shape: Shape,
     pub(crate) length: Length,
+    /// Cores at least.
+    cores: u64,
     /// What its owner has been told: that it waits, and until when.
     pub(crate) told: Option<Option<Timestamp>>,
     /// The inventory that it was found to fit into, and until when that holds; 0 is none.
     pub(crate) possible: (u64, Timestamp),
 }
 
+/// What it counts to come to the next job.
+const POP_VISITS: usize = 8;
+
 /// The smaller, the earlier.
 pub(crate) type Key = (Reverse<i128>, u64, Timestamp, JobId);
 
-/// Jobs of a lane and a shape that stay about equally long.
-type Kind = (usize, Shape, u16);
+/// Jobs of a lane and a shape that stay about equally long. First their cores, of which too many may be asked for now.
+type Kind = (u64, usize, Shape, u16);
 
 impl Order {
     fn key(self, id: JobId, length: Length, priority: i64, t_submit: Timestamp) -> Key {
@@ -88,16 +93,16 @@ impl Queue {
         Queue { order, lanes, ..Queue::default() }
     }
 
-    /// Adds a job that stays so many seconds, or longer than all others if these are zero; one that was here already is
-    /// replaced. Returns its place.
-    pub(crate) fn insert(&mut self, wish: Wish, duration: f64) -> Key {
+    /// Adds a job that stays so many seconds, or longer than all others if these are zero, and asks for so many cores at
+    /// least; one that was here already is replaced. Returns its place.
+    pub(crate) fn insert(&mut self, wish: Wish, duration: f64, cores: u64) -> Key {
         self.remove(wish.id);
         let Wish { id, jobspec, priority, t_submit, lane } = wish;
         let length = shapes::length(duration);
         let key = self.order.key(id, length, priority, t_submit);
         let shape = self.shapes.add(&jobspec, id);
         let (told, possible) = (None, (0, Timestamp::ZERO));
-        self.put(Pending { id, jobspec, t_submit, lane, key, shape, length, told, possible });
+        self.put(Pending { id, jobspec, t_submit, lane, key, shape, length, cores, told, possible });
         key
     }
 
@@ -196,11 +201,13 @@ impl Queue {
         }
     }
 
-    /// From an epoch on everybody might fit again.
-    pub(crate) fn begin_epoch(&mut self, epoch: u64) {
+    /// From an epoch on everybody might fit again who wants no more cores than are free at its beginning: in an epoch
+    /// nothing is given back.
+    pub(crate) fn begin_epoch(&mut self, epoch: u64, free: u64) {
         if self.epoch != epoch {
             self.epoch = epoch;
-            let firsts = self.kinds.iter().filter_map(|(kind, jobs)| Some((*jobs.keys().next()?, *kind)));
+            let kinds = self.kinds.range(..(free.saturating_add(1), 0, 0, 0));
+            let firsts = kinds.filter_map(|(kind, jobs)| Some((*jobs.keys().next()?, *kind)));
             self.untried = firsts.map(Reverse).collect();
         }
     }
@@ -211,10 +218,11 @@ impl Queue {
         self.untried.clear();
     }
 
-    /// The next job that might fit, if it is before this place. Jobs of lanes that are closed are left out until the
-    /// next epoch. Counts those that it passes over.
+    /// The next job that might fit with so many cores free, if it is before this place. Jobs of lanes that are closed
+    /// are left out until the next epoch. Counts those that it passes over.
     pub(crate) fn next_untried(
         &mut self,
+        free: u64,
         before: Option<Key>,
         is_closed: impl Fn(usize) -> bool,
         visited: &mut usize,
@@ -225,8 +233,12 @@ impl Queue {
                 return None;
             }
             self.untried.pop();
-            let (lane, shape, class) = kind;
-            let Some(jobs) = self.kinds.get(&kind).filter(|_| !is_closed(lane)) else { continue };
+            *visited += POP_VISITS;
+            let (cores, lane, shape, class) = kind;
+            if cores > free || is_closed(lane) {
+                continue;
+            }
+            let Some(jobs) = self.kinds.get(&kind) else { continue };
             let fails = self.shapes.fails_from(shape, self.epoch);
             if fails.is_some_and(|from| from <= shapes::least(class)) {
                 continue;
@@ -249,6 +261,6 @@ impl Queue {
 
 impl Pending {
     fn kind(&self) -> Kind {
-        (self.lane, self.shape, shapes::class(self.length))
+        (self.cores, self.lane, self.shape, shapes::class(self.length))
     }
 }

@@ -8,6 +8,9 @@ use flurm_resource_graph::Unit;
 use flurm_types::{JobId, Now, R, Timestamp};
 use serde_json::{Value, json};
 
+/// What it counts to try a job, apart from the search for a place.
+const TRY_VISITS: usize = 64;
+
 impl Sched {
     /// Has a cycle done enough? Then another one goes on.
     pub(crate) fn spent(&mut self, visited: usize) -> bool {
@@ -33,7 +36,14 @@ impl Sched {
     }
 
     /// Could the job run here at all? If not, it is turned down.
-    pub(crate) fn is_possible(&mut self, id: JobId, now: Now, out: &mut Vec<SchedOutput>) -> bool {
+    pub(crate) fn is_possible(
+        &mut self,
+        id: JobId,
+        now: Now,
+        out: &mut Vec<SchedOutput>,
+        visited: &mut usize,
+    ) -> bool {
+        *visited += TRY_VISITS;
         let Some(job) = self.queue.get(id) else { return false };
         let (inventory, until) = job.possible;
         if inventory == self.inventories && now.wall <= until {

@@ -213,10 +213,12 @@ fn a_long_queue_is_served_in_turns() {
     world.resource(ResourceChange::Up(inventory.ranks()));
     world.resource(ResourceChange::Define(inventory));
     (0..16384).for_each(|id| world.job(id, 1, 16, 0));
-    let first = world.cycle().len();
+    let mut started = world.cycle().len();
     assert!(world.sched.cut_short());
-    let second = world.cycle().len();
-    assert_eq!((world.sched.cut_short(), first + second), (false, 16384));
+    while world.sched.cut_short() {
+        started += world.cycle().len();
+    }
+    assert_eq!(started, 16384);
 }
 
 #[derive(Debug, Clone)]

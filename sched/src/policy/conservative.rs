@@ -4,6 +4,10 @@
 use crate::{Sched, SchedOutput, policy::hybrid};
 use flurm_types::Now;
 
+/// Jobs further down the queue are promised nothing yet: with so many before them it would not mean much, and what a
+/// promise costs grows with their number.
+const PROMISES_MAX: usize = 1 << 14;
+
 pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
-    hybrid::cycle(sched, usize::MAX, now, out);
+    hybrid::cycle(sched, PROMISES_MAX, now, out);
 }

@@ -62,7 +62,7 @@ pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
         sched.epoch += 1;
     }
     sched.heads.begin_epoch(sched.epoch);
-    sched.queue.begin_epoch(sched.epoch);
+    sched.queue.begin_epoch(sched.epoch, sched.graph.free_cores());
     let (mut visited, mut full) = (0, BTreeSet::new());
     while !sched.spent(visited) {
         let head = sched.next_head();
@@ -84,17 +84,17 @@ fn next_candidate(
     full: &BTreeSet<usize>,
     visited: &mut usize,
 ) -> Option<JobId> {
-    let Sched { queue, heads, config, .. } = sched;
+    let Sched { queue, heads, config, graph, .. } = sched;
     let is_closed = |lane: usize| {
         let head = heads.by_lane.get(&lane);
         head.is_some_and(|head| head.start.is_none()) || full.contains(&lane) || config.is_stopped(lane)
     };
-    queue.next_untried(before, is_closed, visited)
+    queue.next_untried(graph.free_cores(), before, is_closed, visited)
 }
 
 /// The first job of a lane runs, or it is the head from now on.
 fn serve(sched: &mut Sched, id: JobId, now: Now, out: &mut Vec<SchedOutput>, visited: &mut usize) {
-    if !sched.is_possible(id, now, out) {
+    if !sched.is_possible(id, now, out, visited) {
         return;
     }
     let Some(job) = sched.queue.get(id) else { return };
@@ -135,7 +135,7 @@ fn backfill(
     out: &mut Vec<SchedOutput>,
     visited: &mut usize,
 ) {
-    if sched.heads.has(id) || !sched.is_possible(id, now, out) {
+    if sched.heads.has(id) || !sched.is_possible(id, now, out, visited) {
         return;
     }
     let Some(job) = sched.queue.get(id) else { return };

@@ -41,11 +41,11 @@ pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<Sch
         sched.queue.forget_untried();
         return;
     }
-    sched.queue.begin_epoch(sched.epoch);
+    sched.queue.begin_epoch(sched.epoch, sched.graph.free_cores());
     while !sched.spent(visited) {
-        let Sched { promises, queue, config, epoch, .. } = &mut *sched;
+        let Sched { promises, queue, config, epoch, graph, .. } = &mut *sched;
         let is_closed = |lane| config.is_stopped(lane) || !promises.is_open(lane, *epoch);
-        let Some(id) = queue.next_untried(None, is_closed, &mut visited) else { return };
+        let Some(id) = queue.next_untried(graph.free_cores(), None, is_closed, &mut visited) else { return };
         let Some(key) = queue.get(id).map(|job| job.key) else { continue };
         if !promises.has(key) {
             backfill(sched, key, now, out, &mut visited);
@@ -101,7 +101,7 @@ fn move_forward(
 /// A job without a promise starts, or gets one.
 fn look_at(sched: &mut Sched, key: Key, now: Now, out: &mut Vec<SchedOutput>, visited: &mut usize) {
     let id = key.3;
-    if !sched.is_possible(id, now, out) {
+    if !sched.is_possible(id, now, out, visited) {
         return;
     }
     let Some(job) = sched.queue.get(id) else { return };
@@ -136,7 +136,7 @@ fn look_at(sched: &mut Sched, key: Key, now: Now, out: &mut Vec<SchedOutput>, vi
 /// A job behind those with promises starts if that breaks none.
 fn backfill(sched: &mut Sched, key: Key, now: Now, out: &mut Vec<SchedOutput>, visited: &mut usize) {
     let id = key.3;
-    if !sched.is_possible(id, now, out) {
+    if !sched.is_possible(id, now, out, visited) {
         return;
     }
     let Some(job) = sched.queue.get(id) else { return };
