@@ -101,6 +101,11 @@ struct Line {
 
 impl Args {
     pub fn run(mut self, _face: &Face) -> Result<u8, Failure> {
+        let stdin = Path::new("-");
+        let read = self.traces.iter().chain(&self.graph).chain(&self.slowdowns);
+        if read.filter(|path| *path == stdin).count() > 1 {
+            return Err(Failure::usage("standard input can be read only once"));
+        }
         let inventory = self.inventory()?;
         let names: BTreeSet<String> = self.traces.iter().map(|path| stem(path)).collect();
         if names.len() < self.traces.len() {

@@ -54,6 +54,10 @@ const PROMPT: &str = "> ";
 
 impl Args {
     pub fn run(self, _face: &Face) -> Result<u8, Failure> {
+        if self.check.is_none() && self.load.as_deref() == Some(Path::new("-")) {
+            return Err(Failure::usage("standard input has the commands")
+                .hint("load a file: flurm resource query -L FILE < COMMANDS"));
+        }
         let inventory = match (&self.load, self.sizes.are_given()) {
             (Some(_), true) => return Err(Failure::usage("sizes and --load exclude each other")),
             (Some(file), false) => Inventory::load(file, self.format, "node0")?,
