@@ -64,6 +64,16 @@ impl<'a> Unit<'a> {
         if durations().any(|duration| duration == 0.0) { 0.0 } else { durations().fold(0.0, f64::max) }
     }
 
+    /// Of each socket it has one of so many parts: 1 unless it is willing to share.
+    pub(crate) fn parts(self) -> u64 {
+        let willing = self.jobs().next().and_then(|job| job.attributes().cosched.as_ref());
+        match (self, willing) {
+            (Unit::Job(_), Some(willing)) => willing.group.as_ref().map_or(2, |group| group.size.into()),
+            // Its jobs have theirs together.
+            (Unit::Group(_), _) | (_, None) => 1,
+        }
+    }
+
     fn group(self) -> Option<&'a Group> {
         self.jobs().next()?.attributes().cosched.as_ref()?.group.as_ref()
     }

@@ -133,8 +133,9 @@ impl Graph {
 
     fn promised(&self, id: JobId, r: &R) -> Use {
         let end = if r.expiration.is_zero() { NEVER } else { r.expiration };
-        let mask = self.index.mask(&r.nodes);
         let (ranks, willing, portions) = (r.ranks(), cosched::is_willing(r), given::portions(r));
+        // Who is willing is promised nodes where nobody is, and whoever may join him does so when he is there.
+        let mask = if willing { self.index.mask(&self.whole(&ranks)) } else { self.index.mask(&r.nodes) };
         Use {
             begin: r.starttime,
             end,
@@ -143,6 +144,13 @@ impl Graph {
             willing,
             what: Box::new(What { mask, ranks, portions }),
         }
+    }
+
+    /// All of these nodes that is not taken out of use.
+    fn whole(&self, ranks: &Idset) -> Vec<RNode> {
+        let positions = ranks.iter().filter_map(|rank| self.index.position(rank));
+        let nodes: Vec<RNode> = positions.map(|at| self.index.whole(at)).collect();
+        self.in_use(&nodes).into_owned()
     }
 
     /// Running jobs with a known end, by the time they leave.
@@ -199,6 +207,15 @@ impl Graph {
     ) -> Option<R> {
         let unit = unit.into();
         let (cores, gpus) = self.total(unit)?;
+        let alone = cores.saturating_mul(unit.parts());
+        if alone > cores && from <= plan.steps[0].from && from < before {
+            // Only at present does it join others; later it needs nodes where nobody is.
+            let joins = self.reserve_at(plan, id, unit, from, visited);
+            if joins.is_some() {
+                return joins;
+            }
+        }
+        let cores = alone;
         let own = plan.place(id).map(|place| &plan.uses[place]);
         let own = own.map_or((NEVER, NEVER, 0, 0), |own| {
             let (cores, gpus) = own.what.mask.count();
@@ -283,27 +300,33 @@ impl Graph {
             return None;
         }
         *visited += plan.index.become_free(&plan.bits);
-        let sharing = self.sharing_in(plan, id, begin, end);
+        let sharing = self.sharing_in(plan, id, unit, begin, end);
         self.in_index(unit, &plan.index, &sharing, begin, visited)
     }
 
     /// What willing jobs leave to one that begins and ends at these times. It joins only such as are there at present,
     /// where nobody is expected before it ends: what will be is not known well enough.
-    fn sharing_in(&self, plan: &Plan, without: JobId, begin: Timestamp, end: Timestamp) -> Sharing {
+    fn sharing_in(
+        &self,
+        plan: &Plan,
+        without: JobId,
+        unit: Unit<'_>,
+        begin: Timestamp,
+        end: Timestamp,
+    ) -> Sharing {
         let mut sharing = Sharing::default();
-        if plan.willing == 0 {
+        let is_willing = unit.parts() > 1;
+        if plan.willing == 0 || is_willing && begin > plan.steps[0].from {
             return sharing;
         }
-        if begin <= plan.steps[0].from {
+        let others = plan.uses.iter().take_while(|used| used.begin < end).filter(|used| used.id != without);
+        if is_willing {
+            let expected = others.filter(|used| !used.runs).flat_map(|used| used.ranks.iter());
             sharing.beside = self.sharing().beside;
-        }
-        for used in plan.uses.iter().take_while(|used| used.begin < end).filter(|used| used.id != without) {
-            if used.willing && used.end > begin {
-                sharing.closed.union_with(&used.what.ranks);
-            }
-            if !used.runs {
-                sharing.beside = sharing.beside.difference(&used.what.ranks);
-            }
+            sharing.beside = sharing.beside.difference(&expected.collect());
+        } else {
+            let there = others.filter(|used| used.willing && used.end > begin);
+            sharing.closed = there.flat_map(|used| used.what.ranks.iter()).collect();
         }
         sharing
     }
