@@ -321,7 +321,7 @@ impl Graph {
         }
         let others = plan.uses.iter().take_while(|used| used.begin < end).filter(|used| used.id != without);
         if is_willing {
-            let expected = others.filter(|used| !used.runs).flat_map(|used| used.ranks.iter());
+            let expected = others.filter(|used| !used.runs).flat_map(|used| used.what.ranks.iter());
             sharing.beside = self.sharing().beside;
             sharing.beside = sharing.beside.difference(&expected.collect());
         } else {
