@@ -1,6 +1,7 @@
 //! Descriptions of resources: what is read, what is refused and why, and that nothing is lost on the way.
 
 use flurm_resource_graph::describe::{Description, Shape};
+use flurm_resource_graph::{Criteria, Graph, Mark};
 use flurm_types::R;
 use serde_json::{Value, json};
 
@@ -240,6 +241,47 @@ fn bad_graphs_are_refused_with_the_vertex_or_place() {
         (with(json!({ "size": -1 })), "`x`: a size is from 0 to"),
         (with(json!({ "rank": -2 })), "`x`: -2 is no rank"),
         (with(json!({ "size": 1_000_000_000 })), "`x`: more than 65536 of type `core`"),
+        (with(json!({ "size": 1_i64 << 41 })), "`x`: a size is from 0 to"),
+        (with(json!({ "size": 1e9 })), "line 1 column"),
+        (with(json!({ "rank": 4_294_967_295_u32 })), "`x`: 4294967295 is no rank"),
+        (with(json!({ "type": "" })), "`x`: `type` is empty"),
+        (with(json!({ "type": 7 })), "line 1 column"),
+        (with(json!({ "status": [] })), "`x`: `status` is up or down"),
+        (with(json!({ "name": "" })), "`x`: `` is not a name"),
+        (
+            graph(
+                &[v("c", "cluster"), v("n", "node"), v("m", "node")],
+                &[("c", "n"), ("c", "m"), ("n", "c")],
+            ),
+            "`.`: nothing that is not inside something else",
+        ),
+        (
+            graph(
+                &[
+                    v("c", "cluster"),
+                    vertex(json!(7), json!({ "type": "node", "name": "a" })),
+                    vertex(json!("7"), json!({ "type": "node", "name": "b" })),
+                ],
+                &[],
+            ),
+            "`7`: two vertices have this id",
+        ),
+        (
+            graph(
+                &[
+                    v("c", "cluster"),
+                    vertex(json!("a"), json!({ "type": "node", "name": "n" })),
+                    vertex(json!("b"), json!({ "type": "node", "name": "n" })),
+                ],
+                &[("c", "a"), ("c", "b")],
+            ),
+            "`c`: contains `n` twice",
+        ),
+        (
+            json!({ "graph": { "nodes": [{ "id": -1, "metadata": { "type": "x" } }] } }).to_string(),
+            "line 1 column",
+        ),
+        (json!({ "graph": { "nodes": [{ "id": "a" }] } }).to_string(), "missing field `metadata`"),
         (with(json!({ "properties": 7 })), "`x`: `properties` is a map of texts or a list of names"),
         (with(json!({ "name": "a/b" })), "`x`: `a/b` is not a name"),
         (
@@ -301,4 +343,115 @@ fn a_machine_that_hwloc_saved_is_read() {
         let error = Description::from_hwloc(bad, "n").unwrap_err().to_string();
         assert!(error.ends_with(said), "{error}");
     }
+}
+
+/// Two packages of two domains each, where cores share caches and cards of three vendors are.
+#[test]
+fn domains_caches_and_cards_of_a_machine_are_where_hwloc_has_them() {
+    let core = "<object type=\"Core\"><object type=\"PU\"/><object type=\"PU\"/></object>";
+    let domain = |card: &str| {
+        format!(
+            "<object type=\"Group\"><object type=\"NUMANode\" local_memory=\"17179869184\"><page_type size=\"4096\" \
+             count=\"1\"/></object><object type=\"L3Cache\">{core}{core}</object><object type=\"PCIDev\"><object \
+             type=\"OSDev\" name=\"{card}\" osdev_type=\"5\"/><object type=\"OSDev\" name=\"opencl0d0\"/></object></object>"
+        )
+    };
+    let package =
+        |one: &str, two: &str| format!("<object type=\"Package\">{}{}</object>", domain(one), domain(two));
+    let text = format!(
+        "<topology version=\"2.0\"><object type=\"Machine\">{}{}</object></topology>",
+        package("cuda0", "rsmi0"),
+        package("ze0", "nvml0")
+    );
+    let description = Description::from_hwloc(&text, "n7").unwrap();
+    let r = description.to_r().unwrap();
+    assert_eq!((r.ncores(), r.ngpus(), r.topology[&0].sockets[1].memory_gib), (8, 3, Some(32)));
+    let lines: Vec<String> =
+        description.walk().take(14).map(|(depth, thing)| format!("{depth} {}", thing.name())).collect();
+    assert_eq!(
+        lines,
+        [
+            "0 cluster0",
+            "1 n7",
+            "2 socket0",
+            "3 numanode0",
+            "4 memory0",
+            "4 l3cache0",
+            "5 core0",
+            "6 pu0",
+            "6 pu1",
+            "5 core1",
+            "6 pu2",
+            "6 pu3",
+            "4 gpu0",
+            "3 numanode1"
+        ]
+    );
+    // Version 1 has cores in their domain.
+    let old = format!(
+        "<topology><object type=\"Machine\"><object type=\"NUMANode\" local_memory=\"1073741824\"><object \
+         type=\"Socket\"><object type=\"Cache\" depth=\"3\">{core}</object></object></object></object></topology>"
+    );
+    let old = Description::from_hwloc(&old, "n7").unwrap();
+    let lines: Vec<String> = old.walk().map(|(depth, thing)| format!("{depth} {}", thing.name())).collect();
+    assert_eq!(
+        lines,
+        [
+            "0 cluster0",
+            "1 n7",
+            "2 numanode0",
+            "3 memory0",
+            "3 socket0",
+            "4 l3cache0",
+            "5 core0",
+            "6 pu0",
+            "6 pu1"
+        ]
+    );
+    assert_eq!(old.to_r().unwrap().topology[&0].sockets[0].memory_gib, Some(1));
+}
+
+#[test]
+fn an_inventory_with_a_graph_gives_the_same_graph_as_the_description() {
+    let shape = Shape {
+        hosts: "n[0-3]".parse().unwrap(),
+        racks: 2,
+        sockets: 2,
+        cores: 3,
+        gpus: 1,
+        memory_gib: Some(28),
+        ..Shape::default()
+    };
+    let description = shape.describe();
+    let mut r = description.to_r().unwrap();
+    r.scheduling = Some(serde_json::from_str(&description.to_jgf()).unwrap());
+    let mut graph = Graph::from_r(&R::parse(&r.to_json()).unwrap());
+    graph.mark(&r.ranks(), Mark::Up);
+    let all = Criteria::Not(Box::new(Criteria::Kind("none".to_owned())));
+    assert_eq!(graph.select(&all), Graph::from_description(&description).unwrap().select(&all));
+    // A part of it is the same part of the graph, whatever its ranks are called.
+    let part = r.restrict_with_graph(&"1,3".parse().unwrap()).renumber();
+    let paths: Vec<String> = Graph::from_r(&part)
+        .select(&Criteria::parse("type=node or type=rack").unwrap())
+        .into_iter()
+        .map(|info| format!("{} {:?}", info.path, info.rank))
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "/cluster0/rack0 None",
+            "/cluster0/rack0/n1 Some(0)",
+            "/cluster0/rack1 None",
+            "/cluster0/rack1/n3 Some(1)"
+        ]
+    );
+    // Fewer cores than the graph says, another node that it does not know, and no graph at all.
+    let mut fewer = r.clone();
+    fewer.nodes[0].cores = "0,4".parse().unwrap();
+    fewer.nodes[1].rank = 9;
+    let graph = Graph::from_r(&R { nodes: R::from_nodes(fewer.nodes).nodes, ..r.clone() });
+    assert_eq!(graph.select(&Criteria::parse("type=core and rank=0").unwrap()).len(), 2);
+    assert_eq!(graph.info("/cluster0/n1").unwrap().rank, Some(9));
+    let none = R { scheduling: Some(json!({ "writer": "somebody" })), ..r };
+    assert_eq!(Graph::from_r(&none).info("/cluster0/n0/socket1/memory1").unwrap().size, 28 << 30);
 }

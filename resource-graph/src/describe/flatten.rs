@@ -8,7 +8,7 @@ use flurm_types::{Idset, R, RNode, Socket, Topology};
 use petgraph::graph::NodeIndex;
 
 /// Most cores of a node, and likewise GPUs: ids above make no sense and long sets slow.
-pub(super) const ON_NODE_MAX: u64 = 1 << 16;
+pub(crate) const ON_NODE_MAX: u64 = 1 << 16;
 
 /// What is found below a node.
 #[derive(Default)]
@@ -171,6 +171,11 @@ impl Description {
     ) -> Result<(RNode, Option<Topology>), DescriptionError> {
         let Found { mut sockets, rest } = found;
         let known = !sockets.is_empty();
+        // Memory beside the only socket is that socket's.
+        if let ([socket], Some(bytes)) = (&mut sockets[..], rest.memory_bytes) {
+            let own = socket.memory_bytes.get_or_insert(0);
+            *own = own.saturating_add(bytes);
+        }
         if !rest.cores.is_empty() || !rest.gpus.is_empty() {
             sockets.push(rest);
         }

@@ -33,7 +33,7 @@ impl Description {
     /// # Errors
     /// The line where the text is not what hwloc writes.
     pub fn from_hwloc(text: &str, host: &str) -> Result<Description, DescriptionError> {
-        let mut reader = Reader { tree: Builder::new(), counts: BTreeMap::new() };
+        let mut reader = Reader { tree: Builder::new(), counts: BTreeMap::new(), beside: false };
         let root = reader.put(None, "cluster", "cluster0", 0);
         // The places of the objects that are open; none for those that are looked through.
         let mut open: Vec<Option<NodeIndex>> = Vec::new();
@@ -43,7 +43,13 @@ impl Description {
                 || format!("line {}", text[..text.len() - rest.len() + start].matches('\n').count() + 1);
             let (tag, behind) = tag(&rest[start..]).or_else(|rule| fail(line(), rule))?;
             rest = behind;
-            let Some(tag) = tag.filter(|tag| tag.name == "object") else { continue };
+            let Some(tag) = tag else { continue };
+            if tag.name == "topology" && !tag.closes {
+                reader.beside = !tag.get("version").is_empty();
+            }
+            if tag.name != "object" {
+                continue;
+            }
             if tag.closes {
                 if open.pop().is_none() {
                     return fail(line(), "an object ends that has not begun");
@@ -54,8 +60,10 @@ impl Description {
                 return fail(line(), "too many objects");
             }
             let above = open.iter().rev().find_map(|place| *place);
-            let place =
-                reader.object(&tag, above.unwrap_or(root), host).or_else(|rule| fail(line(), rule))?;
+            let inside = if tag.alone { None } else { next_type(rest) };
+            let place = reader
+                .object(&tag, above.unwrap_or(root), host, inside)
+                .or_else(|rule| fail(line(), rule))?;
             if !tag.alone {
                 open.push(place);
             }
@@ -74,45 +82,102 @@ struct Reader {
     tree: Builder,
     /// How many of a kind there are, which numbers them.
     counts: BTreeMap<&'static str, i64>,
+    /// Do domains of memory stand beside their cores, as they do since version 2, the first that says its number?
+    beside: bool,
 }
 
 impl Reader {
-    /// The place of an object, if it is of a kind that we keep.
-    fn object(&mut self, tag: &Tag<'_>, above: NodeIndex, host: &str) -> Result<Option<NodeIndex>, String> {
-        let kind = match (tag.get("type"), tag.get("subtype")) {
-            ("Machine", _) if !self.counts.contains_key("node") => "node",
-            ("Machine", _) => return Err("a machine inside a machine".to_owned()),
-            ("Package" | "Socket", _) => "socket",
-            ("Core", _) => "core",
-            ("PU", _) => "pu",
-            ("NUMANode", _) => "memory",
-            ("L3Cache", _) => "l3cache",
-            ("Cache", _) if tag.get("depth") == "3" => "l3cache",
+    /// The place of an object, if it is of a kind that we keep. `inside` is the type of the first one in it.
+    ///
+    /// Version 2 has a domain of memory beside the cores that are near to it, in what holds both: that is made a domain
+    /// here. Version 1 has those cores in it.
+    fn object(
+        &mut self,
+        tag: &Tag<'_>,
+        above: NodeIndex,
+        host: &str,
+        inside: Option<&str>,
+    ) -> Result<Option<NodeIndex>, String> {
+        let inside = inside.filter(|_| self.beside || tag.get("type") == "NUMANode");
+        let kind = match tag.get("type") {
+            "Machine" if !self.counts.contains_key("node") => "node",
+            "Machine" => return Err("a machine inside a machine".to_owned()),
+            "Package" | "Socket" => "socket",
+            "Core" => "core",
+            "PU" => "pu",
+            "NUMANode" if inside.is_none() => "memory",
+            "NUMANode" => "numanode",
+            "Group" | "Die" if inside == Some("NUMANode") => "numanode",
+            "L3Cache" => "l3cache",
+            "Cache" if tag.get("depth") == "3" => "l3cache",
             // Each card once, by the interface that computes with it.
-            ("OSDev", "CUDA" | "RSMI" | "LevelZero") => "gpu",
+            "OSDev" if is_card(tag.get("name")) => "gpu",
             _ => return Ok(None),
         };
         if self.tree.len() == 1 && kind != "node" {
             return Err("the first object is not of type Machine".to_owned());
         }
-        let id = *self.counts.entry(kind).and_modify(|n| *n += 1).or_insert(0);
+        let id = self.count(kind);
         let name = if kind == "node" { host.to_owned() } else { format!("{kind}{id}") };
         let at = self.put(Some(above), kind, &name, id);
-        if kind == "memory" {
-            let bytes: u64 = match tag.get("local_memory") {
-                "" => 0,
-                digits => {
-                    let bytes = digits.parse().ok().filter(|bytes| bytes >> 20 <= SIZE_MAX);
-                    bytes.ok_or_else(|| format!("`{digits}` is no number of bytes"))?
-                }
-            };
-            self.tree.set_size(at, bytes >> 20, "MiB");
+        match (kind, inside) {
+            ("memory", _) => self.memory(at, tag)?,
+            ("numanode", _) if tag.get("type") == "NUMANode" => {
+                let memory = self.next(at, "memory");
+                self.memory(memory, tag)?;
+            }
+            ("node" | "socket" | "l3cache", Some("NUMANode")) => return Ok(Some(self.next(at, "numanode"))),
+            _ => {}
         }
         Ok(Some(at))
     }
 
+    fn count(&mut self, kind: &'static str) -> i64 {
+        *self.counts.entry(kind).and_modify(|n| *n += 1).or_insert(0)
+    }
+
+    /// One more of a kind.
+    fn next(&mut self, above: NodeIndex, kind: &'static str) -> NodeIndex {
+        let id = self.count(kind);
+        self.put(Some(above), kind, &format!("{kind}{id}"), id)
+    }
+
+    /// How much memory a domain has.
+    fn memory(&mut self, at: NodeIndex, tag: &Tag<'_>) -> Result<(), String> {
+        let bytes: u64 = match tag.get("local_memory") {
+            "" => 0,
+            digits => {
+                let bytes = digits.parse().ok().filter(|bytes| bytes >> 20 <= SIZE_MAX);
+                bytes.ok_or_else(|| format!("`{digits}` is no number of bytes"))?
+            }
+        };
+        self.tree.set_size(at, bytes >> 20, "MiB");
+        Ok(())
+    }
+
     fn put(&mut self, above: Option<NodeIndex>, kind: &str, name: &str, id: i64) -> NodeIndex {
         self.tree.put_as(above, kind, kind, name, id, above.map(|_| 0))
+    }
+}
+
+/// Is this what a driver calls a whole card: `cuda0`, `rsmi0`, `ze0`?
+fn is_card(name: &str) -> bool {
+    let number = ["cuda", "rsmi", "ze"].iter().find_map(|driver| name.strip_prefix(driver));
+    number.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The type of the object that comes next, if one opens before another closes.
+fn next_type(text: &str) -> Option<&str> {
+    let mut rest = text;
+    loop {
+        rest = &rest[rest.find('<')? + 1..];
+        if rest.starts_with("/object") {
+            return None;
+        }
+        if let Some(attributes) = rest.strip_prefix("object") {
+            let kind = attributes[..attributes.find('>')?].split_once(" type=")?.1;
+            return kind.get(1..)?.split(['"', '\'']).next();
+        }
     }
 }
 

@@ -22,6 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How often a choice that fitted is taken back, at most.
 const SECOND_LOOKS_MAX: u32 = 4096;
 
+/// How many candidates may be looked at, at most, while choices are taken back: about a millisecond.
+const VISITS_MAX: usize = 1 << 15;
+
 /// What was done, to be undone or given.
 #[derive(Debug, Copy, Clone)]
 enum Done {
@@ -181,6 +184,9 @@ impl<'a, 'w> Search<'a, 'w> {
 
     fn run(&mut self, list: &'w [Want], scope: Place) -> Outcome {
         self.reached = 0;
+        let begin = self.visited;
+        // What the first way through has cost is no reason to give up.
+        let mut first_pass = 0;
         let mut goal = self.begin(list, scope, None, 0);
         loop {
             match self.step(goal) {
@@ -192,8 +198,12 @@ impl<'a, 'w> Search<'a, 'w> {
                     let second_look = self.choices.len() > around;
                     let Some(choice) = self.choices.pop() else { return Outcome::None };
                     if second_look {
+                        if self.second_looks == 0 {
+                            first_pass = self.visited - begin;
+                        }
                         self.second_looks += 1;
-                        if self.second_looks > SECOND_LOOKS_MAX {
+                        let visits = self.visited - begin;
+                        if self.second_looks > SECOND_LOOKS_MAX || visits > VISITS_MAX.max(2 * first_pass) {
                             return Outcome::GivenUp;
                         }
                     }

@@ -8,7 +8,7 @@
 //! *pools*: memory, licences, burst buffers. Pools are numbered through the tree.
 
 use crate::containment::sockets_of;
-use crate::describe::flatten::{Role, numbers};
+use crate::describe::flatten::{ON_NODE_MAX, Role, numbers};
 use crate::describe::{Description, Properties, Thing, Word, Words};
 use crate::index::Index;
 use crate::layout::Ids;
@@ -314,6 +314,11 @@ impl Tree {
                 self.put_inside(insides, at, vertex, index.layout_number(at), inside);
                 continue;
             }
+            if let Role::Core | Role::Gpu | Role::Thread = Role::of(thing.kind()) {
+                // Outside of all nodes nobody can be given one.
+                within = Some(depth);
+                continue;
+            }
             let parent = open.last().copied().unwrap_or(0);
             let size = self.measure(thing);
             let names = [pool.kind, pool.name, pool.unit];
@@ -382,7 +387,11 @@ impl Tree {
                 Role::Core | Role::Gpu => {
                     let socket = around.last().map_or(usize::MAX, |(_, number)| *number);
                     let id = if pool.size == 1 { pool.id } else { -1 };
-                    leaves[usize::from(role == Role::Gpu)].extend((0..pool.size).map(|_| (socket, id)));
+                    let leaves = &mut leaves[usize::from(role == Role::Gpu)];
+                    if leaves.len() as u64 + pool.size > ON_NODE_MAX {
+                        return None;
+                    }
+                    leaves.extend((0..pool.size).map(|_| (socket, id)));
                 }
                 Role::Node | Role::Thread | Role::Memory | Role::Other => {}
             }
@@ -474,7 +483,8 @@ impl Tree {
     ) {
         let mut made: BTreeMap<usize, u32> = BTreeMap::new();
         let mut sets: BTreeMap<Properties, u32> = BTreeMap::new();
-        let mut names: BTreeSet<String> = BTreeSet::new();
+        let taken = top.vertices.iter().map(|vertex| self.words.text(vertex.name).to_owned());
+        let mut names: BTreeSet<String> = taken.collect();
         for (at, node) in r.nodes.iter().enumerate().filter(|(at, _)| !known[*at]) {
             let properties = r.properties.iter().filter(|(_, with)| with.contains(node.rank));
             let properties: Properties = properties.map(|(name, _)| (name.clone(), String::new())).collect();
@@ -588,10 +598,10 @@ impl Tree {
         match place {
             Place::Top(0) => None,
             Place::Top(v) => Some(Place::Top(self.top.vertices[v as usize].parent)),
-            Place::In(at, 0) => {
-                let top = self.nodes[at as usize].top;
-                Some(Place::Top(self.top.vertices[top as usize].parent))
-            }
+            Place::In(at, 0) => match self.nodes[at as usize].top {
+                0 => None,
+                top => Some(Place::Top(self.top.vertices[top as usize].parent)),
+            },
             Place::In(at, v) => Some(Place::In(at, self.inside(at).list.vertices[v as usize].parent)),
         }
     }
@@ -627,7 +637,7 @@ impl Tree {
     /// The vertex at a path.
     pub(crate) fn find(&self, path: &str) -> Option<Place> {
         let mut names = path.strip_prefix('/')?.split('/').map(|name| self.words.find(name));
-        let mut at = Place::Top(0);
+        let mut at = self.place(0);
         if names.next()?? != self.vertex(at).name {
             return None;
         }

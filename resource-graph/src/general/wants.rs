@@ -65,6 +65,9 @@ pub(crate) struct Wants {
     pub(crate) placement: Placement,
 }
 
+/// Most counts of a request that are ranges: each is tried out beside all others.
+const RANGES_MAX: usize = 16;
+
 /// Types that go by several names.
 const ALIASES: &[&[&str]] = &[
     &["pu", "thread"],
@@ -125,6 +128,10 @@ impl Wants {
             return Err(
                 "a job that shares its sockets asks for slots of cores, on nodes or anywhere".to_owned()
             );
+        }
+        let resources = jobspec.resources().iter().flat_map(Resource::walk);
+        if resources.filter(|resource| resource.count.fixed().is_none()).count() > RANGES_MAX {
+            return Err(format!("more than {RANGES_MAX} counts are ranges"));
         }
         let placement = match attributes.placement {
             Some(Placement::Spread(_)) => {

@@ -1,0 +1,4 @@
+//! Fuzz target; see `flurm_fuzz::resource_graph::r_with_graph`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| flurm_fuzz::resource_graph::r_with_graph(bytes));
