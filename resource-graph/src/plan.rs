@@ -351,6 +351,12 @@ impl Plan {
         running.filter(|used| used.end <= now).map(|used| used.id).collect()
     }
 
+    /// When a job begins that is promised something.
+    #[must_use]
+    pub fn begins(&self, id: JobId) -> Option<Timestamp> {
+        self.begins.get(&id).copied().filter(|begin| !begin.is_zero())
+    }
+
     /// Promises that cannot be kept beside what this job has.
     #[must_use]
     pub fn broken_by(&self, id: JobId) -> Vec<JobId> {

@@ -83,7 +83,8 @@ impl Promises {
         self.moving.0 = None;
     }
 
-    fn all(&self) -> impl Iterator<Item = (Key, &R)> {
+    /// All that is promised, in the order of the queue.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Key, &R)> {
         self.by_key.iter().map(|(key, promise)| (*key, &promise.r))
     }
 

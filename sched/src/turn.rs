@@ -76,7 +76,7 @@ impl Sched {
         }
     }
 
-    fn is_still_satisfiable(&self, job: &Pending, now: Now) -> Result<(), String> {
+    pub(crate) fn is_still_satisfiable(&self, job: &Pending, now: Now) -> Result<(), String> {
         let wants = self.wants(job);
         Unit::from(&wants).jobs().try_for_each(|job| self.satisfiable(job, now))?;
         match &wants {

@@ -174,7 +174,8 @@ fn swf_line(line: &str, known: &mut BTreeMap<Like, Arc<Jobspec>>) -> Result<Opti
         }
     };
     let number = field(1).unwrap_or(0.0) as u64;
-    let (submit, waited_s) = (time(fields[1]), Some(fields[2]).filter(|secs| *secs >= 0.0));
+    let (submit, waited_s) =
+        (time(fields[1]), Some(fields[2]).filter(|secs| (0.0..=SECONDS_MAX).contains(secs)));
     Ok(Some(Job { number, submit, runtime_s, priority: PRIORITY, waited_s, class: None, jobspec }))
 }
 
