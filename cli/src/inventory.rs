@@ -210,14 +210,19 @@ impl Inventory {
         graph
     }
 
-    /// The R with as much as a scheduler needs for these jobs: those that ask for more than nodes, sockets, cores and GPUs
+    /// The R of nodes that are up, with as much as a scheduler needs for these jobs: those that ask for more than nodes, sockets, cores and GPUs
     /// need the graph.
     pub fn for_jobs<'a>(&self, mut jobs: impl Iterator<Item = &'a Jobspec>) -> R {
         fn is_general(resource: &Resource) -> bool {
             let own = matches!(resource.kind, Kind::Memory | Kind::Other(_)) || resource.id.is_some();
             own || resource.with.iter().any(is_general)
         }
+        let down = self.down();
         let mut r = self.r.clone();
+        if !down.is_empty() {
+            let scheduling = r.scheduling.take();
+            r = R { scheduling, ..r.restrict(&r.ranks().difference(&down)) };
+        }
         if r.scheduling.is_none() && jobs.any(|job| job.resources().iter().any(is_general)) {
             r.scheduling = serde_json::from_str(&self.description().to_jgf()).ok();
         }

@@ -71,9 +71,14 @@ impl Args {
         }
         if let Some(script) = &self.check {
             setup.folder = script.parent().unwrap_or(Path::new("")).to_owned();
-            return self.check(script, Session::new(setup, &inventory));
         }
-        self.converse(Session::new(setup, &inventory))
+        let session = Session::new(setup, &inventory);
+        // What was read is as large as the graph that was made of it.
+        drop(inventory);
+        match &self.check {
+            Some(script) => self.check(script, session),
+            None => self.converse(session),
+        }
     }
 
     /// Answers lines as they come. A person may err; a script that did has failed in the end.
