@@ -55,6 +55,11 @@ impl Ids {
         bits.map(|bit| self.by_bit[bit]).collect()
     }
 
+    /// The id of a bit.
+    pub(crate) fn id(&self, bit: u32) -> u32 {
+        self.by_bit[bit as usize]
+    }
+
     /// The bit of an id.
     pub(crate) fn bit(&self, id: u32) -> Option<u32> {
         self.bits.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| self.bits[at].1)

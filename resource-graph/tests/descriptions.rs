@@ -425,7 +425,9 @@ fn an_inventory_with_a_graph_gives_the_same_graph_as_the_description() {
     let description = shape.describe();
     let mut r = description.to_r().unwrap();
     r.scheduling = Some(serde_json::from_str(&description.to_jgf()).unwrap());
-    let mut graph = Graph::from_r(&R::parse(&r.to_json()).unwrap());
+    let read = R::parse(&r.to_json()).unwrap();
+    assert_eq!(read.topology, r.topology);
+    let mut graph = Graph::from_r(&read);
     graph.mark(&r.ranks(), Mark::Up);
     let all = Criteria::Not(Box::new(Criteria::Kind("none".to_owned())));
     assert_eq!(graph.select(&all), Graph::from_description(&description).unwrap().select(&all));

@@ -2,7 +2,7 @@
 //! the tree, where a pool has the size that was taken of it.
 
 use super::search::Picked;
-use super::tree::{Place, Tree};
+use super::tree::{Home, Place, Tree};
 use crate::describe::build::Builder;
 use crate::describe::flatten::Role;
 use crate::index::Index;
@@ -96,7 +96,17 @@ pub(crate) fn written(index: &Index, picked: &Picked) -> Value {
             Place::In(at, _) => Some(index.nodes()[at as usize].rank),
         };
         let (kind, name) = (tree.words.text(vertex.kind), tree.words.text(vertex.name));
-        let node = builder.put(above, kind, name, vertex.id, rank);
+        // What the rest of the R calls cores and GPUs.
+        let id = match (place, vertex.home) {
+            (Place::In(at, _), Home::Core(n)) => {
+                index.layout(at as usize).cores.id(tree.inside(at).cores[n as usize].0).into()
+            }
+            (Place::In(at, _), Home::Gpu(n)) => {
+                index.layout(at as usize).gpus.id(tree.inside(at).gpus[n as usize].0).into()
+            }
+            _ => vertex.id,
+        };
+        let node = builder.put(above, kind, name, id, rank);
         let unit = tree.words.text(vertex.unit);
         match amounts.get(&place) {
             Some(amount) if tree.is_bytes(vertex) => {

@@ -1,5 +1,8 @@
-//! The graph that an R may carry (JGF in `scheduling`, RFC 40), cut to fewer ranks or given other ones.
+//! The graph that an R may carry (JGF in `scheduling`, RFC 40): cut to fewer ranks, given other ones, and what it says of
+//! sockets. Everything else in it is for the scheduler.
 
+use super::{MAX_SOCKETS, Socket, Topology};
+use crate::Idset;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,4 +64,89 @@ pub(super) fn on(scheduling: &Value, new: impl Fn(u32) -> Option<u32>) -> Option
 /// Ids are texts or numbers; both say the same.
 fn id(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// How many levels are gone up at most.
+const DEPTH_MAX: usize = 64;
+
+/// Most cores that one vertex stands for.
+const ON_NODE_MAX: u64 = 1 << 12;
+
+/// Cores and GPUs of a rank by their socket, as ids, in the order in which they are written.
+#[derive(Default)]
+struct Inside {
+    sockets: Vec<Option<u64>>,
+    cores: Vec<(usize, i64)>,
+    gpus: Vec<(usize, i64)>,
+}
+
+/// The sockets of these ranks, as far as a graph says them.
+pub(super) fn topology(scheduling: &Value, ranks: &Idset) -> BTreeMap<u32, Topology> {
+    let vertices = scheduling.pointer("/graph/nodes").and_then(Value::as_array);
+    let edges = scheduling.pointer("/graph/edges").and_then(Value::as_array);
+    let (Some(vertices), Some(edges)) = (vertices, edges) else { return BTreeMap::new() };
+    let above: BTreeMap<String, String> =
+        edges.iter().map(|edge| (id(&edge["target"]), id(&edge["source"]))).collect();
+    let by_id: BTreeMap<String, &Value> =
+        vertices.iter().map(|vertex| (id(&vertex["id"]), &vertex["metadata"])).collect();
+    let up = |vertex: &Value| {
+        let first = id(&vertex["id"]);
+        std::iter::successors(Some(first), |one| above.get(one).cloned()).take(DEPTH_MAX)
+    };
+    let is_socket = |metadata: &Value| matches!(metadata["type"].as_str(), Some("socket" | "package"));
+    let mut sockets: BTreeMap<String, (u32, usize)> = BTreeMap::new();
+    let mut inside: BTreeMap<u32, Inside> = BTreeMap::new();
+    for vertex in vertices.iter().filter(|vertex| is_socket(&vertex["metadata"])) {
+        let rank = up(vertex).find_map(|one| u32::try_from(by_id.get(&one)?["rank"].as_u64()?).ok());
+        let Some(rank) = rank.filter(|rank| ranks.contains(*rank)) else { continue };
+        if sockets.len() >= MAX_SOCKETS {
+            return BTreeMap::new();
+        }
+        let known = &mut inside.entry(rank).or_default().sockets;
+        sockets.insert(id(&vertex["id"]), (rank, known.len()));
+        known.push(None);
+    }
+    for vertex in vertices {
+        let metadata = &vertex["metadata"];
+        let Some(kind @ ("core" | "gpu" | "memory")) = metadata["type"].as_str() else { continue };
+        let Some((rank, socket)) = up(vertex).find_map(|one| sockets.get(&one)) else { continue };
+        let here = inside.get_mut(rank).expect("it has a socket");
+        let (number, size) = (metadata["id"].as_i64().unwrap_or(-1), metadata["size"].as_u64().unwrap_or(1));
+        match (kind, metadata["unit"].as_str().unwrap_or("")) {
+            ("core" | "gpu", _) => {
+                let ids = if kind == "core" { &mut here.cores } else { &mut here.gpus };
+                // Several that are counted together have numbers of their own.
+                let number = if size == 1 { number } else { -1 };
+                ids.extend((0..size.min(ON_NODE_MAX)).map(|_| (*socket, number)));
+            }
+            (_, "" | "GiB" | "GB" | "G") => *here.sockets[*socket].get_or_insert(0) += size.min(1 << 40),
+            (_, "MiB" | "MB" | "M") => *here.sockets[*socket].get_or_insert(0) += size >> 10,
+            _ => {}
+        }
+    }
+    inside.into_iter().map(|(rank, inside)| (rank, inside.topology())).collect()
+}
+
+impl Inside {
+    fn topology(self) -> Topology {
+        let count = self.sockets.len();
+        let (cores, gpus) = (numbered(self.cores, count), numbered(self.gpus, count));
+        let parts = self.sockets.into_iter().zip(cores).zip(gpus);
+        let socket = |((memory_gib, cores), gpus)| Socket { cores, gpus, memory_gib };
+        Topology { sockets: parts.map(socket).collect() }
+    }
+}
+
+/// Ids by socket, as they are if they tell all of a rank apart, else numbers in order.
+fn numbered(mut ids: Vec<(usize, i64)>, sockets: usize) -> Vec<Idset> {
+    ids.sort_by_key(|(socket, _)| *socket);
+    let mut seen = Idset::new();
+    let is_own =
+        |id: &i64, seen: &mut Idset| u32::try_from(*id).is_ok_and(|id| id < u32::MAX && seen.insert(id));
+    let apart = ids.iter().all(|(_, id)| is_own(id, &mut seen));
+    let mut by_socket = vec![Idset::new(); sockets];
+    for (number, (socket, id)) in (0..).zip(ids) {
+        by_socket[socket].insert(if apart { id as u32 } else { number });
+    }
+    by_socket
 }
