@@ -38,10 +38,11 @@ impl Heads {
         self.by_lane.values().any(|head| head.id == id)
     }
 
-    /// Would a job of this lane at this place be ahead of what is known of it?
+    /// Would a job of this lane at this place be ahead of what is known? Heads give way to those before them, whatever
+    /// their lane.
     pub(crate) fn is_ahead(&self, lane: usize, key: Key) -> bool {
-        let of = [self.by_lane.get(&lane).map(|head| head.key), self.passed.get(&lane).copied()];
-        of.into_iter().flatten().any(|known| key < known)
+        self.by_lane.values().any(|head| key < head.key)
+            || self.passed.get(&lane).is_some_and(|passed| key < *passed)
     }
 
     /// This job of a lane does not hold up the ones behind it.
