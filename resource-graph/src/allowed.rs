@@ -105,8 +105,19 @@ impl Names {
                 }
             }),
             Constraint::Hostlist(hosts) => {
-                let known = hosts.iter().filter_map(|host| self.hosts.get(host));
-                Filter::of(self.len, &known.flat_map(Idset::iter).collect())
+                // Long lists mostly have the hosts in their order.
+                let (nodes, one_each) = (index.nodes(), self.hosts.len() == self.len);
+                let (mut found, mut next) = (Idset::new(), 0);
+                for host in hosts {
+                    if one_each && nodes.get(next).is_some_and(|node| node.host == *host) {
+                        found.insert(next as u32);
+                    } else if let Some(here) = self.hosts.get(host) {
+                        found.union_with(here);
+                        next = here.last().map_or(next, |at| at as usize);
+                    }
+                    next += 1;
+                }
+                Filter::of(self.len, &found)
             }
             Constraint::Ranks(ranks) => Filter::of(self.len, &index.positions(ranks)),
             Constraint::And(list) => Filter::And(each(list)),

@@ -311,6 +311,11 @@ impl Index {
         self.now.peak(at).idle > 0
     }
 
+    /// Is all of this free, and on open nodes?
+    pub(crate) fn has(&self, mask: &Mask) -> bool {
+        mask.is_in(&self.free)
+    }
+
     /// The bits of parts, as far as they are on open nodes.
     pub(crate) fn mask(&self, nodes: &[RNode]) -> Mask {
         let mut mask = Mask::new();

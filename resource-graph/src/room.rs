@@ -120,33 +120,30 @@ impl Graph {
     /// Would a unit fit if nobody else were on the nodes that are open?
     #[must_use]
     pub fn fits_open<'a>(&self, unit: impl Into<Unit<'a>>, now: Timestamp) -> bool {
-        match unit.into() {
-            Unit::Job(jobspec) => {
-                let ask = match Ask::of(jobspec, self.placement, &Counts::default()) {
-                    Ok(ask) => ask,
-                    Err(Refusal::Shape(_)) => return self.general_fits_open(jobspec, now),
-                    Err(Refusal::Never(_)) => return false,
-                };
+        let unit = unit.into();
+        if let Unit::Job(jobspec) = unit {
+            let ask = match Ask::of(jobspec, self.placement, &Counts::default()) {
+                Ok(ask) => ask,
+                Err(Refusal::Shape(_)) => return self.general_fits_open(jobspec, now),
+                Err(Refusal::Never(_)) => return false,
+            };
+            if self.closed.is_empty() {
                 let allowed = self.allowed(jobspec, now).and(self.index.open());
                 let (index, visited) = (&self.index, &Cell::new(0));
                 let field = Field { ask: &ask, index, view: View::Ever, allowed: &allowed, visited };
-                place::place(field).is_some()
-            }
-            group @ Unit::Group(_) => {
-                let mut room = Room { index: self.index.clone(), shared: Shared::default() };
-                for held in self.held.values() {
-                    room.index.set_parts_free(&held.parts, true);
-                }
-                self.close_again(&mut room.index);
-                self.fit(group, &room, now, &mut 0).is_some()
+                return place::place(field).is_some();
             }
         }
+        let mut room = Room { index: self.index.clone(), shared: Shared::default() };
+        room.index.become_free(&self.index.open_bits());
+        self.close_again(&mut room.index);
+        self.fit(unit, &room, now, &mut 0).is_some()
     }
 
     /// Is all of this free now, on open nodes, and could a job be there with those who share its nodes?
     #[must_use]
     pub fn is_free_now(&self, r: &R) -> bool {
-        self.index.mask(&r.nodes).is_in(&self.index.free_bits())
+        self.index.has(&self.index.mask(&r.nodes))
             && self.index.pools.have(&given::portions(r))
             && self.may_be_there(r)
     }

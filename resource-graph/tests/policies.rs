@@ -4,8 +4,8 @@
 mod oracle;
 mod shape;
 
-use flurm_resource_graph::{Found, Graph};
-use flurm_types::{Idset, JobId, R};
+use flurm_resource_graph::{Found, Graph, MatchOp};
+use flurm_types::{Idset, JobId, R, Timestamp};
 use oracle::{Case, Kind, Size, case, fewest_sockets, shapes, subsets, sum, touched};
 use proptest::prelude::*;
 
@@ -203,6 +203,28 @@ proptest! {
             mate = r.ranks();
         }
         is_willing(&case, &graph, &all, &mate)?;
+    }
+
+    #[test]
+    fn whether_it_fits_at_all_is_known_whatever_is_taken(case in prop_oneof![case(), shapes()]) {
+        let (graph, _) = case.graph();
+        for placement in ["first", "low", "high", "locality", "compact", "spread"] {
+            let takes_all = matches!(case.kind, Kind::Exclusive | Kind::Sockets { whole: true, .. });
+            if placement == "spread" && takes_all {
+                continue;
+            }
+            let cap = |all: u32| if placement == "spread" { all / 2 } else { all };
+            let holds = |(n, free): (usize, &Vec<Size>)| match (case.kind, placement) {
+                (Kind::Anywhere, "spread") => share(&case, n, free, (1, 2)).iter().sum(),
+                _ => case.holds(n, free, cap),
+            };
+            let held: Vec<u32> = case.ever().iter().enumerate().map(holds).collect();
+            let fits = case.fewest_nodes(&held).is_some();
+            let jobspec = case.jobspec(placement);
+            prop_assert_eq!(graph.fits_open(&jobspec, Timestamp::ZERO), fits);
+            let could = graph.find(&jobspec, MatchOp::Satisfiability, Timestamp::ZERO);
+            prop_assert_eq!(matches!(could, Found::Now(_)), fits, "{:?}", could);
+        }
     }
 
     #[test]

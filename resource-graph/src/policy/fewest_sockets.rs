@@ -67,7 +67,10 @@ pub(super) fn better(field: Field<'_>, chosen: &[Share]) -> Option<Vec<Share>> {
         return None;
     }
     let used: usize = chosen.iter().map(|share| Held::of(field, share.at).sockets(share.pieces)).sum();
-    if used == nodes {
+    // As many as there would be if all were like the one with most.
+    let largest = index.stock(field.view).largest_socket().max(1);
+    let least = ask.pieces.saturating_mul(ask.piece.cores).div_ceil(largest) as usize;
+    if used <= least.max(nodes) {
         return None;
     }
     let held = candidates(field, nodes, most);

@@ -1,6 +1,7 @@
 //! Small random cases, and what the best answers to them are, by trying all ways.
 
 use crate::shape;
+use flurm_jobspec::Jobspec;
 use flurm_resource_graph::{Found, Graph, Mark, MatchOp};
 use flurm_types::{Constraint, Idset, JobId, Property, R, RNode, Socket, Timestamp, Topology};
 use proptest::prelude::*;
@@ -138,7 +139,13 @@ impl Case {
         match self.words {
             _ if self.allowed == u32::MAX => Constraint::True,
             0 => Constraint::Ranks(ranks.collect()),
-            1 => Constraint::Hostlist(ranks.map(|rank| format!("n{rank}")).collect()),
+            1 if self.idle.is_multiple_of(2) => {
+                Constraint::Hostlist(ranks.map(|rank| format!("n{rank}")).collect())
+            }
+            1 => {
+                let hosts = ranks.rev().map(|rank| format!("n{rank}"));
+                Constraint::Hostlist(hosts.chain(["nowhere".to_owned()]).collect())
+            }
             2 => Constraint::Properties(vec![property("yes", false), property("no", true)]),
             3 => Constraint::Not(vec![Constraint::Properties(vec![property("no", false)])]),
             _ => Constraint::Or(vec![
@@ -149,6 +156,10 @@ impl Case {
     }
 
     pub fn find(&self, graph: &Graph, placement: &str) -> Found {
+        graph.find(&self.jobspec(placement), MatchOp::Allocate, Timestamp::ZERO)
+    }
+
+    pub fn jobspec(&self, placement: &str) -> Jobspec {
         let Case { slots, cores, .. } = self;
         let node = self.count.map_or(String::new(), |count| format!("node={count}/"));
         let gpu = if self.gpus > 0 { format!(",gpu={}", self.gpus) } else { String::new() };
@@ -161,8 +172,7 @@ impl Case {
                 format!("{node}slot={slots}/socket={count}{how}/core={cores}{gpu}")
             }
         };
-        let jobspec = shape::jobspec(&shape, 0.0, placement, &self.constraint());
-        graph.find(&jobspec, MatchOp::Allocate, Timestamp::ZERO)
+        shape::jobspec(&shape, 0.0, placement, &self.constraint())
     }
 
     /// Slots that go into so much.
@@ -176,7 +186,15 @@ impl Case {
 
     /// Free cores and GPUs of each socket of each node that the constraint leaves, by counting; elsewhere none.
     pub fn free(&self, graph: &Graph, all: &R) -> Vec<Vec<Size>> {
-        let mut free = self.given(&graph.free(), all);
+        self.usable(self.given(&graph.free(), all))
+    }
+
+    /// The same if nothing were taken.
+    pub fn ever(&self) -> Vec<Vec<Size>> {
+        self.usable(self.nodes.clone())
+    }
+
+    fn usable(&self, mut free: Vec<Vec<Size>>) -> Vec<Vec<Size>> {
         for (rank, sockets) in (0..).zip(&mut free) {
             if !self.is_allowed(rank) || self.kind == Kind::Exclusive && *sockets != self.nodes[rank as usize]
             {
