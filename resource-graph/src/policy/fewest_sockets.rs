@@ -7,7 +7,6 @@
 use super::fullest::Fullest;
 use crate::{
     ask::Ask,
-    index::Index,
     place::{Field, Share},
     stock::Need,
 };
@@ -26,10 +25,13 @@ struct Held {
 impl Held {
     fn of(field: Field<'_>, at: usize) -> Held {
         let Field { ask, index, .. } = field;
-        let piece = &ask.piece;
-        let free = free(index, at);
+        let (piece, spans) = (&ask.piece, &index.layout(at).sockets);
+        let mut free = [(0, 0); SOCKETS_MAX];
+        for (free, span) in free.iter_mut().zip(spans) {
+            *free = (index.count_cores(at, &span.cores), index.count_gpus(at, &span.gpus));
+        }
         let mut on = [0; SOCKETS_MAX];
-        for (count, cores, gpus) in sums(&free) {
+        for (count, cores, gpus) in sums(&free[..spans.len()]) {
             let pieces = cores / piece.cores;
             let pieces = gpus.checked_div(piece.gpus).map_or(pieces, |gpus| gpus.min(pieces));
             on[count - 1] = pieces.max(on[count - 1]);
@@ -43,12 +45,6 @@ impl Held {
     fn sockets(&self, pieces: u32) -> usize {
         1 + self.on.iter().position(|held| *held >= pieces).expect("the node holds them")
     }
-}
-
-/// Free cores and GPUs of each socket of a node.
-fn free(index: &Index, at: usize) -> Vec<(u32, u32)> {
-    let sockets = index.layout(at).sockets.iter();
-    sockets.map(|span| (index.count_cores(at, &span.cores), index.count_gpus(at, &span.gpus))).collect()
 }
 
 /// Every set of sockets: how many they are, their cores and GPUs.
@@ -105,36 +101,36 @@ fn candidates(field: Field<'_>, nodes: usize, most: usize) -> Vec<Held> {
     found
 }
 
-/// Which of the candidates give how many sockets, so that a number of nodes holds all pieces with the fewest sockets,
-/// no more than `most`.
+/// Which of the candidates give how many of their sockets, so that a number of nodes holds all pieces with the fewest, no
+/// more than `most`.
 fn search(held: &[Held], nodes: usize, most: usize, pieces: u32) -> Option<Vec<(usize, usize)>> {
     // By candidates so far, nodes and sockets: the most pieces, and the sockets of the last of the candidates for it.
     let size = (nodes + 1) * (most + 1);
     let place = |nodes: usize, sockets: usize| nodes * (most + 1) + sockets;
-    let mut table: Vec<Vec<Option<(u32, usize)>>> = vec![vec![None; size]];
-    table[0][place(0, 0)] = Some((0, 0));
-    for candidate in held {
-        let before = table.last().expect("one at least");
-        let mut now: Vec<_> = before.iter().map(|best| best.map(|(sum, _)| (sum, 0))).collect();
-        for n in 1..=nodes {
-            for s in 1..=most {
-                for here in 1..=s.min(SOCKETS_MAX) {
-                    let Some((sum, _)) = before[place(n - 1, s - here)] else { continue };
-                    let sum = sum + candidate.on[here - 1];
-                    if now[place(n, s)].is_none_or(|(best, _)| best < sum) {
-                        now[place(n, s)] = Some((sum, here));
-                    }
+    let mut table: Vec<Option<(u32, usize)>> = vec![None; (held.len() + 1) * size];
+    table[place(0, 0)] = Some((0, 0));
+    for (n, candidate) in held.iter().enumerate() {
+        let (before, now) = table[n * size..].split_at_mut(size);
+        for (now, before) in now.iter_mut().zip(&*before) {
+            *now = before.map(|(sum, _)| (sum, 0));
+        }
+        for (n, s) in (1..=nodes).flat_map(|n| (n..=most).map(move |s| (n, s))) {
+            // Each of the other nodes gives a socket at least.
+            for here in 1..=(s + 1 - n).min(SOCKETS_MAX) {
+                let Some((sum, _)) = before[place(n - 1, s - here)] else { continue };
+                let sum = sum + candidate.on[here - 1];
+                if now[place(n, s)].is_none_or(|(best, _)| best < sum) {
+                    now[place(n, s)] = Some((sum, here));
                 }
             }
         }
-        table.push(now);
     }
-    let last = table.last().expect("one at least");
-    let mut sockets =
-        (nodes..=most).find(|s| last[place(nodes, *s)].is_some_and(|(sum, _)| sum >= pieces))?;
+    let best = |n: usize, nodes: usize, sockets: usize| table[n * size + place(nodes, sockets)];
+    let enough = |sockets: &usize| best(held.len(), nodes, *sockets).is_some_and(|(sum, _)| sum >= pieces);
+    let mut sockets = (nodes..=most).find(enough)?;
     let (mut left, mut found) = (nodes, Vec::new());
     for n in (0..held.len()).rev() {
-        let (_, here) = table[n + 1][place(left, sockets)].expect("it was come by");
+        let (_, here) = best(n + 1, left, sockets).expect("it was come by");
         if here > 0 {
             found.push((n, here));
             (left, sockets) = (left - 1, sockets - here);
