@@ -6,7 +6,7 @@ use crate::inventory::{Inventory, Sizes, read, slowdowns, write};
 use crate::out;
 use crate::progress::Bar;
 use flurm_broker::bootstrap::Mistake;
-use flurm_jobspec::{Amendment, Cosched, Jobspec, Placement};
+use flurm_jobspec::{Jobspec, Placement};
 use flurm_sched::simulate::{Report, Run, Trace, run};
 use flurm_sched::{Config, Policy};
 use flurm_types::{R, Timestamp};
@@ -133,7 +133,7 @@ impl Args {
             for place in &self.placement {
                 let (placement, shared) = match place {
                     Place::Of(placement) => (*placement, None),
-                    Place::Cosched => (base.placement, Some(sharing(trace))),
+                    Place::Cosched => (base.placement, Some(trace.willing())),
                 };
                 let trace = shared.as_ref().unwrap_or(trace);
                 for policy in &self.policy {
@@ -275,17 +275,6 @@ impl Args {
         }
         Ok(())
     }
-}
-
-/// The trace with jobs that share their sockets, unless they say where they go.
-fn sharing(trace: &Trace) -> Trace {
-    let mut trace = trace.clone();
-    for job in &mut trace.jobs {
-        let cosched = Some(Cosched { class: job.class.clone(), ..Cosched::default() });
-        let with = Amendment { cosched, ..Amendment::default() };
-        job.jobspec = Arc::new(Jobspec::clone(&job.jobspec).amended(with));
-    }
-    trace
 }
 
 /// A run with a bar that shows how far it is.

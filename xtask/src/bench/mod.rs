@@ -12,6 +12,7 @@ mod measure;
 mod memory;
 mod overlay;
 mod scheduling;
+mod sharing;
 mod spawn;
 
 use serde_json::json;
@@ -80,6 +81,12 @@ const BENCHES: &[Bench] = &[
         about: "cycles of the scheduler with many jobs pending on 1,000 full nodes, no broker; and with FLURM_BENCH_SWF a \
                 trace replayed on one core a processor",
         run: scheduling::scheduling,
+    },
+    Bench {
+        name: "sharing",
+        about: "makespans of simulated mixes of 500 jobs on 16 nodes of 2 sockets x 10 cores, by placement, in parts of the one \
+                of compact; jobs slow each other down as the built-in table says. No clock: the same on every machine",
+        run: sharing::sharing,
     },
     Bench {
         name: "memory",
