@@ -4,6 +4,8 @@
 
 mod command;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use crate::face::Face;
 use crate::failure::{FAILED, Failure};
