@@ -121,6 +121,7 @@ pub struct World {
     size: u32,
     fanout: u32,
     discovered: bool,
+    site: Site,
     instance: u64,
     lives: u64,
     brokers: Vec<Broker>,
@@ -136,6 +137,15 @@ pub struct World {
 }
 
 type Checked = Result<(), Broken>;
+
+/// Any policy, and jobs placed in any way.
+fn site(rng: &mut Rng) -> Site {
+    let policies = ["fcfs", "sjf", "easy", "conservative", "hybrid:2"];
+    let placements = ["compact", "first", "high", "locality", "spread:1/1"];
+    let mut pick = |words: [&'static str; 5]| words[rng.range(0, 5) as usize];
+    let policy = pick(policies).parse().expect("a policy");
+    Site { policy, placement: pick(placements).parse().expect("a placement"), ..Site::default() }
+}
 
 impl World {
     pub fn new(seed: u64, hold: Hold, print: bool) -> World {
@@ -153,6 +163,7 @@ impl World {
             size,
             fanout,
             discovered: rng.percent(50),
+            site: site(&mut rng),
             instance: 1,
             lives: 0,
             brokers: (0..size).map(|_| Broker::default()).collect(),
@@ -335,7 +346,7 @@ impl World {
             lost_ms: 3_000,
             orphan_ms_max: 5_000,
             resources: (!self.discovered).then(|| R::from_nodes((0..self.size).map(node))),
-            site: Site::default(),
+            site: self.site.clone(),
             hold: self.hold,
         }
     }

@@ -4,7 +4,7 @@
 //! that is taken has its queue's rules written into its jobspec, so that what is shown is what runs.
 
 use flurm_jobspec::{Amendment, Cosched, Jobspec, Kind, Placement, Resource};
-use flurm_sched::{Policy, QueueConfig, SlowDowns};
+use flurm_sched::{Policy, QueueConfig, Running, SlowDowns};
 use flurm_types::{Constraint, Fsd, Hostlist, Idset, R};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,6 +63,12 @@ pub struct Queue {
     pub placement: Option<Placement>,
     /// Its jobs share sockets; the class of those that give none, if it is not empty.
     pub cosched: Option<String>,
+    /// Added to the priority of its jobs.
+    pub priority: i64,
+    /// At once.
+    pub jobs_max: Option<u32>,
+    /// At once, on all its jobs together.
+    pub cores_max: Option<u32>,
 }
 
 /// Why a job is not taken, and a way out.
@@ -125,7 +131,10 @@ impl Site {
     /// What the scheduler is told. Limits are checked here, where jobs come in; the table of slow-downs where it is
     /// read.
     pub fn scheduling(&self) -> flurm_sched::Config {
-        let queues = self.queues.keys().map(|name| (name.clone(), QueueConfig::default()));
+        let queues = self.queues.iter().map(|(name, queue)| {
+            let running = Running { jobs_max: queue.jobs_max, cores_max: queue.cores_max };
+            (name.clone(), QueueConfig { running, priority: queue.priority, ..QueueConfig::default() })
+        });
         flurm_sched::Config {
             policy: self.policy,
             placement: self.placement,

@@ -107,6 +107,19 @@ pub struct Queue {
     #[serde(default, deserialize_with = "word")]
     pub placement: Option<Placement>,
     pub cosched: Option<Cosched>,
+    /// Added to the priority of its jobs.
+    #[serde(default)]
+    pub priority: i64,
+    #[serde(default)]
+    pub running: Running,
+}
+
+/// The most that jobs of a queue have together while they run.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Running {
+    pub jobs: Option<u32>,
+    pub cores: Option<u32>,
 }
 
 /// Jobs of the queue share their sockets; all of them with this class, unless they say another.
@@ -318,7 +331,12 @@ impl Queue {
             );
         }
         let requires = self.requires.clone();
-        Ok(SiteQueue { requires, hosts, rules, placement: self.placement, cosched })
+        let (jobs_max, cores_max) = (self.running.jobs, self.running.cores);
+        if jobs_max == Some(0) || cores_max == Some(0) {
+            return wrong("running: with a limit of 0 nothing runs", "`flurm queue stop` closes a queue");
+        }
+        let (placement, priority) = (self.placement, self.priority);
+        Ok(SiteQueue { requires, hosts, rules, placement, cosched, priority, jobs_max, cores_max })
     }
 }
 
@@ -355,6 +373,8 @@ mod tests {
             hosts = "c[0-1]"
             policy.limits.duration = "30m"
             cosched = "memory"
+            priority = 10
+            running = { jobs = 3 }
         "#;
         let site = site(text).unwrap();
         assert_eq!(
@@ -368,6 +388,7 @@ mod tests {
         assert_eq!((debug.rules.duration_max, debug.rules.max.nnodes), (Some(1800.0), Some(4)));
         assert_eq!(debug.hosts.as_ref().map(ToString::to_string).as_deref(), Some("c[0-1]"));
         assert_eq!(debug.cosched.as_deref(), Some("memory"));
+        assert_eq!((debug.priority, debug.jobs_max, batch.cores_max), (10, Some(3), None));
         assert_eq!(super::super::Config::default().site(&hosts()), Ok(Site::default()));
     }
 
@@ -379,6 +400,7 @@ mod tests {
             ("[queues.a]\nhosts = \"c[\"\n", "queues.a: hosts: "),
             ("[queues.a]\nhosts = \"all\"\nrequires = [\"x\"]\n", "queues.a: hosts and requires exclude"),
             ("[queues.a]\nrequires = [\"x|y\"]\n", "queues.a: requires: "),
+            ("[queues.a]\nrunning.cores = 0\n", "queues.a: running: with a limit of 0"),
             ("[queues.a]\ncosched = true\nplacement = \"low\"\n", "queues.a: cosched and placement exclude"),
             (
                 "[queues.a.policy.jobspec.defaults.system]\nqueue = \"a\"\n",

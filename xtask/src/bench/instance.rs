@@ -57,7 +57,18 @@ pub fn config(size: u32, cores: u32) -> Result<PathBuf, String> {
 
 impl Instance {
     pub fn start(size: u32, cores: u32, more: &[&str]) -> Result<Instance, String> {
-        let config = config(size, cores)?;
+        Instance::on(config(size, cores)?, size, more)
+    }
+
+    /// With more in its configuration.
+    pub fn configured(size: u32, cores: u32, toml: &str) -> Result<Instance, String> {
+        let path = config(size, cores)?;
+        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+        std::fs::write(&path, format!("{text}{toml}")).map_err(|error| error.to_string())?;
+        Instance::on(path, size, &[])
+    }
+
+    fn on(config: PathBuf, size: u32, more: &[&str]) -> Result<Instance, String> {
         let size = format!("--test-size={size}");
         let mut command = command(&["start", &size, "--config-path"])?;
         command.arg(&config).args(more).args(["--", "sh", "-c", "echo $FLURM_URI; exec cat"]);

@@ -3,6 +3,7 @@
 //! Nothing here passes or fails: a shared machine is no judge. What a figure includes (wire, disk, processes) stands
 //! in its benchmark's description and is printed with it.
 
+mod busy;
 mod describing;
 mod end_to_end;
 mod instance;
@@ -87,6 +88,12 @@ const BENCHES: &[Bench] = &[
         about: "makespans of simulated mixes of 500 jobs on 16 nodes of 2 sockets x 10 cores, by placement, in parts of the one \
                 of compact; jobs slow each other down as the built-in table says. No clock: the same on every machine",
         run: sharing::sharing,
+    },
+    Bench {
+        name: "busy",
+        about: "`flurm jobs` (a process, 1,000 rows) while the leader plans and plans again: conservative, thousands of pending \
+                jobs of many shapes and lengths on 16 nodes, each question after a change that undoes the plan",
+        run: busy::busy,
     },
     Bench {
         name: "memory",
