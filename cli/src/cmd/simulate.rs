@@ -28,8 +28,6 @@ pub struct Args {
     /// The resources: an R, a JSON graph or hwloc's XML (see `flurm resource jgf`), instead of sizes
     #[arg(long, value_name = "FILE")]
     graph: Option<PathBuf>,
-    #[command(flatten)]
-    sizes: Sizes,
     /// Queue policies to compare: fcfs, sjf, easy, conservative, hybrid, hybrid:N (default: fcfs,easy)
     #[arg(long, value_name = "POLICY,…", value_delimiter = ',', help_heading = HEADING)]
     policy: Vec<Policy>,
@@ -58,6 +56,9 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    // Last, since its heading is for all that comes after.
+    #[command(flatten)]
+    sizes: Sizes,
 }
 
 const HEADING: &str = "What is compared";

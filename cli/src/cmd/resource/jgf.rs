@@ -11,8 +11,6 @@ use std::path::PathBuf;
 /// Write resources as a graph
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[command(flatten)]
-    sizes: Sizes,
     /// Instead of sizes: those in this file (an R, a JSON graph, hwloc's XML); `-` is standard input
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
@@ -32,6 +30,9 @@ pub struct Args {
         hide_possible_values = true
     )]
     output: Output,
+    // Last, since its heading is for all that comes after.
+    #[command(flatten)]
+    sizes: Sizes,
 }
 
 #[derive(Copy, Clone, Debug, Eq, PartialEq, ValueEnum)]

@@ -29,8 +29,6 @@ pub struct Args {
     /// How that file is written, if it is not clear: hwloc, jgf, R
     #[arg(short, long, value_name = "FORMAT", requires = "load", hide_possible_values = true)]
     format: Option<Format>,
-    #[command(flatten)]
-    sizes: Sizes,
     /// Where jobs go that do not say: first, low, high, locality, compact (the default), `spread[:SHARE]`
     #[arg(short = 'P', long, value_name = "PLACEMENT", default_value_t, hide_default_value = true)]
     placement: Placement,
@@ -49,6 +47,9 @@ pub struct Args {
     /// Say how long each match took
     #[arg(short, long)]
     verbose: bool,
+    // Last, since its heading is for all that comes after.
+    #[command(flatten)]
+    sizes: Sizes,
 }
 
 /// What commands begin with in a script; other lines are answers.
