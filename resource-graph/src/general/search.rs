@@ -741,10 +741,27 @@ impl<'a, 'w> Search<'a, 'w> {
         vertex.kind == amount.kind && amount.ids.as_ref().is_none_or(id)
     }
 
-    /// Pools for an amount, those of the vertex itself and, above nodes, not those of its nodes.
+    /// Pools for an amount, those of the vertex itself and, above nodes, those of its nodes.
     fn pools_for(&self, amount: &Amount, scope: Place) -> Vec<u32> {
         let pools = self.tree.pools_in(scope);
         pools.filter(|pool| self.suits(*pool, amount)).collect()
+    }
+
+    /// How much of pools there is in a node or a part of one.
+    fn pools_free(&self, amount: &Amount, at: u32, place: Place) -> u64 {
+        let (list, pool0) = (&self.tree.inside(at).list, self.tree.nodes[at as usize].pool0);
+        let (first, last) = self.tree.span(place).pools;
+        let free = (first..last).map(|n| {
+            let (vertex, pool) = (&list.vertices[list.pools[n as usize] as usize], pool0 + n);
+            let id = |ids: &Idset| u32::try_from(vertex.id).is_ok_and(|id| ids.contains(id));
+            let suits = vertex.kind == amount.kind && amount.ids.as_ref().is_none_or(id);
+            if suits && !self.index.pools.is_pool_down(pool) {
+                vertex.size.saturating_sub(self.taken[pool as usize])
+            } else {
+                0
+            }
+        });
+        free.fold(0, u64::saturating_add)
     }
 
     /// How much there is of something in a vertex.
@@ -762,7 +779,10 @@ impl<'a, 'w> Search<'a, 'w> {
                     self.tree.nodes_of(scope).iter().filter(|at| self.allowed.contains(**at as usize));
                 nodes.map(|at| self.amount_free(amount, Place::In(*at, 0))).sum()
             }
-            (Role::Node | Role::Socket | Role::Memory | Role::Other, _) => {
+            (Role::Node | Role::Socket | Role::Memory | Role::Other, Place::In(at, _)) => {
+                self.pools_free(amount, at, scope)
+            }
+            (Role::Node | Role::Socket | Role::Memory | Role::Other, Place::Top(_)) => {
                 self.pools_for(amount, scope).into_iter().map(|pool| self.pool_free(pool)).sum()
             }
         }
