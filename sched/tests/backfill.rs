@@ -2,8 +2,8 @@
 
 use flurm_jobspec::build::Builder;
 use flurm_sched::simulate::{Job, Run, Trace, run};
-use flurm_sched::{Config, Policy};
-use flurm_types::{Idset, R, RNode, Timestamp};
+use flurm_sched::{Config, Policy, QueueConfig};
+use flurm_types::{Constraint, Idset, R, RNode, Timestamp};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -132,6 +132,37 @@ fn reference(jobs: &[Random], all: u32, backfill: bool) -> Vec<Option<u32>> {
     start
 }
 
+/// A job that is of more than cores: GPUs of each task, its queue, and whether only some nodes will do.
+type Rich = (Random, u32, usize, bool);
+
+fn rich() -> impl Strategy<Value = Vec<Rich>> {
+    let one = |job| (Just(job), 0..2_u32, 0..3_usize, prop::bool::weighted(0.25));
+    random(8).prop_flat_map(move |jobs| jobs.into_iter().map(one).collect::<Vec<_>>())
+}
+
+/// Two nodes of four with two GPUs each, two that are fast, and so many queues.
+fn rich_run(jobs: &[Rich], policy: Policy, queues: usize) -> Run {
+    let mut trace = trace(&jobs.iter().map(|(job, ..)| *job).collect::<Vec<_>>());
+    for (job, (random, gpus, queue, fast)) in trace.jobs.iter_mut().zip(jobs) {
+        let mut builder = Builder::new(vec!["x".to_owned()])
+            .ntasks(random.cores)
+            .duration(random.asked.into())
+            .queue(format!("q{}", queue % queues));
+        if *gpus > 0 && random.cores <= 2 {
+            builder = builder.gpus_per_task(*gpus);
+        }
+        if *fast {
+            builder = builder.constraint(Constraint::parse_query("fast").unwrap());
+        }
+        job.jobspec = Arc::new(builder.build().unwrap());
+    }
+    let mut inventory = machine(4, 4);
+    inventory.nodes.iter_mut().take(2).for_each(|node| node.gpus = (0..2).collect());
+    inventory.properties.insert("fast".to_owned(), (1..=2).collect());
+    let queues = (0..queues).map(|n| (format!("q{n}"), QueueConfig::default())).collect();
+    run(&trace, &inventory, &Config { policy, queues, ..Config::default() }, |_| ())
+}
+
 /// Whoever was promised a start had it by then.
 fn promises_are_kept(run: &Run) {
     for job in &run.outcomes {
@@ -174,11 +205,30 @@ proptest! {
     }
 
     #[test]
-    fn the_same_trace_gives_the_same_bytes(jobs in random(12)) {
-        let twice = [(); 2].map(|()| {
-            let run = simulated(&jobs, &machine(3, 4), Policy::Conservative);
-            (run.to_csv(), run.to_svg(&Trace::default(), ""), run.report())
-        });
-        prop_assert_eq!(&twice[0], &twice[1]);
+    fn promises_are_kept_where_nodes_and_queues_differ(jobs in rich(), depth in 1..6_u32) {
+        for policy in [Policy::Easy, Policy::Conservative, Policy::Hybrid { depth }] {
+            // Under EASY the first of each queue is told when it starts by itself.
+            let queues = if policy == Policy::Easy { 1 } else { 3 };
+            let run = rich_run(&jobs, policy, queues);
+            is_sound(&run);
+            promises_are_kept(&run);
+            prop_assert!(run.outcomes.iter().all(|job| job.ran.is_some()));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn the_same_trace_gives_the_same_bytes(jobs in rich(), depth in 1..6_u32) {
+        let hybrid = Policy::Hybrid { depth };
+        for policy in [Policy::Fcfs, Policy::Sjf, Policy::Easy, Policy::Conservative, hybrid] {
+            let twice = [(); 2].map(|()| {
+                let run = rich_run(&jobs, policy, 3);
+                (run.to_csv(), run.to_svg(&Trace::default(), ""), run.report())
+            });
+            prop_assert_eq!(&twice[0], &twice[1]);
+        }
     }
 }
