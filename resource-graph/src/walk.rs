@@ -70,8 +70,12 @@ impl<'a> Words<'a> {
         words
     }
 
-    fn look(&self, level: usize, block: usize) -> u64 {
+    fn visit(&self) {
         self.visited.set(self.visited.get() + 1);
+    }
+
+    fn look(&self, level: usize, block: usize) -> u64 {
+        self.visit();
         let word = self.query.word(level, block);
         match &self.but {
             // Above, some may be left out and others not.
@@ -128,6 +132,8 @@ impl Iterator for Walk<'_> {
         if self.left == 0 {
             (self.base, self.left) = self.words.next()?;
         }
+        // Whoever gets a node has a look at it.
+        self.words.visit();
         let bit = branch(self.left, self.words.from_top);
         self.left &= !(1 << bit);
         Some(self.base + bit)
