@@ -3,7 +3,6 @@
 
 use super::search::Picked;
 use super::tree::{Home, Place, Tree};
-use crate::describe::build::Builder;
 use crate::describe::flatten::Role;
 use crate::index::Index;
 use crate::units;
@@ -86,16 +85,23 @@ pub(crate) fn written(index: &Index, picked: &Picked) -> Value {
             taken.for_each(|(_, vertex)| add(Place::In(*at, *vertex)));
         }
     }
-    let mut builder = Builder::new();
-    let mut made = BTreeMap::new();
-    for (_, place) in places {
+    // By place: the number of the vertex, and its path.
+    let mut made: BTreeMap<Place, (usize, String)> = BTreeMap::new();
+    let (mut nodes, mut edges) = (Vec::with_capacity(places.len()), Vec::with_capacity(places.len()));
+    for (number, (_, place)) in places.into_iter().enumerate() {
         let vertex = tree.vertex(place);
-        let above = tree.parent(place).and_then(|parent| made.get(&parent).copied());
-        let rank = match place {
-            Place::Top(_) => None,
-            Place::In(at, _) => Some(index.nodes()[at as usize].rank),
-        };
         let (kind, name) = (tree.words.text(vertex.kind), tree.words.text(vertex.name));
+        let above = tree.parent(place).and_then(|parent| made.get(&parent));
+        if let Some((above, _)) = above {
+            let metadata = json!({ "subsystem": "containment", "relationship": "contains" });
+            let (source, target) = (above.to_string(), number.to_string());
+            edges.push(json!({ "source": source, "target": target, "metadata": metadata }));
+        }
+        let path = format!("{}/{name}", above.map_or("", |(_, path)| path));
+        let rank = match place {
+            Place::Top(_) => -1,
+            Place::In(at, _) => i64::from(index.nodes()[at as usize].rank),
+        };
         // What the rest of the R calls cores and GPUs.
         let id = match (place, vertex.home) {
             (Place::In(at, _), Home::Core(n)) => {
@@ -106,21 +112,22 @@ pub(crate) fn written(index: &Index, picked: &Picked) -> Value {
             }
             _ => vertex.id,
         };
-        let node = builder.put(above, kind, name, id, rank);
-        let unit = tree.words.text(vertex.unit);
-        match amounts.get(&place) {
-            Some(amount) if tree.is_bytes(vertex) => {
-                let (size, unit) = units::largest(*amount);
-                builder.set_size(node, size, unit);
-            }
-            Some(amount) => builder.set_size(node, *amount, unit),
-            None => {}
-        }
+        let (size, unit) = match amounts.get(&place) {
+            Some(amount) if tree.is_bytes(vertex) => units::largest(*amount),
+            Some(amount) => (*amount, tree.words.text(vertex.unit)),
+            None => (1, ""),
+        };
+        let basename = if name.starts_with(kind) { kind } else { name };
+        let mut metadata = json!({
+            "type": kind, "basename": basename, "name": name, "id": id, "uniq_id": number, "rank": rank,
+            "exclusive": false, "unit": unit, "size": size, "paths": { "containment": path },
+        });
         let properties = &tree.sets[vertex.properties as usize];
-        builder.set_properties(node, properties.keys().map(String::as_str));
-        made.insert(place, node);
+        if !properties.is_empty() {
+            metadata["properties"] = json!(properties);
+        }
+        nodes.push(json!({ "id": number.to_string(), "metadata": metadata }));
+        made.insert(place, (number, path));
     }
-    let mut value = json!(builder.finish_tree());
-    value["writer"] = "fluxion:jgf".into();
-    value
+    json!({ "writer": "fluxion:jgf", "graph": { "nodes": nodes, "edges": edges } })
 }

@@ -141,6 +141,8 @@ pub(crate) struct Tree {
     pub(crate) words: Words,
     pub(crate) sets: Vec<Properties>,
     pub(crate) top: List,
+    /// Vertices of the upper list by what holds them and by name.
+    named: BTreeMap<(u32, Word), u32>,
     /// Positions of nodes in the order in which they are written.
     pub(crate) order: Vec<u32>,
     pub(crate) nodes: Vec<Node>,
@@ -262,6 +264,8 @@ impl Tree {
             node.pool0 = tree.pools;
             tree.pools += tree.insides[node.inside as usize].list.pools.len() as u32;
         }
+        let top = (0..).zip(&tree.top.vertices).skip(1);
+        tree.named = top.map(|(v, vertex)| ((vertex.parent, vertex.name), v)).collect();
         tree.learn_kinds();
         tree
     }

@@ -86,8 +86,16 @@ impl Tree {
         if names.next()?? != self.vertex(at).name {
             return None;
         }
+        // Which vertex of the upper list holds what comes next, while that is there.
+        let mut above = Some(0);
         for name in names {
             let name = name?;
+            if let Some(v) = above.and_then(|above| self.named.get(&(above, name))) {
+                at = self.place(*v);
+                above = matches!(at, Place::Top(_)).then_some(*v);
+                continue;
+            }
+            above = None;
             at = self.children(at).into_iter().find(|child| self.vertex(*child).name == name)?;
         }
         Some(at)
