@@ -14,7 +14,7 @@ pub fn busy(effort: Effort) -> Result<Vec<Figure>, String> {
     let instance = Instance::configured(SIZE, CORES, "[sched]\npolicy = \"conservative\"\n")?;
     instance.run(&["queue", "stop"])?;
     for shape in 0..SHAPES {
-        let (tasks, cores) = (1 + shape * 17 % 300, 1 + shape * 7 % 5);
+        let (tasks, cores) = (1 + shape * 17 % 140, 1 + shape * 7 % 5);
         let minutes = 10 + shape * 13 % 90;
         let options =
             [format!("--cc=1-{each}"), format!("-n{tasks}"), format!("-c{cores}"), format!("-t{minutes}")];
