@@ -8,8 +8,7 @@
 use crate::{Graph, SlowDowns};
 use flurm_jobspec::Group;
 use flurm_types::{Idset, JobId, R};
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The property by which an R says that its job is willing; behind `=` the class, if it has one. A property with a plus
 /// sign stays in its own instance.
@@ -162,6 +161,9 @@ impl Tenants {
 
     /// Where a job of this class may sit beside others that are alone on these ranks, the best places first: beside one
     /// job, else beside several of one class.
+    ///
+    /// Best is who gains more with this job than with others on average, of the classes that are here: who gets on with
+    /// everybody is left to those who do not.
     pub(crate) fn mates(&self, class: &str, beside: &Idset) -> Vec<Idset> {
         let mut by_class: BTreeMap<&str, (f64, Vec<Idset>)> = BTreeMap::new();
         for job in self.jobs.values().filter(|job| !job.grouped) {
@@ -172,8 +174,13 @@ impl Tenants {
                 mates.extend(Some(alone).filter(|alone| !alone.is_empty()));
             }
         }
-        let mut by_class: Vec<(f64, Vec<Idset>)> = by_class.into_values().collect();
-        by_class.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal));
+        let classes: BTreeSet<&str> = by_class.keys().copied().chain([class]).collect();
+        let on_average = |one: &str| {
+            classes.iter().map(|other| self.slowdowns.gain(one, other)).sum::<f64>() / classes.len() as f64
+        };
+        let mut by_class: Vec<(f64, Vec<Idset>)> =
+            by_class.into_iter().map(|(one, (gain, mates))| (gain - on_average(one), mates)).collect();
+        by_class.sort_by(|a, b| b.0.total_cmp(&a.0));
         let mut places = Vec::new();
         for (_, mates) in by_class.into_iter().filter(|(_, mates)| !mates.is_empty()) {
             let all = mates.iter().fold(Idset::new(), |all, mate| all.union(mate));
