@@ -189,58 +189,75 @@ impl Session {
             return Err(Failure::new(format!("it is {} already", seconds(self.now)))
                 .hint("reserve at a later time, or `match allocate`"));
         }
-        let promises = self.jobs.values().any(|job| job.state == State::Reserved);
-        let needs_plan = match what {
+        let is_promised = self.jobs.values().any(|job| job.state == State::Reserved);
+        let by_plan = match what {
             Match::Satisfiability(_) => false,
-            Match::Allocate(_) => promises,
+            Match::Allocate(_) => is_promised,
             Match::AllocateOrelseReserve(_) | Match::Reserve { .. } => true,
         };
-        if needs_plan {
+        if by_plan {
             self.make_plan();
         }
-        let (begun, mut visited) = (Instant::now(), 0);
-        let op = match what {
-            Match::Allocate(_) if !promises => MatchOp::Allocate,
-            _ => MatchOp::Satisfiability,
-        };
-        let mut found = self.graph.find_counting(&jobspec, op, at, &mut visited);
-        let id = JobId(self.next_id());
-        if let (Some(plan), Found::Now(_), true) = (&mut self.plan, &found, needs_plan) {
-            let planned = match what {
-                Match::AllocateOrelseReserve(_) => {
-                    self.graph.earliest(plan, id, &jobspec, (at, FAR), &mut visited)
-                }
-                Match::Allocate(_) | Match::Satisfiability(_) | Match::Reserve { .. } => {
-                    self.graph.reserve_at(plan, id, &jobspec, at, &mut visited)
-                }
-            };
-            found = planned.map_or(Found::NotNow, Found::Now);
-        }
+        let begun = Instant::now();
+        let (found, visited) = self.search(what, &jobspec, at, by_plan);
         let took = begun.elapsed();
         (self.matches, self.spent) = (self.matches + 1, self.spent + took);
         self.longest = self.longest.max(took);
-        let answer = match (found, what) {
-            (Found::Now(_), Match::Satisfiability(_)) => {
+        let answer = match found {
+            Found::Now(_) if matches!(what, Match::Satisfiability(_)) => {
                 Answer::line("satisfiable", json!({ "state": "satisfiable" }))
             }
-            (Found::Now(r), _) => self.take(jobspec, r),
-            (Found::NotNow, _) => {
-                self.failed += 1;
-                let why = match what {
-                    Match::Reserve { .. } => format!("not all of it is free from {} on", seconds(at)),
-                    Match::AllocateOrelseReserve(_) => "waits for jobs that have no end".to_owned(),
-                    Match::Allocate(_) if self.fits(&jobspec) => "it is reserved for others".to_owned(),
-                    Match::Allocate(_) | Match::Satisfiability(_) => self.graph.shortage(&jobspec),
-                };
-                Answer::line(format!("not now: {why}"), json!({ "state": "not now", "why": why }))
+            Found::Now(r) => self.take(jobspec, r),
+            Found::NotNow => {
+                let why = self.why_not(what, &jobspec, at);
+                self.refuse("not now", &why)
             }
-            (Found::Never(why), _) => {
-                self.failed += 1;
-                Answer::line(format!("never: {why}"), json!({ "state": "never", "why": why }))
-            }
+            Found::Never(why) => self.refuse("never", &why),
         };
         let micros = took.as_secs_f64() * 1e6;
         Ok(Answer { cost: Some(format!("{micros:.1} us, {visited} vertices visited")), ..answer })
+    }
+
+    /// What there is for a job, with the number of vertices that were looked at. Where something is reserved, or could
+    /// be, the plan is asked, but only for what fits at all.
+    fn search(&mut self, what: &Match, jobspec: &Jobspec, at: Timestamp, by_plan: bool) -> (Found, usize) {
+        let mut visited = 0;
+        let op = match what {
+            Match::Allocate(_) if !by_plan => MatchOp::Allocate,
+            _ => MatchOp::Satisfiability,
+        };
+        let found = self.graph.find_counting(jobspec, op, at, &mut visited);
+        let id = JobId(self.next_id());
+        let (Found::Now(_), Some(plan), true) = (&found, &mut self.plan, by_plan) else {
+            return (found, visited);
+        };
+        let planned = match what {
+            Match::AllocateOrelseReserve(_) => {
+                self.graph.earliest(plan, id, jobspec, (at, FAR), &mut visited)
+            }
+            Match::Allocate(_) | Match::Satisfiability(_) | Match::Reserve { .. } => {
+                self.graph.reserve_at(plan, id, jobspec, at, &mut visited)
+            }
+        };
+        (planned.map_or(Found::NotNow, Found::Now), visited)
+    }
+
+    fn refuse(&mut self, state: &str, why: &str) -> Answer {
+        self.failed += 1;
+        Answer::line(format!("{state}: {why}"), json!({ "state": state, "why": why }))
+    }
+
+    fn why_not(&self, what: &Match, jobspec: &Jobspec, at: Timestamp) -> String {
+        let shortage = if self.fits(jobspec) {
+            "it is reserved for others".to_owned()
+        } else {
+            self.graph.shortage(jobspec)
+        };
+        match what {
+            Match::Reserve { .. } => format!("not all of it is free from {} on", seconds(at)),
+            Match::AllocateOrelseReserve(_) => format!("{shortage}, and nobody knows until when"),
+            Match::Allocate(_) | Match::Satisfiability(_) => shortage,
+        }
     }
 
     /// Would it fit if nothing were reserved?
