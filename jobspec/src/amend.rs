@@ -34,11 +34,11 @@ impl Jobspec {
         if !said {
             own.constraints = std::mem::take(&mut own.constraints).and(with.constraint);
         }
-        if own.placement.is_none() && own.cosched.is_none() {
-            match with.cosched {
-                Some(cosched) => own.cosched = Some(cosched),
-                None => own.placement = with.placement,
-            }
+        match (&mut own.cosched, with.cosched) {
+            (Some(own), Some(with)) => own.class = own.class.take().or(with.class),
+            (Some(_), None) => {}
+            (None, with) if own.placement.is_none() && with.is_some() => own.cosched = with,
+            (None, _) => own.placement = own.placement.or(with.placement),
         }
         self
     }
@@ -70,5 +70,21 @@ mod tests {
         assert_eq!((a.queue.as_deref(), a.duration), (Some("debug"), 5.0));
         assert_eq!(a.placement.map(|p| p.to_string()).as_deref(), Some("spread"));
         assert!(matches!(&a.constraints, Constraint::And(both) if both.len() == 2));
+    }
+
+    #[test]
+    fn a_willing_job_without_a_class_gets_that_of_its_queue() {
+        let class = |name: &str| Some(Cosched { class: Some(name.to_owned()), ..Cosched::default() });
+        let with = Amendment { cosched: class("memory"), ..Amendment::default() };
+        let job = || Builder::new(vec!["true".to_owned()]);
+        let io = serde_json::json!({ "class": "io" });
+        for (job, cosched) in [
+            (job(), class("memory")),
+            (job().setattr("system.cosched", &true.into()), class("memory")),
+            (job().setattr("system.cosched", &io), class("io")),
+            (job().setattr("system.placement", &"low".into()), None),
+        ] {
+            assert_eq!(job.build().unwrap().amended(with.clone()).attributes().cosched, cosched);
+        }
     }
 }
