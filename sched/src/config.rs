@@ -1,10 +1,10 @@
-//! What a site says about scheduling: the policy, how much waiting counts, and queues with their limits.
+//! What a site says about scheduling: the policy, how much waiting counts, and queues. What one job may ask for is
+//! checked where jobs come in, and what a queue adds to them is added there.
 
 use crate::Policy;
-use flurm_jobspec::{Amendment, Jobspec, Placement};
+use flurm_jobspec::Placement;
 use flurm_resource_graph::SlowDowns;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// How to schedule.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -45,16 +45,6 @@ impl Config {
     pub(crate) fn priority_of(&self, lane: usize) -> i64 {
         self.queue(lane).map_or(0, |(_, queue)| queue.priority)
     }
-
-    /// A job as its queue takes it: with a placement if it does not say.
-    pub(crate) fn amended(&self, lane: usize, jobspec: Arc<Jobspec>) -> Arc<Jobspec> {
-        let attributes = jobspec.attributes();
-        let placement = self.queue(lane).and_then(|(_, queue)| queue.placement);
-        if placement.is_none() || attributes.placement.is_some() || attributes.cosched.is_some() {
-            return jobspec;
-        }
-        Arc::new(Jobspec::clone(&jobspec).amended(Amendment { placement, ..Amendment::default() }))
-    }
 }
 
 /// A queue.
@@ -62,14 +52,10 @@ impl Config {
 pub struct QueueConfig {
     /// No job of it starts.
     pub stopped: bool,
-    /// What one job may ask for.
-    pub limits: Limits,
     /// What its jobs may have together.
     pub running: Running,
     /// Added to the priority of each of its jobs.
     pub priority: i64,
-    /// Where its jobs go that do not say.
-    pub placement: Option<Placement>,
 }
 
 /// The most that the jobs of a queue that run may have together.
@@ -79,43 +65,4 @@ pub struct Running {
     pub jobs_max: Option<u32>,
     /// Cores at once.
     pub cores_max: Option<u32>,
-}
-
-/// The most that one job may ask for.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Limits {
-    /// Nodes, for jobs that give their number.
-    pub nodes_max: Option<u32>,
-    /// Cores in all.
-    pub cores_max: Option<u32>,
-    /// Seconds; a job without a duration asks for more than any limit.
-    pub duration_s_max: Option<f64>,
-}
-
-impl Limits {
-    /// Is a job within the limits?
-    ///
-    /// # Errors
-    /// The first limit that it exceeds, for its owner.
-    pub fn check(&self, queue: &str, jobspec: &Jobspec) -> Result<(), String> {
-        let duration = jobspec.attributes().duration;
-        if let Some(max) = self.duration_s_max
-            && (duration == 0.0 || duration > max)
-        {
-            let asked = if duration == 0.0 { "no limit".to_owned() } else { format!("{duration} s") };
-            return Err(format!("jobs in queue {queue} run at most {max} s, the job asks for {asked}"));
-        }
-        let Some(request) = jobspec.request() else { return Ok(()) };
-        let cores = request.slots.saturating_mul(request.cores_per_slot);
-        for (what, asked, max) in
-            [("nodes", request.nodes.unwrap_or(0), self.nodes_max), ("cores", cores, self.cores_max)]
-        {
-            if let Some(max) = max.filter(|max| asked > *max) {
-                return Err(format!(
-                    "jobs in queue {queue} have at most {max} {what}, the job asks for {asked}"
-                ));
-            }
-        }
-        Ok(())
-    }
 }

@@ -48,7 +48,7 @@ pub mod simulate;
 mod turn;
 mod why;
 
-pub use config::{Config, Limits, QueueConfig, Running};
+pub use config::{Config, QueueConfig, Running};
 pub use flurm_resource_graph::SlowDowns;
 pub use news::{ResourceChange, SchedInput, SchedOutput};
 pub use policy::Policy;
@@ -141,7 +141,6 @@ impl Sched {
                 // A job may come again with another jobspec.
                 self.leave(id);
                 let lane = self.config.lane_of(jobspec.attributes().queue.as_deref());
-                let jobspec = self.config.amended(lane, jobspec);
                 let priority = priority.saturating_add(self.config.priority_of(lane));
                 self.enter(Wish { id, jobspec, priority, t_submit, lane });
             }
@@ -326,16 +325,11 @@ impl Sched {
         self.queue.len() + self.groups.beside_queue()
     }
 
-    /// Could such a job run here at all? Before the resources are known, everything within its queue's limits could.
+    /// Could such a job run here at all? Before the resources are known, everything could.
     ///
     /// # Errors
     /// Why not, for its owner.
     pub fn satisfiable(&self, jobspec: &Jobspec, now: Now) -> Result<(), String> {
-        if let Some(queue) = &jobspec.attributes().queue
-            && let Some(config) = self.config.queues.get(queue)
-        {
-            config.limits.check(queue, jobspec)?;
-        }
         let lane = self.config.lane_of(jobspec.attributes().queue.as_deref());
         self.groups.check(jobspec, lane)?;
         if self.inventories == 0 {

@@ -1,7 +1,7 @@
 //! Traces that are read, and the figures of their runs.
 
 use flurm_sched::simulate::{Report, Trace, run};
-use flurm_sched::{Config, Limits, Policy, QueueConfig};
+use flurm_sched::{Config, Policy, QueueConfig};
 use flurm_types::{Idset, R, RNode};
 
 fn machine(nodes: u32) -> R {
@@ -111,15 +111,15 @@ fn lines_of_json_may_say_more() {
 {"submit": 0, "runtime": 10, "ntasks": 2, "duration": 60, "queue": "short"}
 {"submit": 1, "runtime": 10, "nodes": 2, "priority": 20}
 {"submit": 1, "runtime": 10, "ntasks": 9}
-{"submit": 1, "runtime": 10, "ntasks": 1, "duration": 600, "queue": "short", "placement": "high"}
+{"submit": 1, "runtime": 10, "ntasks": 1, "duration": 600, "queue": "shut", "placement": "high"}
 "#;
     let trace = Trace::parse(text).unwrap();
-    let limits = Limits { duration_s_max: Some(60.0), ..Limits::default() };
-    let queues = [("short".to_owned(), QueueConfig { limits, ..QueueConfig::default() })].into();
+    let queue = |name: &str, stopped| (name.to_owned(), QueueConfig { stopped, ..QueueConfig::default() });
+    let queues = [queue("short", false), queue("shut", true)].into();
     let config = Config { policy: Policy::Conservative, queues, ..Config::default() };
     let run = run(&trace, &machine(4), &config, |_| ());
     let ran: Vec<bool> = run.outcomes.iter().map(|job| job.ran.is_some()).collect();
-    assert_eq!(ran, [true, true, false, false], "one is too large, one asks for too long");
+    assert_eq!(ran, [true, true, false, false], "one is too large, one in a queue that is stopped");
     for (bad, said) in [
         ("{\"submit\": 0}", "read trace at line 1: `runtime` is missing"),
         ("; x\n\n1 2 x 4 5", "read trace at line 3: `x` is not a number"),

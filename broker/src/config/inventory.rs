@@ -2,8 +2,7 @@
 
 use crate::bootstrap::Mistake;
 use flurm_resource_graph::describe::Description;
-use flurm_types::{Hostlist, Idset, R, RNode};
-use serde_json::Value;
+use flurm_types::{Hostlist, Idset, R};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -89,8 +88,7 @@ pub fn excluded(text: &str, r: &R) -> Result<Idset, Mistake> {
 /// # Errors
 /// They are not as many.
 pub fn align(r: &R, hosts: &[String]) -> Result<R, Mistake> {
-    let counted = R { scheduling: renumbered(r, |rank| r.ranks().position(rank) as u32), ..r.renumber() };
-    let r = counted;
+    let r = r.renumber();
     if r.nnodes() != hosts.len() {
         return Err(Mistake::new(
             format!("R has {} nodes, but this instance has {} brokers", r.nnodes(), hosts.len()),
@@ -104,40 +102,15 @@ pub fn align(r: &R, hosts: &[String]) -> Result<R, Mistake> {
     if new.iter().collect::<std::collections::BTreeSet<_>>().len() != hosts.len() {
         return Ok(r);
     }
-    let renamed = |rank: u32| new[rank as usize];
-    let mut out =
-        R::from_nodes(r.nodes.iter().map(|node| RNode { rank: renamed(node.rank), ..node.clone() }));
-    out.properties = r
-        .properties
-        .iter()
-        .map(|(name, ranks)| (name.clone(), ranks.iter().map(renamed).collect()))
-        .collect();
-    out.topology = r.topology.iter().map(|(rank, topology)| (renamed(*rank), topology.clone())).collect();
-    (out.starttime, out.expiration) = (r.starttime, r.expiration);
-    out.scheduling = renumbered(&r, renamed);
-    Ok(out)
-}
-
-/// The graph in an R with other ranks.
-fn renumbered(r: &R, new: impl Fn(u32) -> u32) -> Option<Value> {
-    let mut scheduling = r.scheduling.clone()?;
-    let ranks = r.ranks();
-    for vertex in scheduling.pointer_mut("/graph/nodes").and_then(Value::as_array_mut)? {
-        let Some(rank) = vertex.pointer_mut("/metadata/rank") else { continue };
-        // What belongs to no broker has -1.
-        if let Some(old) =
-            rank.as_u64().and_then(|old| u32::try_from(old).ok()).filter(|old| ranks.contains(*old))
-        {
-            *rank = new(old).into();
-        }
-    }
-    Some(scheduling)
+    Ok(r.with_ranks(|rank| new[rank as usize]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use flurm_resource_graph::describe::Shape;
+    use flurm_types::RNode;
+    use serde_json::Value;
 
     fn hosts(n: usize) -> Vec<String> {
         (0..n).map(|i| format!("c{i}")).collect()

@@ -227,26 +227,32 @@ impl R {
     #[must_use]
     pub fn renumber(&self) -> R {
         let old = self.ranks();
-        let new = |rank: u32| old.position(rank) as u32;
-        let nodes = (0..).zip(&self.nodes).map(|(rank, node)| RNode { rank, ..node.clone() }).collect();
+        let mut r = self.with_ranks(|rank| old.position(rank) as u32);
+        r.properties.retain(|name, _| !name.starts_with('+'));
+        r
+    }
+
+    /// The same nodes with other ranks, each of which is given once.
+    #[must_use]
+    pub fn with_ranks(&self, new: impl Fn(u32) -> u32) -> R {
+        let old = self.ranks();
+        let nodes = self.nodes.iter().map(|node| RNode { rank: new(node.rank), ..node.clone() });
         let properties = self
             .properties
             .iter()
-            .filter(|(name, _)| !name.starts_with('+'))
-            .map(|(name, with)| (name.clone(), with.intersection(&old).iter().map(new).collect()))
+            .map(|(name, with)| (name.clone(), with.intersection(&old).iter().map(&new).collect()))
             .collect();
         let topology = self.topology.iter().filter(|(rank, _)| old.contains(**rank));
         R {
-            nodes,
             properties,
             topology: topology.map(|(rank, topology)| (new(*rank), topology.clone())).collect(),
             starttime: self.starttime,
             expiration: self.expiration,
-            nslots: None,
             scheduling: self
                 .scheduling
                 .as_ref()
                 .and_then(|graph| graph::on(graph, |rank| old.contains(rank).then(|| new(rank)))),
+            ..R::from_nodes(nodes)
         }
     }
 }
