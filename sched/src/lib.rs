@@ -252,8 +252,8 @@ impl Sched {
 
     /// A job has no promise any more and is the head of nothing.
     fn forget(&mut self, id: JobId) {
-        let Some(key) = self.queue.get(id).map(|job| job.key) else { return };
-        if self.promises.forget(key) || self.heads.has(id) {
+        let Some((key, lane)) = self.queue.get(id).map(|job| (job.key, job.lane)) else { return };
+        if self.promises.forget(key, lane) || self.heads.has(id) {
             self.epoch += 1;
         }
     }
@@ -332,6 +332,7 @@ impl Sched {
     pub fn satisfiable(&self, jobspec: &Jobspec, now: Now) -> Result<(), String> {
         let lane = self.config.lane_of(jobspec.attributes().queue.as_deref());
         self.groups.check(jobspec, lane)?;
+        self.is_within(lane, jobspec)?;
         if self.inventories == 0 {
             return Ok(());
         }

@@ -14,6 +14,7 @@ const NEVER: Timestamp = Timestamp(i64::MAX);
 struct Promise {
     r: R,
     lane: usize,
+    load: Load,
 }
 
 /// Who is promised what, and who is to be looked at.
@@ -110,23 +111,23 @@ impl Promises {
     }
 
     /// A job is promised this, whatever it was promised before.
-    pub(crate) fn put(&mut self, graph: &Graph, key: Key, lane: usize, r: R) {
+    pub(crate) fn put(&mut self, graph: &Graph, key: Key, lane: usize, load: Load, r: R) {
         self.take(key);
         if let Some(plan) = &mut self.plan {
             graph.reserve(plan, key.3, &r);
         }
         self.by_start.insert((r.starttime, key));
-        let load = self.loads.entry(lane).or_default();
-        *load = load.and(Load::of(r.ncores()));
-        self.by_key.insert(key, Promise { r, lane });
+        let all = self.loads.entry(lane).or_default();
+        *all = all.and(load);
+        self.by_key.insert(key, Promise { r, lane, load });
     }
 
     /// Takes a promise out of the plan, with its lane.
     pub(crate) fn take(&mut self, key: Key) -> Option<(R, usize)> {
-        let Promise { r, lane } = self.by_key.remove(&key)?;
+        let Promise { r, lane, load } = self.by_key.remove(&key)?;
         self.by_start.remove(&(r.starttime, key));
-        if let Some(load) = self.loads.get_mut(&lane) {
-            *load = load.less(Load::of(r.ncores()));
+        if let Some(all) = self.loads.get_mut(&lane) {
+            *all = all.less(load);
         }
         if let Some(plan) = &mut self.plan {
             plan.release(key.3);
@@ -152,10 +153,12 @@ impl Promises {
         self.again.remove(&key);
     }
 
-    /// A job waits no more; tells whether it had a promise.
-    pub(crate) fn forget(&mut self, key: Key) -> bool {
+    /// A job of a lane waits no more; tells whether it had a promise, or may have been in the way of others.
+    pub(crate) fn forget(&mut self, key: Key, lane: usize) -> bool {
         self.again.remove(&key);
-        let Some((r, _)) = self.take(key) else { return false };
+        let held_up = self.full.remove(&lane).is_some();
+        let stuck = self.stuck.take_if(|(_, stuck)| *stuck == key).is_some();
+        let Some((r, _)) = self.take(key) else { return held_up || stuck };
         self.widen(if r.expiration.is_zero() { NEVER } else { r.expiration });
         true
     }

@@ -35,6 +35,18 @@ impl Sched {
         queue.running.excess(name, self.loads.of(lane).and(more))
     }
 
+    /// May a lane have so much at once if nothing else of it runs?
+    pub(crate) fn is_within<'a>(&self, lane: usize, unit: impl Into<Unit<'a>>) -> Result<(), String> {
+        let Some((name, queue)) = self.config.queue(lane) else { return Ok(()) };
+        let unit = unit.into();
+        let alone = Load { jobs: unit.jobs().count() as u32, cores: self.graph.cores_at_least(unit) };
+        let asked = |why| match alone.jobs {
+            1 => format!("{why}, the job asks for {}", alone.cores),
+            jobs => format!("{why}, the group asks for {} in {jobs} jobs", alone.cores),
+        };
+        queue.running.excess(name, alone).map(asked).map_or(Ok(()), Err)
+    }
+
     /// Could the job run here at all? If not, it is turned down.
     pub(crate) fn is_possible(
         &mut self,
@@ -78,6 +90,7 @@ impl Sched {
 
     pub(crate) fn is_still_satisfiable(&self, job: &Pending, now: Now) -> Result<(), String> {
         let wants = self.wants(job);
+        self.is_within(job.lane, &wants)?;
         Unit::from(&wants).jobs().try_for_each(|job| self.satisfiable(job, now))?;
         match &wants {
             Wants::Job(_) => Ok(()),

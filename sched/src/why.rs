@@ -148,7 +148,7 @@ impl Sched {
                 let start = plan.begins(other).or(self.promised(other)).filter(|start| *start > now.wall);
                 let when =
                     start.map(|start| format!(", which is to start in {}", span(start.secs_since(now.wall))));
-                why(format!("would delay {other}{} if it ran now", when.unwrap_or_default()), Some(other))
+                why(format!("running now would delay {other}{}", when.unwrap_or_default()), Some(other))
             }
         }
     }

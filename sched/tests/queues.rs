@@ -294,7 +294,7 @@ fn everybody_who_waits_is_told_why_and_when() {
         world.alloc(2, 16, 2.0, job(4, 60.0, ""));
         world.alloc(3, 16, 3.0, job(1, 120.0, ""));
         assert_eq!(world.started(), [1]);
-        let said = format!("would delay {}, which is to start in 1 min if it ran now", JobId(2));
+        let said = format!("running now would delay {}, which is to start in 1 min", JobId(2));
         let why = world.why(3);
         assert_eq!((why.reason, why.blocked_by), (said, Some(JobId(2))), "{policy}");
         assert_eq!(why.earliest, Some(at(1120.0).wall), "{policy}");
@@ -312,4 +312,51 @@ fn a_long_queue_is_answered_for_without_a_start() {
         (why.reason.as_str(), why.earliest),
         ("waits for 3 cores (free: 1), behind 4998 others", None)
     );
+}
+
+fn at_once(cores: u32) -> QueueConfig {
+    let running = Running { cores_max: Some(cores), ..Running::default() };
+    QueueConfig { running, ..QueueConfig::default() }
+}
+
+#[test]
+fn who_alone_is_more_than_his_queue_may_have_at_once_is_turned_down() {
+    for policy in ALL {
+        let mut world = World::new(config(policy, &[("q", at_once(2))]), 1);
+        world.alloc(1, 16, 1.0, job(3, 60.0, "q"));
+        world.alloc(2, 16, 2.0, job(1, 60.0, "q"));
+        let denied = vec!["1: queue q has at most 2 cores at once, the job asks for 3".to_owned()];
+        assert_eq!(world.cycle(), (vec![2], denied.clone()), "{policy}");
+        let refused = world.sched.satisfiable(&job(3, 60.0, "q").build().unwrap(), world.now).unwrap_err();
+        assert_eq!(format!("1: {refused}"), denied[0]);
+    }
+}
+
+#[test]
+fn nobody_waits_for_one_who_has_been_canceled() {
+    for policy in ALL {
+        // For one who waits for somebody without an end, for one who is more than his queue may have now.
+        for (queues, first, second) in [
+            (vec![], job(4, 0.0, ""), job(8, 60.0, "")),
+            (vec![("q", at_once(2))], job(1, 60.0, "q"), job(2, 60.0, "q")),
+        ] {
+            let third = if queues.is_empty() { job(4, 60.0, "") } else { job(1, 60.0, "q") };
+            for leaves in
+                [SchedInput::Cancel { id: JobId(2) }, SchedInput::Prioritize { id: JobId(2), priority: 1 }]
+            {
+                let mut world = World::new(config(policy, &queues), 2);
+                world.alloc(1, 16, 1.0, first.clone());
+                assert_eq!(world.started(), [1]);
+                world.alloc(2, 16, 2.0, second.clone());
+                world.started();
+                world.alloc(3, 16, 3.0, third.clone());
+                world.started();
+                world.step(leaves);
+                let started = world.started();
+                // Where the shortest goes first or others may pass, he may have begun before.
+                let runs = started == [3] || world.sched.why(JobId(3), world.now).is_none();
+                assert!(runs, "{policy}: {started:?}");
+            }
+        }
+    }
 }

@@ -122,7 +122,9 @@ fn serve(sched: &mut Sched, id: JobId, now: Now, out: &mut Vec<SchedOutput>, vis
             found.map(|(room, r)| Start { at: r.starttime, seen: now.wall, room, r, spare: None })
         }
     };
-    sched.wait(id, start.as_ref().map(|start| start.at), excess, out);
+    // Who has room now waits for the head of another lane, of which nobody knows how that goes on.
+    let told = start.as_ref().map(|start| start.at).filter(|at| *at > now.wall);
+    sched.wait(id, told, excess, out);
     sched.heads.by_lane.insert(lane, Head { id, wants, key, start });
 }
 

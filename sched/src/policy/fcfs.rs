@@ -17,6 +17,10 @@ pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
         }
         let Some(job) = sched.queue.get(id) else { return };
         let (lane, wants) = (job.lane, sched.wants(job));
+        if let Err(note) = sched.is_within(lane, &wants) {
+            sched.deny(id, note, out);
+            continue;
+        }
         let excess = match sched.graph.find_counting(&wants, MatchOp::Allocate, now.wall, &mut visited) {
             Found::Now(r) => match sched.excess(lane, sched.load_of(id, &r)) {
                 None => {

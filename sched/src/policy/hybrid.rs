@@ -94,7 +94,8 @@ fn move_forward(
         sched.start(key.3, r, now, out);
     } else {
         sched.wait(key.3, Some(r.starttime), None, out);
-        sched.promises.put(&sched.graph, key, lane, r);
+        let load = sched.load_of(key.3, &r);
+        sched.promises.put(&sched.graph, key, lane, load, r);
     }
 }
 
@@ -118,7 +119,8 @@ fn look_at(sched: &mut Sched, key: Key, now: Now, out: &mut Vec<SchedOutput>, vi
         }
         return;
     };
-    let excess = sched.excess(lane, sched.promises.load(lane).and(sched.load_of(id, &r)));
+    let load = sched.load_of(id, &r);
+    let excess = sched.excess(lane, sched.promises.load(lane).and(load));
     if excess.is_some() {
         sched.wait(id, None, excess, out);
         sched.promises.is_full(lane, sched.epoch);
@@ -129,7 +131,7 @@ fn look_at(sched: &mut Sched, key: Key, now: Now, out: &mut Vec<SchedOutput>, vi
         sched.start(id, r, now, out);
     } else {
         sched.wait(id, Some(r.starttime), None, out);
-        sched.promises.put(&sched.graph, key, lane, r);
+        sched.promises.put(&sched.graph, key, lane, load, r);
     }
 }
 

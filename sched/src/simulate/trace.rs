@@ -210,7 +210,8 @@ pub(super) fn json_line(line: &str) -> Result<Option<Job>, String> {
 
 fn built(job: &mut Map<String, Value>, runtime_s: f64, class: Option<&str>) -> Result<Jobspec, String> {
     let margin = if class.is_some() { MARGIN } else { 1.0 };
-    let duration = seconds(job, "duration")?.unwrap_or(runtime_s * margin);
+    // No duration at all would be one without an end.
+    let duration = seconds(job, "duration")?.unwrap_or((runtime_s * margin).max(1.0));
     let mut builder = Builder::new(vec!["trace".to_owned()]).duration(duration);
     type Size = fn(Builder, u32) -> Builder;
     let sizes: [(&str, Size); 4] = [
