@@ -215,7 +215,14 @@ impl Fake {
         }));
         let topology = self.topology();
         r.topology = (0..size).map(|rank| (rank, topology.clone())).collect();
-        Ok(r)
+        // What others could not read is better refused here.
+        match R::parse(&r.to_json()) {
+            Ok(_) => Ok(r),
+            Err(e) => Err(Mistake::new(
+                format!("[fake-resources] describes what cannot be: {e}"),
+                "host-prefix is the beginning of a host's name; nodes have thousands of cores at most",
+            )),
+        }
     }
 
     /// Cores and GPUs dealt out in order; the first sockets have one more where it does not come out even.
@@ -398,6 +405,11 @@ mod tests {
         assert_eq!(sockets, [("0-2".into(), "0".into()), ("3-4".into(), "1".into())]);
         let wrong = Config::parse("x", text).unwrap().inventory(&hosts(3)).unwrap_err();
         assert_eq!(wrong.what, "[fake-resources] has 2 nodes, but this instance has 3 brokers");
+        for (good, bad) in [("\"node\"", "\"a b[\""), ("per-node = 5", "per-node = 2000000")] {
+            let wrong =
+                Config::parse("x", &text.replace(good, bad)).unwrap().inventory(&hosts(2)).unwrap_err();
+            assert!(wrong.what.starts_with("[fake-resources] describes what cannot be"), "{}", wrong.what);
+        }
     }
 
     #[test]

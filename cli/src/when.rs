@@ -91,11 +91,10 @@ fn civil(text: &str, here: &Zoned) -> Option<DateTime> {
     if lower == "now" {
         return Some(here.datetime());
     }
-    let mut words: Vec<&str> = lower.split([' ', 't']).filter(|w| !w.is_empty()).collect();
-    // `today` and `tomorrow` have a `t` of their own, which is no separator.
-    if lower.starts_with("to") {
-        words = lower.split(' ').filter(|w| !w.is_empty()).collect();
-    }
+    // Between numbers a `t` separates; words have some of their own.
+    let is_number = lower.starts_with(|c: char| c.is_ascii_digit());
+    let words = lower.split(|c| c == ' ' || is_number && c == 't');
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
     match words.as_slice() {
         [one] => day(one, here.date())
             .map(|date| date.to_datetime(Time::midnight()))
@@ -204,6 +203,7 @@ mod tests {
         assert_eq!(civil("2021-06-21T13:30:15"), "2021-06-21T13:30:15");
         assert_eq!(civil("2021-06-21"), "2021-06-21T00:00:00");
         assert!(civil("tomorrow noon") > civil("today 11:59pm"));
+        assert!(civil("yesterday") < civil("today"));
         for bad in ["", "soon", "25:00", "13pm", "7", "+x", "2021-13-01", "last monday"] {
             let read = instant(bad, now);
             // A bare number is seconds since 1970, however long ago.

@@ -4,7 +4,8 @@
     flurm start ...                         # then, in the instance:
     python3 reverse.py &                    # `flurm queue status -v` says who schedules; ^C gives it back
 
-Messages are described in docs/formats.md. Jobs of slots with cores are understood, on any nodes or on so many.
+Messages are described in docs/formats.md. Slots with cores are understood, on any nodes, on so many, or on
+whole ones; jobs that ask for anything else are denied.
 """
 import json, os, socket, struct
 
@@ -36,7 +37,14 @@ def parts(r):
             yield rank, idset(group["children"]["core"])
 
 
-free, usable, pending = {}, set(), {}
+total, taken, usable, pending = {}, {}, set(), {}
+
+
+def take(r, sign):
+    """Cores that jobs hold: more, or fewer again."""
+    for rank, cores in parts(r):
+        held = taken.setdefault(rank, set())
+        taken[rank] = held | cores if sign > 0 else held - cores
 
 
 def place(resource):
@@ -45,31 +53,46 @@ def place(resource):
     slot = resource["with"][0] if nodes else resource
     size = next(r["count"] for r in slot["with"] if r["type"] == "core")
     chosen, slots = {}, slot["count"] * (nodes or 1)
-    for rank in sorted(usable & free.keys()):
-        fit = min(len(free[rank]) // size, slot["count"] if nodes else slots)
+    for rank in sorted(usable & total.keys()):
+        free = sorted(total[rank] - taken.get(rank, set()))
+        fit = min(len(free) // size, slot["count"] if nodes else slots)
+        if resource.get("exclusive") and len(free) < len(total[rank]):
+            continue
         if slots and fit and (not nodes or fit == slot["count"]):
-            chosen[rank] = sorted(free[rank])[:fit * size]
+            chosen[rank] = free if resource.get("exclusive") else free[:fit * size]
             slots -= fit
     return None if slots else chosen
 
 
+def unknown(jobspec):
+    """What this scheduler knows nothing of, or None."""
+    system = jobspec["attributes"]["system"]
+    words = [word for word in ("constraints", "cosched", "placement", "queue") if system.get(word)]
+    tree = json.dumps(jobspec["resources"])
+    return words[0] if words else next((t for t in ("gpu", "socket", "memory") if f'"{t}"' in tree), None)
+
+
 def schedule():
     for id in sorted(pending, reverse=True):
-        chosen = place(pending[id])
+        what = unknown(pending[id])
+        if what:
+            send("sched.answer", {"id": id, "type": "deny", "note": f"reverse.py knows nothing of {what}"})
+            del pending[id]
+            continue
+        chosen = place(pending[id]["resources"][0])
         if chosen is None:
             send("sched.answer", {"id": id, "type": "annotate", "annotations":
                                   {"sched": {"reason_pending": "the youngest job waits for cores"}}})
             break
         lite = [{"rank": str(rank), "children": {"core": ",".join(map(str, cores))}}
                 for rank, cores in chosen.items()]
-        send("sched.answer", {"id": id, "type": "alloc", "R": {"version": 1, "execution": {"R_lite": lite}}})
-        for rank, cores in chosen.items():
-            free[rank] -= set(cores)
+        r = {"version": 1, "execution": {"R_lite": lite}}
+        send("sched.answer", {"id": id, "type": "alloc", "R": r})
+        take(r, +1)
         del pending[id]
 
 
 send("sched.serve", {"name": "reverse.py"})
-held = []  # what jobs had before we came
 while head := stream.read(4):
     message = json.loads(stream.read(struct.unpack(">I", head)[0]))
     if "error" in message:
@@ -77,18 +100,15 @@ while head := stream.read(4):
     for news in message.get("payload", {}).get("news", []):
         kind = news["type"]
         if kind == "hello":
-            held.append(news["R"])
+            take(news["R"], +1)
         elif kind == "resources":
-            free, usable = {rank: set(cores) for rank, cores in parts(news["R"])}, idset(news["ranks"])
-            for rank, cores in (part for r in held for part in parts(r)):
-                free[rank] -= cores
+            total, usable = {rank: set(cores) for rank, cores in parts(news["R"])}, idset(news["ranks"])
         elif kind == "alloc":
-            pending[news["id"]] = news["jobspec"]["resources"][0]
+            pending[news["id"]] = news["jobspec"]
         elif kind == "cancel":
             pending.pop(news["id"], None)
         elif kind == "free":
-            for rank, cores in parts(news["R"]):
-                free[rank] |= cores
+            take(news["R"], -1)
         elif kind in ("up", "down"):
             usable = usable | idset(news["ranks"]) if kind == "up" else usable - idset(news["ranks"])
     schedule()

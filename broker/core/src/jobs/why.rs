@@ -25,7 +25,9 @@ impl Jobs {
             }),
             JobState::Inactive => {
                 let result = job.result().map_or("", |result| result.name());
-                said(format!("is over: {result}"))
+                let why = job.exception().filter(|exception| !exception.note.is_empty());
+                let why = why.map_or(String::new(), |exception| format!(" ({})", exception.note));
+                said(format!("is over: {result}{why}"))
             }
         };
         cx.respond(m, &reason);

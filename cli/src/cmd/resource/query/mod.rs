@@ -148,6 +148,12 @@ impl Args {
 
     fn check(&self, script: &Path, mut session: Session) -> Result<u8, Failure> {
         let written = inventory::read(script)?;
+        // Whatever is no answer would be thrown away by --update.
+        let first = (1..).zip(written.lines()).find(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        if let Some((line, _)) = first.filter(|(_, line)| !line.starts_with(PROMPT)) {
+            return Err(Failure::new(format!("{}:{line}: no command comes before this", script.display()))
+                .hint("in a script, commands begin with `> `, and answers stand below them"));
+        }
         let (fresh, differences) = replay(&written, &mut session);
         if self.update {
             if fresh != written {
