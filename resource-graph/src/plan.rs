@@ -12,7 +12,7 @@ use crate::{
     Graph, Unit,
     bits::{Bits, Mask},
     cosched::{self, Sharing},
-    general::given::{self, Portion},
+    general::{Pools, given},
     index::Index,
 };
 use flurm_types::{Idset, JobId, R, RNode, Timestamp};
@@ -39,6 +39,7 @@ pub struct Plan {
     /// What was found free last, and the same to be searched.
     bits: Bits,
     index: Index,
+    sweep: Sweep,
 }
 
 /// What is free from a time until the next step.
@@ -70,8 +71,8 @@ struct Use {
 struct What {
     mask: Mask,
     ranks: Idset,
-    /// Of pools.
-    portions: Vec<Portion>,
+    /// Of pools, ascending by their numbers.
+    amounts: Vec<(u32, u64)>,
 }
 
 impl Graph {
@@ -111,7 +112,8 @@ impl Graph {
             step.cores = if is_end { step.cores.wrapping_add(cores) } else { step.cores.wrapping_sub(cores) };
             step.gpus = if is_end { step.gpus.wrapping_add(gpus) } else { step.gpus.wrapping_sub(gpus) };
         }
-        Plan { steps, uses, begins, willing, bits: open.clone(), index: self.index.clone(), open }
+        let (bits, index, sweep) = (open.clone(), self.index.clone(), Sweep::default());
+        Plan { steps, uses, begins, willing, bits, index, sweep, open }
     }
 
     /// What a job holds now, until it leaves. Whoever is late is expected soon; without a known end, never.
@@ -120,20 +122,22 @@ impl Graph {
         let mask = self.index.mask(&self.in_use(&held.parts));
         let end = self.leaves(held.until, now);
         let ranks = held.parts.iter().map(|part| part.rank).collect();
-        let (willing, portions) = (self.tenants.ranks_of(id).is_some(), held.portions.clone());
+        let willing = self.tenants.ranks_of(id).is_some();
+        let amounts = self.index.pools.amounts(&held.portions);
         Some(Use {
             begin: Timestamp::ZERO,
             end,
             id,
             runs: true,
             willing,
-            what: Box::new(What { mask, ranks, portions }),
+            what: Box::new(What { mask, ranks, amounts }),
         })
     }
 
     fn promised(&self, id: JobId, r: &R) -> Use {
         let end = if r.expiration.is_zero() { NEVER } else { r.expiration };
-        let (ranks, willing, portions) = (r.ranks(), cosched::is_willing(r), given::portions(r));
+        let (ranks, willing) = (r.ranks(), cosched::is_willing(r));
+        let amounts = self.index.pools.amounts(&given::portions(r));
         // Who is willing is promised nodes where nobody is, and whoever may join him does so when he is there.
         let mask = if willing { self.index.mask(&self.whole(&ranks)) } else { self.index.mask(&r.nodes) };
         Use {
@@ -142,7 +146,7 @@ impl Graph {
             id,
             runs: false,
             willing,
-            what: Box::new(What { mask, ranks, portions }),
+            what: Box::new(What { mask, ranks, amounts }),
         }
     }
 
@@ -362,6 +366,13 @@ impl Plan {
     pub fn broken_by(&self, id: JobId) -> Vec<JobId> {
         let Some(place) = self.place(id) else { return Vec::new() };
         let one = &self.uses[place];
+        let overdrawn = self.overdrawn(one);
+        let is_short = |used: &Use| {
+            let hit = |(pool, from, to): &(u32, Timestamp, Timestamp)| {
+                used.begin < *to && *from < used.end && used.what.has(*pool)
+            };
+            overdrawn.iter().any(hit)
+        };
         let overlaps = |used: &&Use| {
             !used.runs
                 && used.id != id
@@ -369,19 +380,38 @@ impl Plan {
                 && one.begin < used.end
                 && (used.what.mask.overlaps(&one.what.mask)
                     || used.willing != one.willing && !used.what.ranks.is_disjoint(&one.what.ranks)
-                    || !one.what.portions.is_empty() && !self.has_portions(used))
+                    || is_short(used))
         };
         self.uses.iter().filter(overlaps).map(|used| used.id).collect()
     }
 
-    /// Is there enough of pools for somebody beside all others?
-    fn has_portions(&self, one: &Use) -> bool {
-        let mut pools = self.index.pools.none_taken();
-        let others = self.uses.iter().filter(|other| other.id != one.id);
-        for other in others.filter(|other| other.begin < one.end && one.begin < other.end) {
-            pools.set_free(&other.what.portions, false);
+    /// When more is to be taken of a pool that somebody has than there is, while he has it: pools, from when, to when.
+    fn overdrawn(&self, one: &Use) -> Vec<(u32, Timestamp, Timestamp)> {
+        let mut edges = Vec::new();
+        if one.what.amounts.is_empty() {
+            return Vec::new();
         }
-        one.what.portions.is_empty() || pools.have(&one.what.portions)
+        let behind = self.uses.partition_point(|used| used.begin < one.end);
+        for used in self.uses[..behind].iter().filter(|used| used.end > one.begin) {
+            for (pool, amount) in used.what.amounts.iter().filter(|(pool, _)| one.what.has(*pool)) {
+                edges.push((*pool, used.begin.max(one.begin), true, *amount));
+                edges.push((*pool, used.end.min(one.end), false, *amount));
+            }
+        }
+        // What ends where something begins comes first.
+        edges.sort_unstable();
+        let mut found = Vec::new();
+        for of_pool in edges.chunk_by(|a, b| a.0 == b.0) {
+            let (size, mut taken) = (self.index.pools.size(of_pool[0].0), 0_u64);
+            for pair in of_pool.windows(2) {
+                let (pool, from, is_begin, amount) = pair[0];
+                taken = if is_begin { taken.saturating_add(amount) } else { taken.saturating_sub(amount) };
+                if taken > size && from < pair[1].1 {
+                    found.push((pool, from, pair[1].1));
+                }
+            }
+        }
+        found
     }
 
     /// Takes back what a job was to have; tells until when.
@@ -457,10 +487,68 @@ impl Plan {
         self.index.pools.clear();
         let behind = self.uses.partition_point(|used| used.begin < end);
         *visited += 1 + behind / 8;
-        for used in &self.uses[..behind] {
+        self.sweep.begin();
+        for (at, used) in self.uses[..behind].iter().enumerate() {
             if used.end > begin && used.id != without {
                 self.bits.remove(&used.what.mask);
-                self.index.pools.set_free(&used.what.portions, false);
+                if !used.what.amounts.is_empty() {
+                    self.sweep.with_pools.push((used.end, at));
+                }
+            }
+        }
+        self.sweep.fill(&self.uses, begin, &mut self.index.pools);
+    }
+}
+
+impl What {
+    /// Is it something of this pool?
+    fn has(&self, pool: u32) -> bool {
+        self.amounts.binary_search_by_key(&pool, |(pool, _)| *pool).is_ok()
+    }
+}
+
+/// How much is taken of pools at most at a time, of what is to be had one after the other.
+#[derive(Debug, Clone, Default)]
+struct Sweep {
+    /// The ends and the places of uses of pools, ascending by begin.
+    with_pools: Vec<(Timestamp, usize)>,
+    /// The same by end.
+    by_end: Vec<(Timestamp, usize)>,
+    /// What is taken by pool, at the time that is looked at.
+    levels: Vec<u64>,
+}
+
+impl Sweep {
+    fn begin(&mut self) {
+        self.with_pools.clear();
+    }
+
+    /// Takes from pools what these uses take at most at a time, from a time on at which all that began before are there.
+    fn fill(&mut self, uses: &[Use], from: Timestamp, pools: &mut Pools) {
+        if self.with_pools.is_empty() {
+            return;
+        }
+        self.levels.clear();
+        self.levels.resize(pools.taken().len(), 0);
+        self.by_end.clear();
+        // Ends matter only where somebody begins afterwards.
+        if let Some(last) = self.with_pools.last().map(|(_, at)| uses[*at].begin) {
+            self.by_end.extend(self.with_pools.iter().filter(|(end, _)| *end <= last));
+            self.by_end.sort_unstable();
+        }
+        let mut leaving = self.by_end.iter().peekable();
+        for (_, at) in &self.with_pools {
+            let begin = uses[*at].begin.max(from);
+            while let Some((_, gone)) = leaving.next_if(|(end, _)| *end <= begin) {
+                for (pool, amount) in &uses[*gone].what.amounts {
+                    let level = &mut self.levels[*pool as usize];
+                    *level = level.saturating_sub(*amount);
+                }
+            }
+            for (pool, amount) in &uses[*at].what.amounts {
+                let level = &mut self.levels[*pool as usize];
+                *level = level.saturating_add(*amount);
+                pools.raise(*pool, *level);
             }
         }
     }

@@ -128,12 +128,37 @@ impl Pools {
         }
     }
 
+    /// At least so much of a pool is taken.
+    pub(crate) fn raise(&mut self, pool: u32, amount: u64) {
+        let taken = &mut self.taken[pool as usize];
+        self.in_use += usize::from(*taken == 0 && amount > 0);
+        *taken = amount.max(*taken);
+    }
+
+    /// How much that is of which pools, ascending by their numbers. What is not in the tree is passed over.
+    pub(crate) fn amounts(&self, portions: &[Portion]) -> Vec<(u32, u64)> {
+        let mut amounts = Vec::with_capacity(portions.len());
+        amounts
+            .extend(portions.iter().filter_map(|portion| Some((portion.pool(&self.tree)?, portion.amount))));
+        amounts.sort_unstable();
+        amounts.dedup_by(|next, first| {
+            let same = next.0 == first.0;
+            first.1 = if same { first.1.saturating_add(next.1) } else { first.1 };
+            same
+        });
+        amounts
+    }
+
+    /// How much there is of a pool; nothing while it is not in use.
+    pub(crate) fn size(&self, pool: u32) -> u64 {
+        if self.is_pool_down(pool) { 0 } else { self.tree.span(self.tree.pool_place(pool)).size }
+    }
+
     /// Is so much of them left?
     pub(crate) fn have(&self, portions: &[Portion]) -> bool {
         portions.iter().all(|portion| match portion.pool(&self.tree) {
             Some(pool) if !self.is_pool_down(pool) => {
-                let size = self.tree.span(self.tree.pool_place(pool)).size;
-                size.saturating_sub(self.taken[pool as usize]) >= portion.amount
+                self.size(pool).saturating_sub(self.taken[pool as usize]) >= portion.amount
             }
             _ => false,
         })
