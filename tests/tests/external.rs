@@ -109,7 +109,7 @@ fn who_gives_what_is_not_free_schedules_no_longer() {
     let instance = start(4);
     let text = std::fs::read_to_string(example()).expect("the example");
     for (what, right, wrong, why) in [
-        ("a core twice", "free[rank] -= set(cores)", "pass", "has resources for job"),
+        ("a core twice", "take(r, +1)", "pass", "has resources for job"),
         ("a core that is not there", "map(str, cores)", "map(str, [99])", "not in the inventory"),
         (
             "a job that is not there",
