@@ -289,6 +289,14 @@ impl Policy {
 impl Queue {
     fn site(&self, name: &str, global: &Policy, all: &[String]) -> Result<SiteQueue, Mistake> {
         let wrong = |what: &str, hint: &str| Err(mistake(format!("queues.{name}: {what}"), hint));
+        // Hosts of a queue have a property with its name, and names are given as lists.
+        let property = serde_json::json!({ "properties": [format!("+{name}")] });
+        if let Err(error) = flurm_types::Constraint::from_json(&property) {
+            return wrong(&format!("no name of a queue: {error}"), "it is part of the name of a property");
+        }
+        if name.is_empty() || name.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control()) {
+            return wrong("no name of a queue", "it is not empty, and without blanks and commas");
+        }
         if self.policy.jobspec.defaults.system.queue.is_some() {
             return wrong("a queue has no default queue", "the default queue is set in [policy], for all");
         }
@@ -398,6 +406,9 @@ mod tests {
             ("[policy.jobspec.defaults.system]\nqueue = \"x\"\n", "there is no queue x"),
             ("[queues.a]\nhosts = \"c9\"\n", "queues.a: there is no host c9 here"),
             ("[queues.a]\nhosts = \"c[\"\n", "queues.a: hosts: "),
+            ("[queues.\"a&b\"]\nhosts = \"c0\"\n", "queues.a&b: no name of a queue"),
+            ("[queues.\"a b\"]\n", "queues.a b: no name of a queue"),
+            ("[queues.\"\"]\n", "queues.: no name of a queue"),
             ("[queues.a]\nhosts = \"all\"\nrequires = [\"x\"]\n", "queues.a: hosts and requires exclude"),
             ("[queues.a]\nrequires = [\"x|y\"]\n", "queues.a: requires: "),
             ("[queues.a]\nrunning.cores = 0\n", "queues.a: running: with a limit of 0"),
