@@ -332,6 +332,11 @@ impl Queue {
             Some(Cosched::On(true)) => Some(String::new()),
             Some(Cosched::Class(class)) => Some(class.clone()),
         };
+        if let Some(Cosched::Class(class)) = &self.cosched
+            && let Err(rule) = flurm_jobspec::Cosched::check_class(class)
+        {
+            return wrong(&format!("cosched: {rule}"), "true gives no class to jobs that say none");
+        }
         if cosched.is_some() && self.placement.is_some() {
             return wrong(
                 "cosched and placement exclude each other",
@@ -406,6 +411,8 @@ mod tests {
             ("[policy.jobspec.defaults.system]\nqueue = \"x\"\n", "there is no queue x"),
             ("[queues.a]\nhosts = \"c9\"\n", "queues.a: there is no host c9 here"),
             ("[queues.a]\nhosts = \"c[\"\n", "queues.a: hosts: "),
+            ("[queues.a]\ncosched = \"mem bw\"\n", "queues.a: cosched: `mem bw` is no class"),
+            ("[queues.a]\ncosched = \"\"\n", "queues.a: cosched: `` is no class"),
             ("[queues.\"a&b\"]\nhosts = \"c0\"\n", "queues.a&b: no name of a queue"),
             ("[queues.\"a b\"]\n", "queues.a b: no name of a queue"),
             ("[queues.\"\"]\n", "queues.: no name of a queue"),
