@@ -168,7 +168,7 @@ impl Config {
             (None, inventory) => Ok(inventory),
             (Some(text), Some(r)) => {
                 let gone = inventory::excluded(text, &r)?;
-                Ok(Some(r.restrict(&r.ranks().difference(&gone))))
+                Ok(Some(r.restrict_with_graph(&r.ranks().difference(&gone))))
             }
             (Some(_), None) => Err(Mistake::new(
                 "resource.exclude needs resource.path or [fake-resources]",
@@ -480,6 +480,14 @@ mod tests {
         assert_eq!(with("0,2"), Ok("1,3".to_owned()));
         assert_eq!(with("c[1-2]"), Ok("0,3".to_owned()));
         assert!(with("d1").unwrap_err().what.contains("no host d1"));
+        let config =
+            Config::parse("x", "[resource]\nexclude = \"0\"\n[fake-resources]\ncores-per-node = 1\n")
+                .unwrap();
+        let mut r = config.inventory(&hosts(2)).unwrap().unwrap();
+        let vertex = |rank| serde_json::json!({"id": rank, "metadata": {"type": "node", "rank": rank}});
+        r.scheduling = Some(serde_json::json!({"graph": {"nodes": [vertex(0), vertex(1)], "edges": []}}));
+        let graph = config.without_excluded(Some(r)).unwrap().unwrap().scheduling.unwrap();
+        assert_eq!(graph["graph"]["nodes"], serde_json::json!([vertex(1)]));
         let alone = Config::parse("x", "[resource]\nexclude = \"0\"\n").unwrap();
         assert!(alone.without_excluded(None).is_err());
     }
