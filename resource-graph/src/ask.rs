@@ -12,7 +12,10 @@
 //! A node may also hold several slots side by side; then everything in a node is one piece. Counts that are ranges
 //! come from `counts.rs`.
 
-use crate::{counts::Counts, stock::Need};
+use crate::{
+    counts::{self, Counts},
+    stock::Need,
+};
 use flurm_jobspec::{Jobspec, Kind, Placement, Resource};
 use flurm_types::Constraint;
 
@@ -80,6 +83,7 @@ impl Ask<'_> {
         default: Placement,
         counts: &Counts<'_>,
     ) -> Result<Ask<'a>, Refusal> {
+        counts::check(jobspec).map_err(Refusal::Never)?;
         let [top] = jobspec.resources() else {
             return Err(Refusal::Shape("several resources side by side at the top".to_owned()));
         };

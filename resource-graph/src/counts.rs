@@ -3,6 +3,18 @@
 
 use flurm_jobspec::{Jobspec, Resource};
 
+/// Most counts of a request that are ranges: each is tried out beside all others.
+const RANGES_MAX: usize = 16;
+
+/// Refuses a request with more ranges than are tried out.
+pub(crate) fn check(jobspec: &Jobspec) -> Result<(), String> {
+    let resources = jobspec.resources().iter().flat_map(Resource::walk);
+    match resources.filter(|resource| resource.count.fixed().is_none()).count() {
+        0..=RANGES_MAX => Ok(()),
+        _ => Err(format!("more than {RANGES_MAX} counts are ranges")),
+    }
+}
+
 /// The counts in use for resources that leave a choice.
 #[derive(Debug, Default)]
 pub(crate) struct Counts<'a>(Vec<(&'a Resource, u32)>);

@@ -5,7 +5,7 @@
 //! unless it says otherwise; of other things their parts may be given to others.
 
 use super::tree::{Kind, Tree};
-use crate::counts::Counts;
+use crate::counts::{self, Counts};
 use crate::describe::Word;
 use crate::describe::flatten::Role;
 use crate::units;
@@ -64,9 +64,6 @@ pub(crate) struct Wants {
     pub(crate) slots: u32,
     pub(crate) placement: Placement,
 }
-
-/// Most counts of a request that are ranges: each is tried out beside all others.
-const RANGES_MAX: usize = 16;
 
 /// Types that go by several names.
 const ALIASES: &[&[&str]] = &[
@@ -129,10 +126,7 @@ impl Wants {
                 "a job that shares its sockets asks for slots of cores, on nodes or anywhere".to_owned()
             );
         }
-        let resources = jobspec.resources().iter().flat_map(Resource::walk);
-        if resources.filter(|resource| resource.count.fixed().is_none()).count() > RANGES_MAX {
-            return Err(format!("more than {RANGES_MAX} counts are ranges"));
-        }
+        counts::check(jobspec)?;
         let placement = match attributes.placement {
             Some(Placement::Spread(_)) => {
                 return Err("`spread` is for slots of cores and GPUs, on nodes or anywhere".to_owned());
