@@ -8,7 +8,7 @@
 use crate::{Graph, SlowDowns};
 use flurm_jobspec::Group;
 use flurm_types::{Idset, JobId, R};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 /// The property by which an R says that its job is willing; behind `=` the class, if it has one. A property with a plus
 /// sign stays in its own instance.
@@ -19,6 +19,9 @@ const GROUP: &str = "+cosched-group=";
 
 /// Jobs that are looked at one by one for the one that a job is put beside.
 const MATES_MAX: usize = 64;
+
+/// Classes that are told apart for that, those of the oldest jobs: each is compared with each.
+const CLASSES_MAX: usize = 64;
 
 /// The class in an R, if its job is willing; empty if it has none.
 #[must_use]
@@ -167,8 +170,12 @@ impl Tenants {
     pub(crate) fn mates(&self, class: &str, beside: &Idset) -> Vec<Idset> {
         let mut by_class: BTreeMap<&str, (f64, Vec<Idset>)> = BTreeMap::new();
         for job in self.jobs.values().filter(|job| !job.grouped) {
-            let gain = || (self.slowdowns.gain(class, &job.class), Vec::new());
-            let (gain, mates) = by_class.entry(&job.class).or_insert_with(gain);
+            let is_full = by_class.len() == CLASSES_MAX;
+            let (gain, mates) = match by_class.entry(&job.class) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(_) if is_full => continue,
+                Entry::Vacant(new) => new.insert((self.slowdowns.gain(class, &job.class), Vec::new())),
+            };
             if *gain > 1.0 {
                 let alone = job.ranks.intersection(beside);
                 mates.extend(Some(alone).filter(|alone| !alone.is_empty()));
@@ -178,11 +185,12 @@ impl Tenants {
         let on_average = |one: &str| {
             classes.iter().map(|other| self.slowdowns.gain(one, other)).sum::<f64>() / classes.len() as f64
         };
+        let with_mates = by_class.into_iter().filter(|(_, (_, mates))| !mates.is_empty());
         let mut by_class: Vec<(f64, Vec<Idset>)> =
-            by_class.into_iter().map(|(one, (gain, mates))| (gain - on_average(one), mates)).collect();
+            with_mates.map(|(one, (gain, mates))| (gain - on_average(one), mates)).collect();
         by_class.sort_by(|a, b| b.0.total_cmp(&a.0));
         let mut places = Vec::new();
-        for (_, mates) in by_class.into_iter().filter(|(_, mates)| !mates.is_empty()) {
+        for (_, mates) in by_class {
             let all = mates.iter().fold(Idset::new(), |all, mate| all.union(mate));
             places.extend(mates.into_iter().take(MATES_MAX));
             places.push(all);
@@ -206,5 +214,26 @@ impl Graph {
         let with_others: Idset = r.ranks().iter().filter(|rank| !is_idle(*rank)).collect();
         let joins = |beside| self.tenants.mates(class, beside).iter().any(|all| with_others.is_subset(all));
         with_others.is_empty() || group_of(r).is_none() && joins(&self.sharing().beside)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_classes_are_told_apart_and_no_more() {
+        let mut tenants = Tenants::default();
+        for n in 0..200 {
+            let ranks = Idset::from_range(n..=n);
+            // Two of each class.
+            let tenant = Tenant { class: format!("c{}", n % 100), ranks, grouped: false };
+            tenants.jobs.insert(JobId(n.into()), tenant);
+        }
+        let places = tenants.mates("mine", &Idset::from_range(0..=199));
+        // Each of the two, and both.
+        assert_eq!(places.len(), 3 * CLASSES_MAX);
+        let all = places.iter().fold(Idset::new(), |all, place| all.union(place));
+        assert_eq!(all, Idset::from_range(0..=63).union(&Idset::from_range(100..=163)));
     }
 }

@@ -18,14 +18,15 @@ use toml::de::{DeTable, DeValue};
 /// How much longer jobs run beside others, by what they stress.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlowDowns {
-    /// (who, beside whom) to run time beside it by run time alone.
+    /// Run time beside another by run time alone.
     said: Pairs,
     learnt: Pairs,
     /// For pairs that nobody knows.
     unknown: f64,
 }
 
-type Pairs = BTreeMap<(String, String), f64>;
+/// By who, then by beside whom, to be looked up without a copy of the names.
+type Pairs = BTreeMap<String, BTreeMap<String, f64>>;
 
 /// Longest file that is read, in bytes.
 const LEN_MAX: usize = 1 << 16;
@@ -128,12 +129,12 @@ impl SlowDowns {
 
     /// What is said from now on of a class beside another. A factor below 1 or not a number is taken as 1.
     pub fn set(&mut self, one: &str, beside: &str, factor: f64) {
-        self.said.insert((one.to_owned(), beside.to_owned()), factor.max(1.0));
+        self.said.entry(one.to_owned()).or_default().insert(beside.to_owned(), factor.max(1.0));
     }
 
     /// What was learnt, which wins over what is said. A factor below 1 or not a number is taken as 1.
     pub fn learn(&mut self, one: &str, beside: &str, factor: f64) {
-        self.learnt.insert((one.to_owned(), beside.to_owned()), factor.max(1.0));
+        self.learnt.entry(one.to_owned()).or_default().insert(beside.to_owned(), factor.max(1.0));
     }
 
     /// Forgets all that was learnt.
@@ -144,8 +145,8 @@ impl SlowDowns {
     /// Run time beside the other by run time alone.
     #[must_use]
     pub fn of(&self, one: &str, beside: &str) -> f64 {
-        let pair = (one.to_owned(), beside.to_owned());
-        self.learnt.get(&pair).or_else(|| self.said.get(&pair)).copied().unwrap_or(self.unknown)
+        let known = |pairs: &Pairs| pairs.get(one)?.get(beside).copied();
+        known(&self.learnt).or_else(|| known(&self.said)).unwrap_or(self.unknown)
     }
 
     /// The work that two do together in the time in which one would do one alone: at most 2, and with less than 1 they
