@@ -3,7 +3,7 @@
 //! The broker reads this from configuration files. What holds for all queues is already part of each of them. A job
 //! that is taken has its queue's rules written into its jobspec, so that what is shown is what runs.
 
-use flurm_jobspec::{Amendment, Cosched, Jobspec, Kind, Placement, Resource};
+use flurm_jobspec::{Amendment, Cosched, Count, Jobspec, Kind, Placement, Resource};
 use flurm_sched::{Policy, QueueConfig, Running, SlowDowns};
 use flurm_types::{Constraint, Fsd, Hostlist, Idset, R};
 use serde::{Deserialize, Serialize};
@@ -203,20 +203,21 @@ impl Rules {
                 return rejected(why, "`flurm queue list` shows the limits");
             }
         }
-        let asked = asked_for(jobspec);
-        for (what, asked, max, min) in [
-            ("nnodes", asked.nnodes, self.max.nnodes, self.min.nnodes),
-            ("ncores", asked.ncores, self.max.ncores, self.min.ncores),
-            ("ngpus", asked.ngpus, self.max.ngpus, self.min.ngpus),
+        let (least, most) = (asked_for(jobspec, &Count::min), asked_for(jobspec, &most));
+        for (what, least, most, max, min) in [
+            ("nnodes", least.nnodes, most.nnodes, self.max.nnodes, self.min.nnodes),
+            ("ncores", least.ncores, most.ncores, self.max.ncores, self.min.ncores),
+            ("ngpus", least.ngpus, most.ngpus, self.max.ngpus, self.min.ngpus),
         ] {
             // Who does not say how many nodes leaves that to the scheduler.
-            let Some(asked) = asked else { continue };
-            if let Some(max) = max.filter(|max| asked > *max) {
+            let (Some(least), Some(most)) = (least, most) else { continue };
+            if let Some(max) = max.filter(|max| most > *max) {
+                let asked = if most == u32::MAX { "without an end".to_owned() } else { most.to_string() };
                 let why = format!("requested {what} {asked} exceeds {} of {max}", of());
                 return rejected(why, "`flurm queue list` shows the limits");
             }
-            if let Some(min) = min.filter(|min| asked < *min) {
-                let why = format!("requested {what} {asked} is below {} of {min}", of());
+            if let Some(min) = min.filter(|min| least < *min) {
+                let why = format!("requested {what} {least} is below {} of {min}", of());
                 return rejected(why, "`flurm queue list` shows the limits");
             }
         }
@@ -224,10 +225,15 @@ impl Rules {
     }
 }
 
-/// The least that a job asks for.
-fn asked_for(jobspec: &Jobspec) -> Size {
-    fn add(size: &mut Size, resource: &Resource, times: u32) {
-        let times = times.saturating_mul(resource.count.min());
+/// The most that a count may come to; `u32::MAX` without an end.
+fn most(count: &Count) -> u32 {
+    count.largest_up_to(u32::MAX).unwrap_or(u32::MAX)
+}
+
+/// What a job asks for, each count taken as this says.
+fn asked_for(jobspec: &Jobspec, number: &dyn Fn(&Count) -> u32) -> Size {
+    fn add(size: &mut Size, resource: &Resource, times: u32, number: &dyn Fn(&Count) -> u32) {
+        let times = times.saturating_mul(number(&resource.count));
         let counter = match resource.kind {
             Kind::Node => &mut size.nnodes,
             Kind::Core => &mut size.ncores,
@@ -235,10 +241,10 @@ fn asked_for(jobspec: &Jobspec) -> Size {
             Kind::Slot | Kind::Socket | Kind::Memory | Kind::Other(_) => &mut None,
         };
         *counter = Some(counter.unwrap_or(0).saturating_add(times));
-        resource.with.iter().for_each(|inner| add(size, inner, times));
+        resource.with.iter().for_each(|inner| add(size, inner, times, number));
     }
     let mut size = Size { nnodes: None, ncores: Some(0), ngpus: Some(0) };
-    jobspec.resources().iter().for_each(|resource| add(&mut size, resource, 1));
+    jobspec.resources().iter().for_each(|resource| add(&mut size, resource, 1, number));
     size
 }
 
@@ -333,6 +339,27 @@ mod tests {
         unlimited.queues.get_mut("batch").unwrap().rules.duration = None;
         let why = unlimited.admit(job().build().unwrap()).unwrap_err().why;
         assert_eq!(why, "requested unlimited duration exceeds limit of queue batch of 1h");
+    }
+
+    #[test]
+    fn limits_hold_for_all_that_a_range_allows() {
+        let with = |nodes: &str| {
+            let text = format!(
+                r#"{{"version": 1, "resources": [{{"type": "node", "count": {nodes}, "with": [
+                    {{"type": "slot", "count": 1, "label": "t", "with": [{{"type": "core", "count": 1}}]}}]}}],
+                    "tasks": [{{"command": ["true"], "slot": "t", "count": {{"per_slot": 1}}}}],
+                    "attributes": {{"system": {{"duration": 60}}}}}}"#
+            );
+            site().admit(Jobspec::parse(&text).unwrap()).map_err(|rejected| rejected.why).err()
+        };
+        let exceeds = |n: &str| Some(format!("requested nnodes {n} exceeds limit of queue batch of 2"));
+        assert_eq!(with(r#""1-4""#), exceeds("4"));
+        assert_eq!(with(r#""2+""#), exceeds("without an end"));
+        assert_eq!(
+            with(r#""1-2""#),
+            Some("requested ncores 1 is below limit of queue batch of 2".to_owned())
+        );
+        assert_eq!(with("2"), None);
     }
 
     #[test]
