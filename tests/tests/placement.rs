@@ -4,7 +4,7 @@
 //! its tasks to is read from what `cpu-affinity=verbose` makes it say, and compared with the masks of the tasks wherever
 //! this machine has the cores.
 
-use flurm_tests::{DEADLINE, Instance, Options, eventually, fake_nodes};
+use flurm_tests::{DEADLINE, Instance, Options, eventually, fake_nodes, flurm, run};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -279,4 +279,44 @@ fn a_waiting_job_says_why_and_when() {
     assert!(instance.ok(&["job", "why", &held]).contains("is held"));
     instance.ok(&["cancel", "--all"]);
     assert_eq!(instance.ok(&["job", "why", &held]), "is over: CANCELED");
+}
+
+/// A job of this many GiB of a node's memory.
+fn of_memory(gib: u32) -> String {
+    serde_json::json!({
+        "version": 1,
+        "resources": [{"type": "slot", "count": 1, "label": "task", "with": [
+            {"type": "core", "count": 1}, {"type": "memory", "count": gib, "unit": "GiB"},
+        ]}],
+        "tasks": [{"command": ["sleep", "1000"], "slot": "task", "count": {"per_slot": 1}}],
+        "attributes": {"system": {"duration": 0, "cwd": "/"}},
+    })
+    .to_string()
+}
+
+#[test]
+fn a_jobspec_of_any_shape_is_submitted_as_it_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("R.json");
+    let sizes = ["--nodes=2", "--sockets=1", "--cores=4", "--memory=16", "--output=R+jgf"];
+    let made = run(flurm(&[&["resource", "jgf"][..], &sizes].concat()), b"").ok();
+    std::fs::write(&path, made).expect("R is written");
+    let config = format!("[resource]\npath = \"{}\"\n", path.display());
+    let instance = Instance::with(Options { size: 2, config: Some(config), ..Options::default() });
+    let submit = |gib| instance.run_with_input(&["job", "submit"], of_memory(gib).as_bytes());
+    let ids: Vec<String> = (0..3).map(|_| submit(10).ok().trim().to_owned()).collect();
+    let mut ranks: Vec<String> = Vec::new();
+    for id in &ids[..2] {
+        instance.ok(&["job", "wait-event", id, "start"]);
+        let r: serde_json::Value = serde_json::from_str(&instance.ok(&["job", "info", id, "R"])).expect("R");
+        ranks.push(r["execution"]["R_lite"][0]["rank"].to_string());
+        assert!(r["scheduling"].to_string().contains("memory"), "{r}");
+    }
+    assert_ne!(ranks[0], ranks[1], "10 of 16 GiB are there once on each node");
+    let why = instance.ok(&["job", "why", &ids[2]]);
+    assert!(why.contains("memory"), "{why}");
+    let refused = submit(20).code_is(1);
+    assert!(refused.stderr.contains("memory"), "{}", refused.stderr);
+    let refused = instance.run_with_input(&["job", "submit"], b"{}").code_is(1);
+    assert!(refused.stderr.contains("error: -: read jobspec"), "{}", refused.stderr);
 }

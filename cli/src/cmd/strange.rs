@@ -30,7 +30,6 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("", "R", "`flurm resource R` prints that of the instance, `flurm resource jgf -o R` makes one of sizes"),
     ("job", "list", "`flurm jobs -a --json`"),
     ("job", "list-ids", "`flurm jobs -a -n -o '{id}'`"),
-    ("job", "submit", "`flurm submit`"),
     ("job", "memo", "`flurm submit --setattr=user.NAME=VALUE` keeps a remark with the job"),
 ];
 

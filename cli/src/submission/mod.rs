@@ -188,6 +188,18 @@ pub enum Flag {
     Novalidate,
 }
 
+impl Flag {
+    /// What the leader is told.
+    pub fn all(flags: &[Flag]) -> SubmitFlags {
+        let has = |flag| flags.contains(&flag);
+        SubmitFlags {
+            waitable: has(Flag::Waitable),
+            debug: has(Flag::Debug),
+            novalidate: has(Flag::Novalidate),
+        }
+    }
+}
+
 /// Where input comes from and output goes.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = HEADING_IO)]
@@ -212,12 +224,8 @@ pub struct Io {
 impl Options {
     /// What the leader is told beside the jobspec.
     pub fn flags(&self) -> SubmitFlags {
-        let has = |flag| self.what.flags.contains(&flag);
-        SubmitFlags {
-            waitable: has(Flag::Waitable),
-            debug: has(Flag::Debug) || self.what.debug,
-            novalidate: has(Flag::Novalidate),
-        }
+        let flags = Flag::all(&self.what.flags);
+        SubmitFlags { debug: flags.debug || self.what.debug, ..flags }
     }
 
     /// Every text in which `{cc}` stands for the number of the copy.

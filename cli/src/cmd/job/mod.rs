@@ -5,6 +5,7 @@ mod control;
 mod eventlog;
 mod id;
 mod info;
+mod submit;
 mod wait;
 
 pub use wait::code as exit_code;
@@ -22,6 +23,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Submit(submit::Submit),
     Attach(attach::Args),
     Status(wait::Status),
     Last(id::Last),
@@ -43,6 +45,7 @@ enum Command {
 impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
         match self.command {
+            Command::Submit(args) => args.run(face),
             Command::Attach(args) => args.run(face),
             Command::Status(args) => args.run(face),
             Command::Last(args) => args.run(face),
