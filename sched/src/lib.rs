@@ -325,6 +325,15 @@ impl Sched {
         self.queue.len() + self.groups.beside_queue()
     }
 
+    /// Could such a job join the group that it names? The answer changes as members come and go.
+    ///
+    /// # Errors
+    /// Why not, for its owner.
+    pub fn joinable(&self, jobspec: &Jobspec) -> Result<(), String> {
+        let lane = self.config.lane_of(jobspec.attributes().queue.as_deref());
+        self.groups.check(jobspec, lane)
+    }
+
     /// Could such a job run here at all? Before the resources are known, everything could.
     ///
     /// # Errors

@@ -74,7 +74,7 @@ impl Seat {
 impl Jobs {
     pub(super) fn serve(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
         let Serve { name } = m.body()?;
-        let name = if name.is_empty() { "without a name".to_owned() } else { name };
+        let name = if name.is_empty() { "a client without a name".to_owned() } else { name };
         if name.len() > NAME_LEN_MAX || name.contains(char::is_control) {
             let text =
                 format!("a scheduler's name has up to {NAME_LEN_MAX} bytes, none of them control characters");

@@ -121,6 +121,8 @@ fn parse(raw: &str, environment: Option<&Arc<Environment>>) -> Result<Jobspec, J
 
 impl Text {
     fn fits(&mut self, sched: &Sched, now: Now) -> Result<(), String> {
+        // Members of groups come and go with no change of the resources: that is never an old answer.
+        sched.joinable(&self.asked.jobspec)?;
         self.fits.get_or_insert_with(|| sched.satisfiable(&self.asked.jobspec, now)).clone()
     }
 }

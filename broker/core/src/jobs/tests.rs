@@ -699,6 +699,16 @@ fn a_time_limit_raises_timeout() {
 }
 
 #[test]
+fn a_group_that_is_gone_refuses_nobody() {
+    let mut w = World::new();
+    let of = |size: u32| vec![jobspec_of(1, 1, json!({"cosched": {"group": "g", "size": size}}))];
+    let first = w.submit_as("a", of(2)).remove(0).expect("waits for another");
+    assert!(w.submit_as("b", of(3)).remove(0).is_err());
+    w.cancel(first);
+    assert!(w.submit_as("c", of(3)).remove(0).is_ok());
+}
+
+#[test]
 fn what_the_scheduler_learns_is_there_to_be_kept() {
     let mut w = World::new();
     let willing = json!({"cosched": {"class": "memory"}});
