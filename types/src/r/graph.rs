@@ -11,14 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) fn on(scheduling: &Value, new: impl Fn(u32) -> Option<u32>) -> Option<Value> {
     let vertices = scheduling.pointer("/graph/nodes")?.as_array()?;
     let edges = scheduling.pointer("/graph/edges").and_then(Value::as_array);
-    let is_containment =
-        |edge: &Value| edge.pointer("/metadata/subsystem").is_none_or(|name| name == "containment");
-    let above: BTreeMap<String, String> = edges
-        .into_iter()
-        .flatten()
-        .filter(|edge| is_containment(edge))
-        .map(|edge| (id(&edge["target"]), id(&edge["source"])))
-        .collect();
+    let above = above(edges.into_iter().flatten());
     let rank = |vertex: &Value| {
         let rank = vertex.pointer("/metadata/rank").and_then(Value::as_u64);
         rank.and_then(|rank| u32::try_from(rank).ok())
@@ -30,8 +23,8 @@ pub(super) fn on(scheduling: &Value, new: impl Fn(u32) -> Option<u32>) -> Option
         .collect();
     let stays = |vertex: String| {
         let mut next = Some(&vertex);
-        // No graph is as deep as it has vertices, unless it goes round in circles.
-        for _ in 0..=vertices.len() {
+        // Nothing is as deep, unless it goes round in circles.
+        for _ in 0..=DEPTH_MAX {
             match next {
                 Some(one) if gone.contains(one) => return false,
                 Some(one) => next = above.get(one),
@@ -61,6 +54,14 @@ pub(super) fn on(scheduling: &Value, new: impl Fn(u32) -> Option<u32>) -> Option
     Some(cut)
 }
 
+/// What each vertex is in: the edges down of containment, as which those count that do not say what they are.
+fn above<'a>(edges: impl Iterator<Item = &'a Value>) -> BTreeMap<String, String> {
+    let is = |edge: &Value, key: &str, word: &str| edge.pointer(key).is_none_or(|said| said == word);
+    let edges = edges.filter(|edge| is(edge, "/metadata/subsystem", "containment"));
+    let edges = edges.filter(|edge| is(edge, "/metadata/relationship", "contains"));
+    edges.map(|edge| (id(&edge["target"]), id(&edge["source"]))).collect()
+}
+
 /// Ids are texts or numbers; both say the same.
 fn id(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
@@ -85,8 +86,7 @@ pub(super) fn topology(scheduling: &Value, ranks: &Idset) -> BTreeMap<u32, Topol
     let vertices = scheduling.pointer("/graph/nodes").and_then(Value::as_array);
     let edges = scheduling.pointer("/graph/edges").and_then(Value::as_array);
     let (Some(vertices), Some(edges)) = (vertices, edges) else { return BTreeMap::new() };
-    let above: BTreeMap<String, String> =
-        edges.iter().map(|edge| (id(&edge["target"]), id(&edge["source"]))).collect();
+    let above = above(edges.iter());
     let by_id: BTreeMap<String, &Value> =
         vertices.iter().map(|vertex| (id(&vertex["id"]), &vertex["metadata"])).collect();
     let up = |vertex: &Value| {
@@ -149,4 +149,38 @@ fn numbered(mut ids: Vec<(usize, i64)>, sockets: usize) -> Vec<Idset> {
         by_socket[socket].insert(if apart { id as u32 } else { number });
     }
     by_socket
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_contains_says_what_is_inside() {
+        let vertex = |at: u64, kind: &str, number: u64| {
+            let rank = if kind == "cluster" { -1 } else { 0 };
+            json!({"id": at.to_string(), "metadata": {"type": kind, "id": number, "rank": rank}})
+        };
+        let edge = |from: u64, to: u64, subsystem: &str, word: &str| {
+            let metadata = json!({"subsystem": subsystem, "relationship": word});
+            json!({"source": from.to_string(), "target": to, "metadata": metadata})
+        };
+        let kinds = ["cluster", "node", "socket", "core", "socket", "core"];
+        let nodes: Vec<Value> = (0..).zip(kinds).map(|(at, kind)| vertex(at, kind, at / 4)).collect();
+        let mut edges = Vec::new();
+        for (from, to) in [(0, 1), (1, 2), (2, 3), (1, 4), (4, 5)] {
+            edges.push(edge(from, to, "containment", "contains"));
+            // The way back, and a system of other relations that goes round in circles.
+            edges.push(edge(to, from, "containment", "in"));
+            edges.push(edge(5 - to, 5 - from, "power", "supplies"));
+        }
+        let graph = json!({"graph": {"nodes": nodes, "edges": edges}});
+        let topology = topology(&graph, &Idset::from(0));
+        let sockets: Vec<String> =
+            topology[&0].sockets.iter().map(|socket| socket.cores.to_string()).collect();
+        assert_eq!(sockets, ["0", "1"]);
+        let moved = on(&graph, |rank| Some(rank + 7)).expect("it is a graph");
+        assert_eq!(moved["graph"]["nodes"].as_array().map(Vec::len), Some(6));
+        assert_eq!(moved["graph"]["nodes"][5]["metadata"]["rank"], 7);
+    }
 }
