@@ -55,6 +55,8 @@ pub(crate) struct Jobs {
     journal: Vec<(JobId, u32, u32)>,
     texts: Texts,
     ids: FluidGenerator,
+    /// Jobs in the log that cannot be read, for whoever leads to tell.
+    unread: Vec<(JobId, String)>,
 
     // From here on: what is not in the log, because it is about those we talk to.
     sched: Sched,
@@ -95,6 +97,7 @@ impl Jobs {
             guests: BTreeMap::new(),
             journal: Vec::new(),
             texts: Texts::default(),
+            unread: Vec::new(),
             ids: FluidGenerator::new(u16::try_from(config.rank.0).unwrap_or(0)),
             sched: Sched::with_config(config.site.scheduling()),
             seat: Seat::default(),
@@ -159,7 +162,11 @@ impl Jobs {
     /// A fact from the log.
     pub fn apply(&mut self, fact: &JobFact) {
         // A text that cannot be read any more leaves its events without a job; the log still has them.
-        let asked = fact.spec.as_ref().and_then(|spec| self.texts.read_again(spec).ok());
+        let read = fact.spec.as_ref().map(|spec| self.texts.read_again(spec)).transpose();
+        let asked = read.unwrap_or_else(|error| {
+            self.unread.push((fact.id, error.to_string()));
+            None
+        });
         let r = fact.r.as_ref().map(|r| Arc::new(r.clone()));
         for entry in &fact.events {
             self.manager.apply(fact.id, entry.timestamp, &Event::read(entry, asked.as_ref(), r.as_ref()));
@@ -171,6 +178,13 @@ impl Jobs {
     /// We lead now: what is not in the log is built from what is.
     pub fn lead(&mut self, cx: &mut Cx) {
         self.leading = true;
+        for (id, error) in std::mem::take(&mut self.unread) {
+            cx.log(
+                3,
+                "job-manager",
+                format!("job {id} is not known any more: its jobspec in the log: {error}"),
+            );
+        }
         let mut out = Vec::new();
         let gates = self.manager.gates();
         let whole = gates.all.stopped.iter().map(|_| SchedInput::Stop);
