@@ -2,46 +2,22 @@
 //!
 //! `UPDATE_SCRIPTS=1 cargo test -p flurm-resource-graph` writes the answers anew; the difference is for review.
 
+mod conversation;
 mod request;
 
+use conversation::{answer, parts};
 use flurm_resource_graph::describe::{Description, Shape};
 use flurm_resource_graph::{Criteria, Found, Graph, Info, Mark, MatchOp};
 use flurm_types::{JobId, R, Timestamp};
 use serde_json::{Value, json};
-use std::{fmt::Write as _, fs, path::Path};
+use std::fmt::Write as _;
 
 #[test]
 fn every_conversation_goes_as_written() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/general");
-    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(!files.is_empty());
-    for file in files {
-        let written = fs::read_to_string(&file).unwrap();
-        let spoken = replay(&written);
-        if std::env::var_os("UPDATE_SCRIPTS").is_some() {
-            fs::write(&file, spoken).unwrap();
-        } else {
-            assert_eq!(written, spoken, "{}", file.display());
-        }
-    }
-}
-
-/// The script with the answers that the graph gives.
-fn replay(script: &str) -> String {
-    let mut talk = Talk { graph: Graph::from_r(&R::default()), machine: json!(null) };
-    let mut out = String::new();
-    for line in script.lines() {
-        if let Some(command) = line.strip_prefix("> ") {
-            let words: Vec<&str> = command.split_whitespace().collect();
-            let answer = talk.say(&words);
-            writeln!(out, "{line}").unwrap();
-            answer.lines().for_each(|line| writeln!(out, "{line}").unwrap());
-        } else if line.is_empty() || line.starts_with('#') {
-            writeln!(out, "{line}").unwrap();
-        }
-    }
-    out
+    conversation::play("data/general", || {
+        let mut talk = Talk { graph: Graph::from_r(&R::default()), machine: json!(null) };
+        move |words| talk.say(words)
+    });
 }
 
 struct Talk {
@@ -180,26 +156,6 @@ fn shape(words: &[&str]) -> Shape {
     }
     shape.check().unwrap();
     shape
-}
-
-fn answer(found: Found) -> String {
-    match found {
-        Found::Now(r) => parts(&r),
-        Found::NotNow => "not now".to_owned(),
-        Found::Never(why) => format!("never: {why}"),
-    }
-}
-
-fn parts(r: &R) -> String {
-    let mut out = String::new();
-    for node in &r.nodes {
-        write!(out, "{} core{}", node.rank, node.cores).unwrap();
-        if !node.gpus.is_empty() {
-            write!(out, " gpu{}", node.gpus).unwrap();
-        }
-        out.push('\n');
-    }
-    if out.is_empty() { "nothing\n".to_owned() } else { out }
 }
 
 fn said(info: &Info) -> String {

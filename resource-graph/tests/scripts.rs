@@ -2,46 +2,21 @@
 //!
 //! `UPDATE_SCRIPTS=1 cargo test -p flurm-resource-graph` writes the answers anew; the difference is for review.
 
+mod conversation;
 mod shape;
 
+use conversation::{answer, parts};
 use flurm_jobspec::Jobspec;
 use flurm_resource_graph::{Found, Graph, Mark, MatchOp, SlowDowns, Unit};
 use flurm_types::{Constraint, Idset, JobId, R, RNode, Socket, Timestamp, Topology};
-use std::{fmt::Write as _, fs, path::Path, sync::Arc};
+use std::{fmt::Write as _, sync::Arc};
 
 #[test]
 fn every_conversation_goes_as_written() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.is_file());
-    files.sort();
-    assert!(!files.is_empty());
-    for file in files {
-        let written = fs::read_to_string(&file).unwrap();
-        let spoken = replay(&written);
-        if std::env::var_os("UPDATE_SCRIPTS").is_some() {
-            fs::write(&file, spoken).unwrap();
-        } else {
-            assert_eq!(written, spoken, "{}", file.display());
-        }
-    }
-}
-
-/// The script with the answers that the graph gives.
-fn replay(script: &str) -> String {
-    let mut graph = Graph::from_r(&R::default());
-    let mut out = String::new();
-    for line in script.lines() {
-        if let Some(command) = line.strip_prefix("> ") {
-            let words: Vec<&str> = command.split_whitespace().collect();
-            let answer = run(&mut graph, &words);
-            writeln!(out, "{line}").unwrap();
-            answer.lines().for_each(|line| writeln!(out, "{line}").unwrap());
-        } else if line.is_empty() || line.starts_with('#') {
-            writeln!(out, "{line}").unwrap();
-        }
-    }
-    out
+    conversation::play("data", || {
+        let mut graph = Graph::from_r(&R::default());
+        move |words| run(&mut graph, words)
+    });
 }
 
 fn run(graph: &mut Graph, words: &[&str]) -> String {
@@ -159,24 +134,4 @@ fn jobspec(words: &[&str]) -> Jobspec {
         }
     }
     shape::jobspec(shape, duration, placement, &Constraint::parse_query(&query).unwrap())
-}
-
-fn answer(found: Found) -> String {
-    match found {
-        Found::Now(r) => parts(&r),
-        Found::NotNow => "not now".to_owned(),
-        Found::Never(why) => format!("never: {why}"),
-    }
-}
-
-fn parts(r: &R) -> String {
-    let mut out = String::new();
-    for node in &r.nodes {
-        write!(out, "{} core{}", node.rank, node.cores).unwrap();
-        if !node.gpus.is_empty() {
-            write!(out, " gpu{}", node.gpus).unwrap();
-        }
-        out.push('\n');
-    }
-    if out.is_empty() { "nothing".to_owned() } else { out }
 }
