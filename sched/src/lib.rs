@@ -334,20 +334,20 @@ impl Sched {
         self.groups.check(jobspec, lane)
     }
 
-    /// Could such a job run here at all? Before the resources are known, everything could.
+    /// Could such a job run here at all, and join its group? Before the resources are known, everything could run.
     ///
     /// # Errors
     /// Why not, for its owner.
     pub fn satisfiable(&self, jobspec: &Jobspec, now: Now) -> Result<(), String> {
-        let lane = self.config.lane_of(jobspec.attributes().queue.as_deref());
-        self.groups.check(jobspec, lane)?;
-        self.is_within(lane, jobspec)?;
+        self.joinable(jobspec)?;
+        self.is_within(self.config.lane_of(jobspec.attributes().queue.as_deref()), jobspec)?;
         if self.inventories == 0 {
             return Ok(());
         }
         self.is_satisfiable(jobspec, now)
     }
 
+    /// The same, whatever its queue and its group say.
     fn is_satisfiable<'a>(&self, unit: impl Into<Unit<'a>>, now: Now) -> Result<(), String> {
         match self.graph.find(unit, MatchOp::Satisfiability, now.wall) {
             Found::Now(_) | Found::NotNow => Ok(()),

@@ -91,7 +91,8 @@ impl Sched {
     pub(crate) fn is_still_satisfiable(&self, job: &Pending, now: Now) -> Result<(), String> {
         let wants = self.wants(job);
         self.is_within(job.lane, &wants)?;
-        Unit::from(&wants).jobs().try_for_each(|job| self.satisfiable(job, now))?;
+        // Whether the members of a group agree was asked when they came; the next group of that name may be another.
+        Unit::from(&wants).jobs().try_for_each(|job| self.is_satisfiable(job, now))?;
         match &wants {
             Wants::Job(_) => Ok(()),
             Wants::Group(_) => self.is_satisfiable(&wants, now),

@@ -219,6 +219,23 @@ fn jobs_that_cannot_be_a_group_are_denied_with_the_reason() {
 }
 
 #[test]
+fn who_begins_the_next_group_of_a_name_is_no_matter_of_the_one_before() {
+    let on = |nodes: u32| {
+        let cosched = Cosched { class: None, group: Some("g".parse().unwrap()) };
+        Builder::new(vec!["x".into()]).ntasks(nodes).nnodes(nodes).cosched(&cosched).build().unwrap()
+    };
+    for policy in POLICIES {
+        let mut world = World::new(policy, 2);
+        world.submit(1, on(1), 16);
+        world.submit(2, on(1), 16);
+        world.submit(3, on(2), 16);
+        assert_eq!(world.cycle(), [1, 2], "{policy}");
+        assert_eq!(world.said, [""; 0], "{policy}");
+        assert_eq!(world.why(3), "waits for 1 more job of co-scheduling group g (1 of 2 is here)");
+    }
+}
+
+#[test]
 fn the_most_urgent_member_has_the_place_of_all() {
     for policy in POLICIES {
         let mut world = World::new(policy, 1);
