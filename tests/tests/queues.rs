@@ -60,7 +60,7 @@ fn a_queue_refuses_what_is_beyond_its_limits() {
         (&["-qdebug", "-t10m"], "requested duration 10m exceeds limit of queue debug of 5m"),
         (&["-t3h"], "requested duration 3h exceeds limit of queue batch of 2h"),
         (&["-N3"], "requested nnodes 3 exceeds limit of queue batch of 2"),
-        (&["-qdebug", "-t1m", "-N2", "-n2"], ""),
+        (&["-qdebug", "-t1m", "-N2", "-n2"], "has 1 node, the job asks for 2"),
     ] {
         let ran = instance.run(&[&["submit"][..], args, &["true"]].concat()).code_is(1);
         assert!(ran.stderr.contains(why) && ran.stderr.contains("hint: "), "{args:?}: {}", ran.stderr);
