@@ -14,11 +14,12 @@
 //! | [`io`] | pipes, files, the output log | yes |
 //! | [`pmi`] | the PMI-1 server | no |
 //! | [`outbox`] | reports until they are acknowledged | no |
-//! | [`shell`], `jobs`, `tasks_pmi`, `rexec`, `link` | the loop that ties them together | yes |
+//! | [`shell`], `jobs`, `initial`, `tasks_pmi`, `rexec`, `link` | the loop that ties them together | yes |
 
 pub mod cpu;
 pub mod end;
 pub mod env;
+mod initial;
 pub mod io;
 mod jobs;
 pub mod launch;

@@ -5,7 +5,7 @@
 //! too long is missed, and the shell ends everything by itself.
 
 use crate::end::{Exit, Families, Field, GRACE_MS};
-use crate::env;
+use crate::initial::Initial;
 use crate::jobs::Job;
 use crate::launch::{Launched, Launchers, Order, Work};
 use crate::outbox::Outbox;
@@ -17,8 +17,7 @@ use flurm_client::{Client, Uri};
 use flurm_types::{JobId, Rank, Timestamp};
 use flurm_wire::rexec::{Control, Run, Stream};
 use flurm_wire::shell::{
-    FlowHere, Hello, InitialExited, KillHere, KillInitial, PmiFence, Quit, StartHere, StartInitial,
-    StdinHere, Welcome,
+    FlowHere, Hello, KillHere, KillInitial, PmiFence, Quit, StartHere, StartInitial, StdinHere, Welcome,
 };
 use flurm_wire::{Dest, Kind, Message, Topic};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -41,9 +40,9 @@ pub struct ShellArgs {
 pub type Key = (JobId, u32);
 
 /// Unanswered reports are sent again after this time.
-const REPEAT: Duration = Duration::from_secs(5);
+pub(crate) const REPEAT: Duration = Duration::from_secs(5);
 /// After a refusal (the leader is not ready, say).
-const RETRY: Duration = Duration::from_millis(300);
+pub(crate) const RETRY: Duration = Duration::from_millis(300);
 /// Before the first welcome, which says how long to live without a broker.
 const ORPHAN_MS: u64 = 5000;
 /// When nobody is there to wait for a graceful end.
@@ -114,14 +113,14 @@ pub(crate) struct Shell {
     /// Exits of children that no launcher has told of yet, with the orders that were given by then.
     strays: Vec<(u64, Exit)>,
     pub(crate) outbox: Outbox,
-    retry_at: Option<Instant>,
+    pub(crate) retry_at: Option<Instant>,
     /// Jobs with output to report.
     pub(crate) dirty: BTreeSet<Key>,
     pub(crate) timers: BTreeSet<(Instant, Key, Timer)>,
     pub(crate) execs: BTreeMap<u64, Exec>,
     pub(crate) next_exec: u64,
     pub(crate) early_fences: Vec<(Instant, Message, PmiFence)>,
-    initial: Initial,
+    pub(crate) initial: Initial,
     leaving: Option<Leaving>,
 }
 
@@ -149,25 +148,6 @@ pub(crate) enum For {
     Job(Key),
     Exec(u64),
     Initial,
-}
-
-#[derive(Debug)]
-enum Initial {
-    None,
-    /// A signal that came before the program was there.
-    Starting {
-        field: Field,
-        signum: Option<i32>,
-    },
-    Running {
-        field: Field,
-    },
-    /// To be told to the broker.
-    Exited {
-        status: i32,
-        sending: bool,
-    },
-    Told,
 }
 
 #[derive(Debug)]
@@ -353,16 +333,7 @@ impl Shell {
             Event::InputTaken(message) => self.respond(*message, flurm_wire::job::Done {}),
             Event::Pmi { key, local, line } => self.pmi_request(key, local, line),
             Event::Fenced { key, puts } => self.pmi_fenced(key, puts),
-            Event::InitialSent(told) => {
-                if let Initial::Exited { sending, .. } = &mut self.initial {
-                    *sending = false;
-                    if told {
-                        self.initial = Initial::Told;
-                    } else {
-                        self.retry_at = Some(Instant::now() + RETRY);
-                    }
-                }
-            }
+            Event::InitialSent(told) => self.initial_told(told),
             Event::ExecOver(exec) => {
                 self.execs.remove(&exec);
             }
@@ -559,74 +530,6 @@ impl Shell {
         for key in freed.gone {
             self.jobs.remove(&key);
         }
-    }
-
-    fn start_initial(&mut self, start: StartInitial) {
-        if !matches!(self.initial, Initial::None) || self.leaving.is_some() {
-            return;
-        }
-        let (Some(place), Some((field, tag))) = (self.place.clone(), self.families.found()) else { return };
-        self.initial = Initial::Starting { field, signum: None };
-        let base = env::plain(&start.environment, &place.uri);
-        self.order(For::Initial, tag, Work::Initial { command: start.command, cwd: start.cwd, base });
-    }
-
-    fn initial_launched(&mut self, launched: Launched) {
-        let Initial::Starting { field, signum } = self.initial else { return };
-        let pids = launched.children.iter().map(|child| child.pid);
-        self.families.started(field, pids, &launched.ended);
-        match launched.failure {
-            Some(failure) => {
-                // Nobody else would tell the user, who looks at this very terminal.
-                eprintln!("error: start the initial program: {}", failure.note);
-                self.initial = Initial::Exited { status: failure.status, sending: false };
-            }
-            None => {
-                self.initial = Initial::Running { field };
-                self.owners.extend(launched.children.iter().map(|child| (child.pid, Owner::Initial)));
-                if let Some(signum) = signum {
-                    self.families.signal(field, signum);
-                }
-            }
-        }
-    }
-
-    fn kill_initial(&mut self, kill: &KillInitial) {
-        match &mut self.initial {
-            Initial::Starting { signum, .. } => *signum = Some(kill.signum),
-            Initial::Running { field } => {
-                self.families.signal(*field, kill.signum);
-                if kill.end {
-                    self.families.end(*field, Instant::now(), Duration::from_millis(GRACE_MS));
-                }
-            }
-            Initial::None | Initial::Exited { .. } | Initial::Told => {}
-        }
-    }
-
-    fn initial_exited(&mut self, exit: Exit) {
-        let terminal = std::io::stdin();
-        // The terminal is the broker's again, if it was lent to the program at all.
-        if rustix::termios::tcgetpgrp(&terminal).is_ok_and(|group| group.as_raw_pid() == exit.pid) {
-            // It may have been hung up just now.
-            let _ = rustix::termios::tcsetpgrp(&terminal, rustix::process::getpgrp());
-        }
-        self.initial = Initial::Exited { status: exit.status, sending: false };
-    }
-
-    fn tell_initial(&mut self, client: &Client) {
-        let Initial::Exited { status, sending } = &mut self.initial else { return };
-        if *sending {
-            return;
-        }
-        *sending = true;
-        let (client, events, exited) =
-            (client.clone(), self.events.clone(), InitialExited { status: *status });
-        tokio::spawn(async move {
-            let answer = tokio::time::timeout(REPEAT, client.call(Dest::Local, &exited)).await;
-            // The shell may be leaving.
-            let _ = events.send(Event::InitialSent(matches!(answer, Ok(Ok(_)))));
-        });
     }
 
     fn quit(&mut self) {
