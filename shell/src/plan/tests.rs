@@ -119,7 +119,7 @@ fn options_work_or_are_refused() {
     assert_eq!(map.how, Some(Spread::Map(vec!["0-1".parse().unwrap(), "4".parse().unwrap()])));
     assert!(map.say && map.dry_run);
     for bad in [
-        json!({"pty": 1}),
+        json!({"nosetpgrp": 1}),
         json!({"outptu": {}}),
         json!({"output.limit": "1025M"}),
         json!({"pmi": "pmix"}),

@@ -1,0 +1,180 @@
+//! Shell options (`-o`): what they come to for a job. Pure.
+//!
+//! A typing error must not look like an option that works, and neither must an option of Flux that we do not have. All
+//! names stand in [`table`]; what a value means stands in the module of its subject.
+
+pub mod affinity;
+pub mod input;
+pub mod life;
+pub mod output;
+pub mod pmi;
+pub mod table;
+
+pub use affinity::{Affinity, Order, Spread};
+pub use input::Source;
+pub use output::Sink;
+
+use serde_json::{Map, Value};
+
+type Given = Map<String, Value>;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("shell option `{name}`: {rule}")]
+pub struct OptionError {
+    pub name: String,
+    pub rule: String,
+}
+
+fn bad<T>(name: &str, rule: impl Into<String>) -> Result<T, OptionError> {
+    Err(OptionError { name: name.to_owned(), rule: rule.into() })
+}
+
+/// What a job's shell options come to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    pub stdout: Sink,
+    pub stderr: Sink,
+    pub stdin: Source,
+    pub append: bool,
+    /// Whole lines only go out together.
+    pub lines: [bool; 2],
+    pub cpus: Affinity,
+    pub gpus: Affinity,
+    pub pmi: bool,
+    pub exit_on_error: bool,
+    pub exit_timeout_s: Option<f64>,
+    /// Signal and seconds before the end of the job's time.
+    pub warning: Option<(i32, f64)>,
+    /// Name and soft limit; none is "unlimited".
+    pub limits: Vec<(String, Option<u64>)>,
+    pub oom_adjust: Option<i32>,
+    pub taskmap: Order,
+    /// Which one of many copies the job is: `{{cc}}` in its environment, so that all copies share theirs.
+    pub copy: Option<u32>,
+}
+
+/// What a job's options are read against.
+#[derive(Debug, Copy, Clone)]
+pub struct Context<'a> {
+    pub ntasks: u32,
+    pub gpus_per_slot: u32,
+    pub command: &'a [String],
+}
+
+impl Options {
+    /// # Errors
+    /// An option that nobody knows, or a value that it cannot have.
+    pub fn read(given: &Given, context: Context<'_>) -> Result<Options, OptionError> {
+        for (name, value) in given {
+            table::check(name, value)?;
+        }
+        flag(given, "verbose")?;
+        output::check_limit(given)?;
+        let stdout = output::sink(given, "stdout")?.unwrap_or(Sink::Log);
+        let stderr = output::sink(given, "stderr")?.unwrap_or_else(|| stdout.clone());
+        let mut gpus = affinity::affinity(given, "gpu-affinity")?;
+        gpus.how.get_or_insert(if context.gpus_per_slot > 0 { Spread::PerTask } else { Spread::All });
+        Ok(Options {
+            stdin: input::source(given)?,
+            append: output::append(given)?,
+            lines: [output::lines(given, "stdout")?, output::lines(given, "stderr")?],
+            cpus: affinity::affinity(given, "cpu-affinity")?,
+            gpus,
+            pmi: pmi::pmi(given, context)?,
+            exit_on_error: flag(given, "exit-on-error")?,
+            exit_timeout_s: life::exit_timeout(given)?,
+            warning: life::warning(given)?,
+            limits: life::limits(given)?,
+            oom_adjust: life::oom_adjust(given)?,
+            taskmap: affinity::taskmap(given)?,
+            copy: life::copy(given)?,
+            stdout,
+            stderr,
+        })
+    }
+}
+
+/// As people type it.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// An option by its dotted name, however deep the client has nested it.
+fn find<'a>(given: &'a Given, name: &str) -> Option<&'a Value> {
+    if let Some(value) = given.get(name) {
+        return Some(value);
+    }
+    let mut parts = name.split('.');
+    let first = given.get(parts.next()?)?;
+    parts.try_fold(first, |value, part| value.get(part))
+}
+
+fn text<'a>(given: &'a Given, name: &str) -> Result<Option<&'a str>, OptionError> {
+    match find(given, name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => bad(name, format!("`{other}` is not a string")),
+    }
+}
+
+/// `-o name` means 1.
+fn flag(given: &Given, name: &str) -> Result<bool, OptionError> {
+    match find(given, name) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(on)) => Ok(*on),
+        Some(Value::Number(n)) if n.is_u64() => Ok(n.as_u64() != Some(0)),
+        Some(other) => bad(name, format!("`{}` is not true or false, 1 or 0", plain(other))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(given: &Value) -> Result<Options, String> {
+        let command = ["a".to_owned()];
+        let context = Context { ntasks: 1, gpus_per_slot: 0, command: &command };
+        Options::read(given.as_object().unwrap(), context).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        for (given, name, rule) in [
+            (json!({ "oom": { "adjust": "x" } }), "oom.adjust", "`x` is not a number from -1000 to 1000"),
+            (json!({ "oom.adjust": 1001 }), "oom.adjust", "is not a number"),
+            (json!({ "exit-on-error": "banana" }), "exit-on-error", "`banana` is not true or false"),
+            (json!({ "verbose": "banana" }), "verbose", "is not true or false"),
+            (json!({ "signal": { "signum": 999 } }), "signal.signum", "from 1 to 64"),
+            (json!({ "signal": { "timeleft": 0 } }), "signal.timeleft", "seconds above 0"),
+            (json!({ "signal": "banana" }), "signal", "is not true or false"),
+            (json!({ "output": { "stdout": { "label": "banana" } } }), "output.stdout.label", "`banana`"),
+            (
+                json!({ "output": { "sdtout": { "path": "x" } } }),
+                "output.sdtout.path",
+                "there is output.mode",
+            ),
+            (json!({ "taskmap": "cyclic" }), "taskmap", "there is taskmap.scheme"),
+            (json!({ "mpi": { "x": 1 } }), "mpi.x", "is not known here (there is mpi)"),
+            (json!({ "nosetpgrp": 1 }), "nosetpgrp", "each task has a process group"),
+            (json!({ "rlimit": 7 }), "rlimit", "names and values"),
+            (json!({ "exit-timeout": -1 }), "exit-timeout", "is not a duration"),
+        ] {
+            let text = read(&given).unwrap_err();
+            assert!(text.starts_with(&format!("shell option `{name}`: ")) && text.contains(rule), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_works_is_taken() {
+        let given = json!({
+            "verbose": 2, "exit-on-error": 1, "signal": { "signum": 10 }, "oom.adjust": -5, "mpi": "none",
+            "output": { "stdout": { "type": "file", "path": "o", "label": true } }, "rlimit": { "nofile": 64 },
+            "per-resource": { "type": "core" }, "exit-timeout": "none", "taskmap": { "scheme": "cyclic" },
+        });
+        let options = read(&given).unwrap();
+        assert_eq!((options.oom_adjust, options.warning), (Some(-5), Some((10, 60.0))));
+        assert!(options.exit_on_error && matches!(options.stdout, Sink::File { label: true, .. }));
+        assert_eq!(read(&json!({ "signal": 1 })).unwrap().warning, Some(life::WARNING));
+    }
+}

@@ -1,0 +1,195 @@
+//! Every shell option there is, ours and Flux's: the one place that says which of them work here. Pure.
+//!
+//! `docs/shell.md` shows this table; the test at the end writes it there.
+
+use super::{OptionError, bad};
+use serde_json::Value;
+
+/// One option by its dotted name; `NAME.*` stands for names that the reader of the option checks.
+#[derive(Debug, Copy, Clone)]
+pub struct Known {
+    pub name: &'static str,
+    /// How much people depend on it: 1 most, 3 hardly; 0 is ours alone.
+    pub priority: u8,
+    pub what: &'static str,
+    /// None: it works. Otherwise why not, and what to do instead.
+    pub refused: Option<&'static str>,
+}
+
+const fn works(name: &'static str, priority: u8, what: &'static str) -> Known {
+    Known { name, priority, what, refused: None }
+}
+
+const fn refused(name: &'static str, priority: u8, what: &'static str, why: &'static str) -> Known {
+    Known { name, priority, what, refused: Some(why) }
+}
+
+const NOT_YET: &str = "does not work here yet";
+
+pub const TABLE: &[Known] = &[
+    works("verbose", 1, "the shell says more: what tasks are bound to"),
+    works("cpu-affinity", 1, "`on`, `off`, `per-task`, `map:A;B`; `verbose,` or `dry-run,` in front"),
+    works("gpu-affinity", 1, "the same words for the GPUs that a task sees"),
+    refused("pty", 1, "a terminal for tasks", NOT_YET),
+    refused("pty.ranks", 1, "which tasks get a terminal", NOT_YET),
+    refused("pty.capture", 1, "a terminal's output is kept as well", NOT_YET),
+    refused("pty.interactive", 1, "a terminal for rank 0, to attach to", NOT_YET),
+    works("exit-timeout", 1, "how long tasks may outlive the first that ends; `none`"),
+    works("exit-on-error", 1, "the first task that fails ends the job"),
+    works("signal", 1, "`1`: a signal before the job's time is over"),
+    works("signal.signum", 1, "which signal; SIGUSR1"),
+    works("signal.timeleft", 1, "how many seconds before; 60"),
+    works("output.mode", 1, "`truncate` or `append` for files"),
+    works("output.stdout.type", 1, "`kvs` (kept with the job) or `file`"),
+    works("output.stdout.path", 1, "the file; tags make one for each task or node"),
+    works("output.stdout.label", 1, "lines begin with the task's rank"),
+    works("output.stdout.buffer.type", 1, "`line`, or `none` for bytes as they come"),
+    works("output.stderr.type", 1, "as for standard output, which it follows"),
+    works("output.stderr.path", 1, "the file"),
+    works("output.stderr.label", 1, "lines begin with the task's rank"),
+    works("output.stderr.buffer.type", 1, "`line` or `none`"),
+    works("output.limit", 2, "bytes of output that are kept with the job, up to 1G"),
+    refused("output.batch-timeout", 2, "how long output is collected before it is sent", NOT_YET),
+    refused(
+        "output.client",
+        3,
+        "`lwm`, `hwm`: flow control",
+        "output is held back where it arises, there is nothing to tune",
+    ),
+    works("input.stdin.type", 1, "`service` (from attached clients) or `file`"),
+    works("input.stdin.path", 1, "the file"),
+    refused("input.limit", 2, "bytes of input that are kept", "input is not kept here, so it has no limit"),
+    refused(
+        "input.batch-timeout",
+        2,
+        "how long input is collected before it is sent",
+        "input goes on at once here",
+    ),
+    works("mpi", 1, "the kind of MPI that the job uses"),
+    works("pmi", 1, "`simple` (or `pmi1`, `pmi2`) or `off`"),
+    refused("pmi-simple", 3, "`nomap`, `exchange.k`: tuning of PMI-1", "there is nothing to tune here"),
+    works("taskmap.scheme", 2, "`block`, `cyclic` or `manual`: which node gets which task"),
+    works("taskmap.value", 2, "stride of `cyclic`, map of `manual`"),
+    refused(
+        "stage-in",
+        2,
+        "unpack archives before tasks start",
+        "there are no archives here; --add-file sends files along",
+    ),
+    refused("hwloc.xmlfile", 2, "tasks find the topology in a file", NOT_YET),
+    refused("hwloc.restrict", 2, "with only what the job may use in it", NOT_YET),
+    works("rlimit.*", 1, "soft limit of that name: a number or `unlimited`"),
+    refused(
+        "nosetpgrp",
+        3,
+        "tasks stay in the shell's process group",
+        "each task has a process group of its own, by which it is ended",
+    ),
+    refused("stop-tasks-in-exec", 3, "tasks stop for a debugger", "no debugger's interface is served here"),
+    works("oom.adjust", 3, "the tasks' `oom_score_adj`, -1000 to 1000"),
+    refused("sysmon", 2, "memory and load of each node in the log at the end", NOT_YET),
+    refused("sysmon.period", 2, "how often it looks", NOT_YET),
+    refused("coprocess", 3, "helpers beside the job", "start them in the job's own script"),
+    refused("coprocess-kill-timeout", 3, "how they end", "there are no coprocesses here"),
+    refused("initrc", 3, "a start-up script in Lua", "the shell is not programmable in Lua; see its hooks"),
+    refused("userrc", 3, "a start-up script in Lua", "the shell is not programmable in Lua; see its hooks"),
+    refused(
+        "rexec-shutdown-timeout",
+        3,
+        "how long remote processes may take to end",
+        "they end with the job",
+    ),
+    refused(
+        "rexec.sign-required",
+        3,
+        "remote processes need a signature",
+        "an instance has one user, who needs none",
+    ),
+    works("per-resource.*", 1, "tasks for each `node`, `core` or `gpu`: `type`, `count`"),
+    works("cc", 0, "which of many copies the job is, for `{{cc}}`; the command line sets it"),
+];
+
+/// A known name leads to each value, however deep the client has nested it.
+///
+/// # Errors
+/// A name that is not known, or that is known not to work.
+pub fn check(name: &str, value: &Value) -> Result<(), OptionError> {
+    let is_free = |top: &str| TABLE.iter().any(|known| known.name.strip_suffix(".*") == Some(top));
+    // What is in there is for whoever reads it to refuse.
+    if is_free(name) || name.rsplit_once('.').is_some_and(|(top, _)| is_free(top)) {
+        return Ok(());
+    }
+    let known = TABLE.iter().find(|known| known.name == name);
+    match (known.map(|known| known.refused), value) {
+        (None | Some(None), Value::Object(deeper)) if !deeper.is_empty() => {
+            deeper.iter().try_for_each(|(part, value)| check(&format!("{name}.{part}"), value))
+        }
+        (Some(None), _) => Ok(()),
+        (Some(Some(why)), Value::Object(deeper)) if has_parts(name) && !deeper.is_empty() => {
+            let (part, value) = deeper.iter().next().expect("it is not empty");
+            check(&format!("{name}.{part}"), value).and_then(|()| bad(name, why))
+        }
+        (Some(Some(why)), _) => bad(name, why),
+        (None, _) => bad(name, format!("is not known here{}", near(name))),
+    }
+}
+
+fn has_parts(name: &str) -> bool {
+    TABLE.iter().any(|known| known.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+}
+
+fn near(name: &str) -> String {
+    let top = |name: &str| name.split('.').next().map(str::to_owned);
+    let works = TABLE.iter().filter(|known| known.refused.is_none() && top(known.name) == top(name));
+    let names: Vec<&str> = works.map(|known| known.name).collect();
+    if names.is_empty() { String::new() } else { format!(" (there is {})", names.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::fmt::Write;
+    use std::path::Path;
+
+    const BEGIN: &str = "<!-- shell options -->\n";
+    const END: &str = "<!-- end -->";
+
+    #[test]
+    fn the_page_shows_every_option() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/shell.md");
+        let page = std::fs::read_to_string(&file).expect("docs/shell.md");
+        let (before, rest) = page.split_once(BEGIN).expect("where the table begins");
+        let (_, after) = rest.split_once(END).expect("where the table ends");
+        let mut table = "| option | what it does | |\n| --- | --- | --- |\n".to_owned();
+        for known in TABLE {
+            let state = known.refused.map(|why| format!("refused: {why}")).unwrap_or_default();
+            writeln!(table, "| `{}` | {} | {state} |", known.name, known.what).expect("a String takes it");
+        }
+        let fresh = format!("{before}{BEGIN}{table}{END}{after}");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&file, fresh).expect("docs/shell.md is ours");
+        } else {
+            assert!(
+                fresh == page,
+                "docs/shell.md is behind: UPDATE_DOCS=1 cargo test -p flurm-shell shows_every"
+            );
+        }
+    }
+
+    #[test]
+    fn every_option_works_or_is_refused_by_its_name() {
+        let mut names: Vec<&str> = TABLE.iter().map(|known| known.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "no name twice");
+        for known in TABLE {
+            let nested =
+                known.name.trim_end_matches(".*").rsplit('.').fold(json!(1), |v, part| json!({ part: v }));
+            let (top, value) = nested.as_object().unwrap().iter().next().unwrap();
+            let found = check(top, value).map_err(|e| (e.name, e.rule));
+            let wanted = known.refused.map_or(Ok(()), |why| Err((known.name.to_owned(), why.to_owned())));
+            assert_eq!(found, wanted, "{}", known.name);
+            assert_eq!(check(known.name.trim_end_matches(".*"), &json!(1)).is_ok(), known.refused.is_none());
+        }
+    }
+}
