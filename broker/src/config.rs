@@ -485,8 +485,10 @@ mod tests {
                 .unwrap();
         let mut r = config.inventory(&hosts(2)).unwrap().unwrap();
         let vertex = |rank| serde_json::json!({"id": rank, "metadata": {"type": "node", "rank": rank}});
-        r.scheduling = Some(serde_json::json!({"graph": {"nodes": [vertex(0), vertex(1)], "edges": []}}));
-        let graph = config.without_excluded(Some(r)).unwrap().unwrap().scheduling.unwrap();
+        r.scheduling =
+            Some(serde_json::json!({"graph": {"nodes": [vertex(0), vertex(1)], "edges": []}}).into());
+        let graph =
+            config.without_excluded(Some(r)).unwrap().unwrap().scheduling.unwrap().json().into_owned();
         assert_eq!(graph["graph"]["nodes"], serde_json::json!([vertex(1)]));
         let alone = Config::parse("x", "[resource]\nexclude = \"0\"\n").unwrap();
         assert!(alone.without_excluded(None).is_err());

@@ -164,11 +164,12 @@ impl Inventory {
             Format::Jgf => described(Description::from_jgf(text).map_err(wrong)?),
             Format::R => {
                 let r = R::parse(text).map_err(|error| Failure::new(format!("cannot {error}")))?;
-                let Some(foreign) = r.scheduling.as_ref().filter(|foreign| foreign["graph"].is_object())
+                let Some(foreign) =
+                    r.scheduling.as_ref().filter(|foreign| foreign.json()["graph"].is_object())
                 else {
                     return Ok(Inventory { r, told: Told::Nothing });
                 };
-                let description = Description::from_jgf_value(foreign).map_err(wrong)?;
+                let description = Description::from_jgf_value(&foreign.json()).map_err(wrong)?;
                 Ok(Inventory { r, told: Told::Description(description) })
             }
         }

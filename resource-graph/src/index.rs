@@ -256,17 +256,19 @@ impl Index {
         }
     }
 
-    /// Which cores and GPUs are free on open nodes.
-    pub(crate) fn free_bits(&self) -> Bits {
-        self.on_open(self.free.clone())
+    /// Which cores and GPUs are free, on open nodes and others.
+    pub(crate) fn bits(&self) -> &Bits {
+        &self.free
+    }
+
+    /// All cores and GPUs.
+    pub(crate) fn all_bits(&self) -> Bits {
+        Bits::new(self.free.cores.len(), self.free.gpus.len())
     }
 
     /// All that is on open nodes.
     pub(crate) fn open_bits(&self) -> Bits {
-        self.on_open(Bits::new(self.free.cores.len(), self.free.gpus.len()))
-    }
-
-    fn on_open(&self, mut bits: Bits) -> Bits {
+        let mut bits = self.all_bits();
         for at in (0..self.len()).filter(|at| !self.is_open(*at)) {
             let (node, layout) = (&self.nodes[at], self.layout(at));
             bits.cores.remove_range(node.core0..node.core0 + layout.cores.len());

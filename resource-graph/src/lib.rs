@@ -127,7 +127,8 @@ impl Graph {
     /// from the graph in the R, if it has one that can be read.
     #[must_use]
     pub fn from_r(r: &R) -> Graph {
-        let described = r.scheduling.as_ref().and_then(|graph| Description::from_jgf_value(graph).ok());
+        let described =
+            r.scheduling.as_ref().and_then(|graph| Description::from_jgf_value(&graph.json()).ok());
         Graph::new(r, described.as_ref())
     }
 
@@ -168,7 +169,8 @@ impl Graph {
         let placement = self.placement;
         let down = self.down_paths();
         *self = Graph { held, up, drained, lifetimes, placement, tenants, ..Graph::from_r(r) };
-        for held in self.held.values() {
+        for held in self.held.values_mut() {
+            held.portions.iter_mut().for_each(|portion| portion.settle(self.index.pools.tree()));
             self.index.set_parts_free(&held.parts, false);
             self.index.pools.set_free(&held.portions, false);
         }
@@ -386,7 +388,7 @@ impl Graph {
     /// Gives a job what [`Graph::find`] found, or what it had before a restart. Ranks and ids that are not in the
     /// inventory are kept in mind, in case they come back into it.
     pub fn take(&mut self, id: JobId, r: &R) {
-        let portions = general::given::portions(r);
+        let portions = general::given::portions(self.index.pools.tree(), r);
         let held = self.held.entry(id).or_insert_with(|| Held {
             until: r.expiration,
             parts: Vec::new(),

@@ -137,7 +137,7 @@ impl Graph {
     fn promised(&self, id: JobId, r: &R) -> Use {
         let end = if r.expiration.is_zero() { NEVER } else { r.expiration };
         let (ranks, willing) = (r.ranks(), cosched::is_willing(r));
-        let amounts = self.index.pools.amounts(&given::portions(r));
+        let amounts = self.index.pools.amounts(&given::portions(self.index.pools.tree(), r));
         // Who is willing is promised nodes where nobody is, and whoever may join him does so when he is there.
         let mask = if willing { self.index.mask(&self.whole(&ranks)) } else { self.index.mask(&r.nodes) };
         Use {

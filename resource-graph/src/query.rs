@@ -181,7 +181,7 @@ impl Graph {
         let r = R { expiration: held.until, ..self.described(R::from_nodes(held.parts.clone()).nodes) };
         let tree = self.index.pools.tree();
         let portions = held.portions.iter().filter_map(|portion| {
-            let path = tree.path(tree.pool_place(portion.pool(tree)?));
+            let path = tree.path(tree.pool_place(portion.pool()?));
             Some(Portion { path, amount: portion.amount })
         });
         Some((R { starttime: Timestamp::ZERO, ..r }, portions.collect()))
@@ -236,7 +236,7 @@ impl Graph {
     /// Those of the vertex. Those of a node are in the inventory, with their values in the vertex.
     fn properties(&self, place: Place) -> Cow<'_, Properties> {
         let tree = self.index.pools.tree();
-        let set = &tree.sets[tree.vertex(place).properties as usize];
+        let set = &tree.texts.sets[tree.vertex(place).properties as usize];
         let Place::In(at, 0) = place else { return Cow::Borrowed(set) };
         let rank = self.index.nodes()[at as usize].rank;
         let with = self.inventory.properties.iter().filter(|(_, ranks)| ranks.contains(rank));
@@ -283,7 +283,7 @@ impl Graph {
     fn has_part(&self, id: JobId, place: Place) -> bool {
         let Some(held) = self.held.get(&id) else { return false };
         let tree = self.index.pools.tree();
-        let mut of_pools = held.portions.iter().filter_map(|portion| portion.pool(tree));
+        let mut of_pools = held.portions.iter().filter_map(|portion| portion.pool());
         if of_pools.any(|pool| tree.pools_in(place).any(|here| here == pool)) {
             return true;
         }

@@ -24,7 +24,8 @@ impl Room {
     /// This is no longer free here.
     pub fn take(&mut self, r: &R) {
         self.index.set_parts_free(&r.nodes, false);
-        self.index.pools.set_free(&given::portions(r), false);
+        let portions = given::portions(self.index.pools.tree(), r);
+        self.index.pools.set_free(&portions, false);
         if cosched::is_willing(r) {
             r.nodes.iter().for_each(|node| self.shared.add(node.rank));
         }
@@ -33,7 +34,8 @@ impl Room {
     /// This is free here again.
     pub fn give_back(&mut self, r: &R) {
         self.index.set_parts_free(&r.nodes, true);
-        self.index.pools.set_free(&given::portions(r), true);
+        let portions = given::portions(self.index.pools.tree(), r);
+        self.index.pools.set_free(&portions, true);
         if cosched::is_willing(r) {
             r.nodes.iter().for_each(|node| self.shared.remove(node.rank));
         }
@@ -144,7 +146,7 @@ impl Graph {
     #[must_use]
     pub fn is_free_now(&self, r: &R) -> bool {
         self.index.has(&self.index.mask(&r.nodes))
-            && self.index.pools.have(&given::portions(r))
+            && self.index.pools.have(&given::portions(self.index.pools.tree(), r))
             && self.may_be_there(r)
     }
 

@@ -454,6 +454,6 @@ fn an_inventory_with_a_graph_gives_the_same_graph_as_the_description() {
     let graph = Graph::from_r(&R { nodes: R::from_nodes(fewer.nodes).nodes, ..r.clone() });
     assert_eq!(graph.select(&Criteria::parse("type=core and rank=0").unwrap()).len(), 2);
     assert_eq!(graph.info("/cluster0/n1").unwrap().rank, Some(9));
-    let none = R { scheduling: Some(json!({ "writer": "somebody" })), ..r };
+    let none = R { scheduling: Some(json!({ "writer": "somebody" }).into()), ..r };
     assert_eq!(Graph::from_r(&none).info("/cluster0/n0/socket1/memory1").unwrap().size, 28 << 30);
 }

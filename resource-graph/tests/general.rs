@@ -43,7 +43,7 @@ impl Talk {
             ["restart"] => {
                 let described = Description::from_jgf_value(&self.machine).unwrap();
                 let mut r = described.to_r().unwrap();
-                r.scheduling = Some(self.machine.clone());
+                r.scheduling = Some(self.machine.clone().into());
                 let held: Vec<JobId> = graph.holders().collect();
                 let old = std::mem::replace(graph, Graph::from_r(&R::parse(&r.to_json()).unwrap()));
                 graph.mark(&old.up(), Mark::Up);

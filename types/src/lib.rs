@@ -28,7 +28,7 @@ pub use fsd::Fsd;
 pub use hostlist::Hostlist;
 pub use idset::Idset;
 pub use job_id::{Encoding, FluidGenerator, JobId};
-pub use r::{R, RError, RNode, Socket, Topology};
+pub use r::{Part, PartVertex, R, RError, RNode, Scheduling, Socket, Texts, Topology};
 pub use rank::Rank;
 pub use states::{JobResult, JobState, Status};
 pub use syntax::SyntaxError;

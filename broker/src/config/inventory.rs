@@ -36,10 +36,10 @@ pub fn read(path: &Path, scheduling: Option<&Path>) -> Result<R, Mistake> {
 
 /// Takes what a graph says of sockets and properties into R itself. A graph that says nothing else is then left out.
 fn with_sockets(mut r: R) -> Result<R, String> {
-    let Some(graph) = r.scheduling.take_if(|scheduling| scheduling.get("graph").is_some()) else {
+    let Some(graph) = r.scheduling.take_if(|scheduling| scheduling.json().get("graph").is_some()) else {
         return Ok(r);
     };
-    let description = Description::from_jgf(&graph.to_string()).map_err(|error| error.to_string())?;
+    let description = Description::from_jgf_value(&graph.json()).map_err(|error| error.to_string())?;
     let described = description.to_r().map_err(|error| error.to_string())?;
     for node in &r.nodes {
         let Some(other) = described.node(node.rank) else {
@@ -127,12 +127,13 @@ mod tests {
         let mut r = R::from_nodes([node(3, "c1", "0-1"), node(7, "c0", "4")]);
         r.properties.insert("big".into(), Idset::from_iter([3]));
         let vertex = |rank: i64| serde_json::json!({"id": "1", "metadata": {"type": "node", "rank": rank}});
-        r.scheduling = Some(serde_json::json!({"graph": {"nodes": [vertex(-1), vertex(3), vertex(7)]}}));
+        r.scheduling =
+            Some(serde_json::json!({"graph": {"nodes": [vertex(-1), vertex(3), vertex(7)]}}).into());
         let aligned = align(&r, &hosts(2)).unwrap();
         assert_eq!(aligned.hostlist().to_string(), "c[0-1]");
         assert_eq!(aligned.nodes[1].cores.to_string(), "0-1");
         assert_eq!(aligned.properties["big"].to_string(), "1");
-        let graph = aligned.scheduling.unwrap();
+        let graph = aligned.scheduling.unwrap().json().into_owned();
         let ranks: Vec<i64> = graph["graph"]["nodes"]
             .as_array()
             .unwrap()
@@ -150,7 +151,7 @@ mod tests {
         let shape = Shape { hosts: "c[0-1]".parse().unwrap(), sockets: 2, cores: 4, ..Shape::default() };
         let whole = shape.to_r();
         let graph: Value = serde_json::from_str(&Description::from_r(&whole).to_jgf()).unwrap();
-        let flat = R { topology: BTreeMap::new(), scheduling: Some(graph), ..whole.clone() };
+        let flat = R { topology: BTreeMap::new(), scheduling: Some(graph.into()), ..whole.clone() };
         assert_eq!(with_sockets(flat.clone()).unwrap().topology, whole.topology);
         let mut more = flat;
         more.nodes[1].cores.insert(99);

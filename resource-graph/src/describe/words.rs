@@ -30,6 +30,11 @@ impl Words {
         self.known.get(text).copied()
     }
 
+    /// All of them in the order of their numbers.
+    pub(crate) fn all(&self) -> &[Arc<str>] {
+        &self.texts
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.texts.len()

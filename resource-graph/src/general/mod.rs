@@ -15,13 +15,14 @@ pub(crate) mod wants;
 mod why;
 
 use crate::allowed::Filter;
+use crate::at_least::BRANCHES;
 use crate::cosched::Sharing;
 use crate::counts::{self, Counts};
-use crate::index::Index;
+use crate::index::{Index, View};
 use crate::{Found, Graph, MatchOp};
 use fixedbitset::FixedBitSet;
 use flurm_jobspec::Jobspec;
-use flurm_types::{R, Timestamp};
+use flurm_types::{R, Scheduling, Timestamp};
 use given::Portion;
 use search::{Outcome, Picked, Search};
 use std::collections::BTreeSet;
@@ -115,7 +116,7 @@ impl Pools {
     /// Takes portions, or puts them back. What is not in the tree is passed over.
     pub(crate) fn set_free(&mut self, portions: &[Portion], free: bool) {
         for portion in portions {
-            if let Some(pool) = portion.pool(&self.tree) {
+            if let Some(pool) = portion.pool() {
                 let taken = &mut self.taken[pool as usize];
                 let before = usize::from(*taken > 0);
                 *taken = if free {
@@ -138,8 +139,7 @@ impl Pools {
     /// How much that is of which pools, ascending by their numbers. What is not in the tree is passed over.
     pub(crate) fn amounts(&self, portions: &[Portion]) -> Vec<(u32, u64)> {
         let mut amounts = Vec::with_capacity(portions.len());
-        amounts
-            .extend(portions.iter().filter_map(|portion| Some((portion.pool(&self.tree)?, portion.amount))));
+        amounts.extend(portions.iter().filter_map(|portion| Some((portion.pool()?, portion.amount))));
         amounts.sort_unstable();
         amounts.dedup_by(|next, first| {
             let same = next.0 == first.0;
@@ -156,7 +156,7 @@ impl Pools {
 
     /// Is so much of them left?
     pub(crate) fn have(&self, portions: &[Portion]) -> bool {
-        portions.iter().all(|portion| match portion.pool(&self.tree) {
+        portions.iter().all(|portion| match portion.pool() {
             Some(pool) if !self.is_pool_down(pool) => {
                 self.size(pool).saturating_sub(self.taken[pool as usize]) >= portion.amount
             }
@@ -168,7 +168,20 @@ impl Pools {
 /// Positions for looking up one by one.
 fn positions(allowed: &Filter<'_>, len: usize) -> FixedBitSet {
     let mut set = FixedBitSet::with_capacity(len);
-    allowed.positions(len).for_each(|at| set.insert(at));
+    for block in 0..len.div_ceil(BRANCHES) {
+        let (first, mut word) = (block * BRANCHES, allowed.word(0, block));
+        if word == u64::MAX {
+            set.insert_range(first..len.min(first + BRANCHES));
+            continue;
+        }
+        while word != 0 {
+            let at = first + word.trailing_zeros() as usize;
+            word &= word - 1;
+            if at < len {
+                set.insert(at);
+            }
+        }
+    }
     set
 }
 
@@ -191,12 +204,13 @@ impl Graph {
         at: Timestamp,
         visited: &mut usize,
     ) -> Option<R> {
-        let allowed = positions(&self.allowed(jobspec, at).and_not(self.on(&sharing.closed)), index.len());
+        let allowed = self.allowed(jobspec, at).and_not(self.on(&sharing.closed)).and(index.open());
+        let allowed = positions(&allowed, index.len());
         // Amounts are counted in units of which there may be many.
         let most = if index.pools.taken().is_empty() { index.largest_count() } else { u32::MAX };
         let mut attempt = |counts: &Counts<'_>| {
             let wants = self.wants(jobspec, counts).ok()?;
-            let mut search = Search::new(index, &allowed, wants.placement);
+            let mut search = Search::new(index, View::Now, &allowed, wants.placement);
             let found = search.find(&wants) == Outcome::Found;
             *visited += search.visited;
             found.then(|| (search.picked(), wants.slots))
@@ -209,8 +223,8 @@ impl Graph {
     }
 
     /// What an R says besides cores and GPUs, if there is anything.
-    fn part(&self, index: &Index, picked: &Picked) -> Option<serde_json::Value> {
-        (!picked.pools.is_empty()).then(|| given::written(index, picked))
+    fn part(&self, index: &Index, picked: &Picked) -> Option<Scheduling> {
+        (!picked.pools.is_empty()).then(|| given::part(index, picked).into())
     }
 
     /// [`Graph::find`] for a job of any shape.
@@ -230,9 +244,9 @@ impl Graph {
         {
             return Found::Now(r);
         }
-        let ever = self.index.all_free();
+        let ever = &self.index;
         let allowed = positions(&self.allowed(jobspec, now), ever.len());
-        let mut search = Search::new(&ever, &allowed, wants.placement);
+        let mut search = Search::new(ever, View::Ever, &allowed, wants.placement);
         let outcome = search.find(&wants);
         *visited += search.visited;
         match (outcome, op) {
@@ -244,8 +258,8 @@ impl Graph {
             }
             (Outcome::None, _) => {
                 let constraint = &jobspec.attributes().constraints;
-                let allowed = positions(&self.names.allowed(constraint, &self.index), ever.len());
-                let mut search = Search::new(&ever, &allowed, wants.placement);
+                let allowed = positions(&self.names.allowed(constraint, ever), ever.len());
+                let mut search = Search::new(ever, View::Ever, &allowed, wants.placement);
                 if search.find(&wants) == Outcome::None {
                     search.reset();
                     return Found::Never(why::never(&mut search, &wants, constraint, allowed.is_clear()));
@@ -262,8 +276,9 @@ impl Graph {
             Err(why) => return why,
         };
         let allowed = self.names.allowed(&jobspec.attributes().constraints, &self.index);
-        let allowed = positions(&allowed.and_not(self.on(&self.sharing().closed)), self.index.len());
-        why::not_now(&mut Search::new(&self.index, &allowed, wants.placement), &wants)
+        let allowed = allowed.and_not(self.on(&self.sharing().closed)).and(self.index.open());
+        let allowed = positions(&allowed, self.index.len());
+        why::not_now(&mut Search::new(&self.index, View::Now, &allowed, wants.placement), &wants)
     }
 
     /// Would a job of any shape fit if nobody else were on the nodes that are open?
@@ -274,8 +289,9 @@ impl Graph {
         }
         self.close_again(&mut index);
         index.pools = index.pools.none_taken();
-        let allowed = positions(&self.allowed(jobspec, now), index.len());
-        self.wants(jobspec, &Counts::default())
-            .is_ok_and(|wants| Search::new(&index, &allowed, wants.placement).find(&wants) != Outcome::None)
+        let allowed = positions(&self.allowed(jobspec, now).and(index.open()), index.len());
+        self.wants(jobspec, &Counts::default()).is_ok_and(|wants| {
+            Search::new(&index, View::Now, &allowed, wants.placement).find(&wants) != Outcome::None
+        })
     }
 }

@@ -9,12 +9,14 @@
 //! entries compete do earlier choices get a second look, and that is bounded. Which cores are taken for an amount is then
 //! left open until all things are chosen: what is wanted in smaller vertices is taken first, and one order will do.
 
+mod candidates;
 mod taking;
+
+use candidates::Candidates;
 
 use super::tree::{Place, Tree};
 use super::wants::{Amount, Pieces, Things, Want, Wants, compete};
 use crate::bits::Bits;
-use crate::describe::flatten::Role;
 use crate::index::{Index, View};
 use fixedbitset::FixedBitSet;
 use flurm_jobspec::Placement;
@@ -107,17 +109,23 @@ impl Picked {
 pub(crate) struct Search<'a, 'w> {
     tree: &'a Tree,
     index: &'a Index,
+    /// Is it about what is free now, or about all that there is?
+    view: View,
     /// Positions that may be used.
     allowed: &'a FixedBitSet,
     free: Bits,
-    /// Amounts of pools.
-    taken: Vec<u64>,
+    /// Amounts of pools that others have; none if it is empty.
+    base: &'a [u64],
+    /// Amounts that are taken here.
+    more: BTreeMap<u32, u64>,
+    /// Nodes of which cores or GPUs were taken at some time.
+    touched: FixedBitSet,
     used: BTreeSet<Place>,
     placement: Placement,
     trail: Vec<Done>,
     goals: Vec<Goal<'w>>,
     choices: Vec<Choice<'w>>,
-    candidates: Vec<Vec<Place>>,
+    candidates: Vec<Candidates<'w>>,
     competing: bool,
     /// Amounts that were put off, each with its vertex and the one before it.
     later: Vec<(&'w Amount, u64, Place, Option<u32>)>,
@@ -141,14 +149,26 @@ enum Next<'w> {
 }
 
 impl<'a, 'w> Search<'a, 'w> {
-    /// Among what is free in an index.
-    pub(crate) fn new(index: &'a Index, allowed: &'a FixedBitSet, placement: Placement) -> Search<'a, 'w> {
+    /// Among what is free in an index, or among everything. What is allowed is on open nodes.
+    pub(crate) fn new(
+        index: &'a Index,
+        view: View,
+        allowed: &'a FixedBitSet,
+        placement: Placement,
+    ) -> Search<'a, 'w> {
+        let (free, base) = match view {
+            View::Now => (index.bits().clone(), index.pools.taken()),
+            View::Ever => (index.all_bits(), &[][..]),
+        };
         Search {
             tree: index.pools.tree(),
             index,
+            view,
             allowed,
-            free: index.free_bits(),
-            taken: index.pools.taken().to_vec(),
+            free,
+            base,
+            more: BTreeMap::new(),
+            touched: FixedBitSet::with_capacity(index.len()),
             used: BTreeSet::new(),
             placement,
             trail: Vec::new(),
@@ -221,6 +241,10 @@ impl<'a, 'w> Search<'a, 'w> {
         self.tree
     }
 
+    pub(crate) fn view(&self) -> View {
+        self.view
+    }
+
     /// May this be used, or what it is in?
     pub(crate) fn is_allowed(&self, place: Place) -> bool {
         match place {
@@ -288,7 +312,7 @@ impl<'a, 'w> Search<'a, 'w> {
                     let bit = self.gpu_bit(at, n);
                     self.free.gpus.insert(bit);
                 }
-                Done::Pool(pool, amount) => self.taken[pool as usize] -= amount,
+                Done::Pool(pool, amount) => self.put_back(pool, amount),
                 Done::Used(place) => drop(self.used.remove(&place)),
             }
         }
@@ -374,7 +398,7 @@ impl<'a, 'w> Search<'a, 'w> {
     }
 
     fn next_pieces(&mut self, mut goal: Goal<'w>, pieces: &'w Pieces, left: u64) -> Next<'w> {
-        while let Some(place) = self.candidates[goal.candidates as usize].get(goal.next.0 as usize).copied() {
+        while let Some(place) = self.candidate(goal.candidates, goal.next.0) {
             self.visited += 1;
             let Place::In(at, _) = place else { unreachable!("pieces lie on nodes") };
             if !pieces.simple {
@@ -482,67 +506,6 @@ impl<'a, 'w> Search<'a, 'w> {
         taken
     }
 
-    /// Where an entry is looked for: things themselves, or nodes to look into. In a node nothing is listed.
-    fn list_candidates(&mut self, want: &Want, scope: Place) -> u32 {
-        let Place::Top(v) = scope else {
-            if let Want::Pieces(_) = want {
-                self.candidates.push(vec![scope]);
-                return self.candidates.len() as u32 - 1;
-            }
-            return 0;
-        };
-        let (least, kind, whole) = match want {
-            Want::Things(things) => (things.least, Some(things.kind), things.whole),
-            Want::Pieces(pieces) => (pieces.least, None, pieces.whole),
-            Want::Amount(_) => unreachable!("amounts have no candidates"),
-        };
-        let tree = self.tree;
-        let mut list = Vec::new();
-        let is_node = kind.is_none_or(|kind| Role::of(tree.words.text(kind)) == Role::Node);
-        let known = kind.and_then(|kind| tree.kinds.get(&kind).copied()).unwrap_or_default();
-        if let (Some(kind), false) = (kind, is_node) {
-            list.extend(tree.top.below(v, kind).iter().map(|v| tree.place(*v)));
-        }
-        if is_node || known.inside {
-            let stock = self.index.stock(View::Now);
-            let nodes = tree.nodes_of(scope).iter().filter(|at| {
-                let peak = stock.peak(**at as usize);
-                let room = u64::from(peak.cores) >= least.0.max(1) && u64::from(peak.gpus) >= least.1;
-                room && (!(whole && is_node) || peak.idle > 0) && self.allowed.contains(**at as usize)
-            });
-            list.extend(nodes.map(|at| Place::In(*at, 0)));
-            self.visited += tree.nodes_of(scope).len() / 16 + 1;
-        }
-        self.order(&mut list, want, is_node);
-        self.candidates.push(list);
-        self.candidates.len() as u32 - 1
-    }
-
-    /// Puts candidates into the order of the placement.
-    fn order(&self, list: &mut [Place], want: &Want, nodes: bool) {
-        match self.placement {
-            Placement::High => list.reverse(),
-            Placement::First | Placement::Low | Placement::Spread(_) => {}
-            Placement::Compact | Placement::Locality if nodes => {
-                let room = |place: &Place| match (want, place) {
-                    (Want::Pieces(pieces), Place::In(at, _)) if pieces.simple => {
-                        self.capacity(*at, &pieces.with)
-                    }
-                    _ => self.cores_free(*place),
-                };
-                match want {
-                    // One node for all if there is one, the one with the least room; else the largest first.
-                    Want::Pieces(pieces) => list.sort_by_cached_key(|place| {
-                        let room = room(place);
-                        if pieces.simple && room >= pieces.count { (0, room) } else { (1, u64::MAX - room) }
-                    }),
-                    Want::Things(_) | Want::Amount(_) => list.sort_by_cached_key(room),
-                }
-            }
-            Placement::Compact | Placement::Locality => {}
-        }
-    }
-
     /// The next vertex that might do, and the goal behind it.
     fn next_candidate(&mut self, goal: &mut Goal<'w>, things: &Things) -> Option<Place> {
         let tree = self.tree;
@@ -562,7 +525,7 @@ impl<'a, 'w> Search<'a, 'w> {
             }
             return None;
         }
-        while let Some(place) = self.candidates[goal.candidates as usize].get(goal.next.0 as usize).copied() {
+        while let Some(place) = self.candidate(goal.candidates, goal.next.0) {
             let inner = match place {
                 Place::In(at, 0) if tree.vertex(place).kind != things.kind => Some(at),
                 _ => None,
@@ -599,9 +562,9 @@ impl<'a, 'w> Search<'a, 'w> {
             u32::try_from(rank).is_ok_and(|id| ids.contains(id))
         };
         things.ids.as_ref().is_none_or(id)
-            && !self.used.contains(&place)
-            && !self.index.pools.is_down(place)
+            && (self.used.is_empty() || !self.used.contains(&place))
             && self.has(place, things.least)
+            && !self.is_down(place)
             && (!things.whole || self.is_idle(place))
     }
 }

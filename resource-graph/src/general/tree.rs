@@ -15,9 +15,10 @@ use crate::describe::{Description, Properties, Thing, Word, Words};
 use crate::index::Index;
 use crate::layout::Ids;
 use crate::units;
-use flurm_types::{R, RNode, Socket};
+use flurm_types::{R, RNode, Socket, Texts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The name of a node in its inside: it has one above.
 const NAMELESS: Word = Word::MAX;
@@ -134,12 +135,15 @@ pub(crate) struct Kind {
     pub(crate) parts: bool,
     /// What their sizes count: bytes for units of those.
     pub(crate) unit: Word,
+    /// Cores and GPUs that each has at least, if all are in nodes.
+    pub(crate) fewest: (u64, u64),
 }
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tree {
     pub(crate) words: Words,
-    pub(crate) sets: Vec<Properties>,
+    /// The same texts, and the sets of properties, for those who are given a part of this.
+    pub(crate) texts: Arc<Texts>,
     pub(crate) top: List,
     /// Vertices of the upper list by what holds them and by name.
     named: BTreeMap<(u32, Word), u32>,
@@ -240,20 +244,19 @@ impl Tree {
         let mut tree = Tree { nodes, ..Tree::default() };
         let mut known = vec![false; index.len()];
         let mut top = Making::default();
-        let mut insides = BTreeMap::new();
+        let (mut insides, mut sets) = (BTreeMap::new(), vec![Properties::new()]);
         match description {
             Some(description) => {
                 tree.words = description.words().clone();
-                tree.sets = description.sets().to_vec();
+                sets = description.sets().to_vec();
                 tree.describe(description, index, &mut top, &mut insides, &mut known);
             }
             None => {
-                tree.sets = vec![Properties::new()];
                 let names = ["cluster", "cluster0", ""].map(|text| tree.words.word(text));
                 top.open(0, names, 0, 1, 0);
             }
         }
-        tree.complete(r, index, &mut top, &mut insides, &known);
+        tree.complete(r, index, &mut top, &mut insides, &known, &mut sets);
         let mut in_order: Vec<(u32, Inside)> =
             insides.into_iter().map(|((_, inside), number)| (number, inside)).collect();
         in_order.sort_unstable_by_key(|(number, _)| *number);
@@ -267,6 +270,7 @@ impl Tree {
         let top = (0..).zip(&tree.top.vertices).skip(1);
         tree.named = top.map(|(v, vertex)| ((vertex.parent, vertex.name), v)).collect();
         tree.learn_kinds();
+        tree.texts = Arc::new(Texts { words: tree.words.all().to_vec(), sets });
         tree
     }
 
@@ -275,11 +279,16 @@ impl Tree {
         let mut kinds: BTreeMap<Word, Kind> = BTreeMap::new();
         for (list, above) in std::iter::once((&self.top, true)).chain(lists) {
             for vertex in &list.vertices {
-                let kind = kinds.entry(vertex.kind).or_insert(Kind { unit: vertex.unit, ..Kind::default() });
+                let fewest = (u64::MAX, u64::MAX);
+                let new = Kind { unit: vertex.unit, fewest, ..Kind::default() };
+                let kind = kinds.entry(vertex.kind).or_insert(new);
                 kind.above |= above;
                 // The first of an inside is the node, which is in the upper list as well.
                 kind.inside |= !above && vertex.name != NAMELESS;
                 kind.parts |= matches!(vertex.home, Home::Inner | Home::Node(_));
+                let here =
+                    if above { (0, 0) } else { (vertex.cores().len() as u64, vertex.gpus().len() as u64) };
+                kind.fewest = (kind.fewest.0.min(here.0), kind.fewest.1.min(here.1));
             }
         }
         self.kinds = kinds;
@@ -486,6 +495,7 @@ impl Tree {
         top: &mut Making,
         insides: &mut BTreeMap<(usize, Inside), u32>,
         known: &[bool],
+        all_sets: &mut Vec<Properties>,
     ) {
         let mut made: BTreeMap<usize, u32> = BTreeMap::new();
         let mut sets: BTreeMap<Properties, u32> = BTreeMap::new();
@@ -495,8 +505,8 @@ impl Tree {
             let properties = r.properties.iter().filter(|(_, with)| with.contains(node.rank));
             let properties: Properties = properties.map(|(name, _)| (name.clone(), String::new())).collect();
             let set = *sets.entry(properties).or_insert_with_key(|properties| {
-                self.sets.push(properties.clone());
-                self.sets.len() as u32 - 1
+                all_sets.push(properties.clone());
+                all_sets.len() as u32 - 1
             });
             let name = free_name(&mut names, &node.host);
             let words = ["node", &*name, ""].map(|text| self.words.word(text));

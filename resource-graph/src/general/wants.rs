@@ -308,7 +308,12 @@ impl Reader<'_> {
             with.push(self.cores(1));
         }
         let with = structures_first(with);
-        Ok(Want::Things(Things { kind: word, count, whole, ids, least: least(&with), with }))
+        let mut least = least(&with);
+        if whole {
+            // The smallest that there is has as much.
+            least = (least.0.max(kind.fewest.0), least.1.max(kind.fewest.1));
+        }
+        Ok(Want::Things(Things { kind: word, count, whole, ids, least, with }))
     }
 
     /// What one of the units of a request is in the tree's.

@@ -6,8 +6,10 @@ use super::tree::Place;
 use super::wants::{Amount, Want, Wants};
 use crate::describe::Word;
 use crate::describe::flatten::Role;
+use crate::index::View;
 use crate::units;
 use flurm_types::{Constraint, Idset};
+use std::collections::BTreeSet;
 
 /// What is missing.
 struct Lack {
@@ -69,15 +71,22 @@ fn lack<'w>(
         let one = std::slice::from_ref(want);
         let (mut most, mut found) = (0, false);
         for scope in scopes {
-            found = search.find_in(one, *scope) != Outcome::None;
-            search.reset();
+            let here = match want {
+                Want::Amount(amount) => {
+                    let free = search.amount_free(amount, *scope);
+                    found = free >= amount.amount;
+                    free
+                }
+                Want::Things(_) | Want::Pieces(_) => {
+                    found = search.find_in(one, *scope) != Outcome::None;
+                    search.reset();
+                    search.reached
+                }
+            };
             if found {
                 break;
             }
-            most = most.max(match want {
-                Want::Amount(amount) => search.amount_free(amount, *scope),
-                Want::Things(_) | Want::Pieces(_) => search.reached,
-            });
+            most = most.max(here);
         }
         if found {
             continue;
@@ -193,6 +202,14 @@ impl<'w> Search<'_, 'w> {
             }
         }
         places.retain(|place| self.is_allowed(*place));
+        if self.view() == View::Ever {
+            // With nothing taken, nodes that look alike have the same.
+            let mut seen = BTreeSet::new();
+            places.retain(|place| match *place {
+                Place::Top(_) => true,
+                Place::In(at, v) => seen.insert((tree.nodes[at as usize].inside, v)),
+            });
+        }
         places
     }
 }

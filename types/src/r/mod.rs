@@ -5,12 +5,13 @@
 
 mod graph;
 mod read;
+mod scheduling;
 mod write;
 
 pub use read::RError;
+pub use scheduling::{Part, PartVertex, Scheduling, Texts};
 
 use crate::{Hostlist, Idset, Timestamp};
-use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Most sockets over all nodes of an R that is read.
@@ -33,7 +34,7 @@ pub struct R {
     pub topology: BTreeMap<u32, Topology>,
     /// What another scheduler wrote for itself, or a graph (RFC 40). Joining and cutting drop it, but for
     /// [`R::restrict_with_graph`] and [`R::renumber`], which know graphs.
-    pub scheduling: Option<Value>,
+    pub scheduling: Option<Scheduling>,
 }
 
 /// The part of an [`R`] on one rank.
@@ -197,8 +198,8 @@ impl R {
     pub fn restrict_with_graph(&self, ranks: &Idset) -> R {
         let graph = self.scheduling.as_ref();
         let scheduling =
-            graph.and_then(|graph| graph::on(graph, |rank| ranks.contains(rank).then_some(rank)));
-        R { scheduling, ..self.restrict(ranks) }
+            graph.and_then(|graph| graph::on(&graph.json(), |rank| ranks.contains(rank).then_some(rank)));
+        R { scheduling: scheduling.map(Scheduling::from), ..self.restrict(ranks) }
     }
 
     /// This R with fewer nodes, and everything that was said of the others left out.
@@ -251,7 +252,8 @@ impl R {
             scheduling: self
                 .scheduling
                 .as_ref()
-                .and_then(|graph| graph::on(graph, |rank| old.contains(rank).then(|| new(rank)))),
+                .and_then(|graph| graph::on(&graph.json(), |rank| old.contains(rank).then(|| new(rank))))
+                .map(Scheduling::from),
             ..R::from_nodes(nodes)
         }
     }

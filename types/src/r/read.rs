@@ -183,7 +183,7 @@ fn checked(document: Document<'_>) -> Result<R, RError> {
         Some(value) if value["writer"] == "TreePool" => (topology(&value, &ranks)?, None),
         Some(Value::Null) | None => (BTreeMap::new(), None),
         Some(Value::Object(foreign)) if foreign.is_empty() => (BTreeMap::new(), None),
-        Some(foreign) => (super::graph::topology(&foreign, &ranks), Some(foreign)),
+        Some(foreign) => (super::graph::topology(&foreign, &ranks), Some(foreign.into())),
     };
     Ok(R {
         nodes,

@@ -55,7 +55,7 @@ impl Idset {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Scheduling<'a> {
-    Foreign(&'a Value),
+    Foreign(&'a super::Scheduling),
     TreePool { writer: &'static str, children: Vec<TreeChild<'a>> },
 }
 

@@ -4,8 +4,10 @@ use super::{Done, Search};
 use crate::describe::flatten::Role;
 use crate::general::tree::{Home, Place};
 use crate::general::wants::{Amount, Want};
+use crate::index::View;
 use flurm_jobspec::Placement;
 use flurm_types::Idset;
+use std::collections::btree_map::Entry;
 
 impl Search<'_, '_> {
     /// Has it so many cores and GPUs free? Above nodes nobody counts.
@@ -29,10 +31,15 @@ impl Search<'_, '_> {
             let nodes = self.tree.nodes_of(place).iter().filter(|at| self.allowed.contains(**at as usize));
             return nodes.map(|at| self.cores_free(Place::In(*at, 0))).sum();
         };
+        if let Place::In(_, 0) = place
+            && !self.touched.contains(at as usize)
+        {
+            return self.index.stock(self.view).peak(at as usize).cores.into();
+        }
         let (inside, range) = (self.tree.inside(at), self.tree.span(place).cores());
         let first = self.index.first_bits(at as usize).0;
         if inside.in_order {
-            return self.free.cores.count_ones(first + range.start..first + range.end) as u64;
+            return self.free.count_cores(first + range.start..first + range.end).into();
         }
         let bits = inside.cores[range].iter().map(|(bit, _)| first + *bit as usize);
         bits.filter(|bit| self.free.cores.contains(*bit)).count() as u64
@@ -43,23 +50,28 @@ impl Search<'_, '_> {
             let nodes = self.tree.nodes_of(place).iter().filter(|at| self.allowed.contains(**at as usize));
             return nodes.map(|at| self.gpus_free(Place::In(*at, 0))).sum();
         };
+        if let Place::In(_, 0) = place
+            && !self.touched.contains(at as usize)
+        {
+            return self.index.stock(self.view).peak(at as usize).gpus.into();
+        }
         let first = self.index.first_bits(at as usize).1;
-        let gpus = &self.tree.inside(at).gpus[self.tree.span(place).gpus()];
+        let span = self.tree.span(place);
+        let gpus = &self.tree.inside(at).gpus[span.gpus()];
         gpus.iter().filter(|(bit, _)| self.free.gpus.contains(first + *bit as usize)).count() as u64
     }
 
     /// Is nothing of it taken, and all of it in use?
     pub(super) fn is_idle(&self, place: Place) -> bool {
-        let free = |pool: u32| self.taken[pool as usize] == 0 && !self.index.pools.is_pool_down(pool);
-        if !self.tree.pools_in(place).all(free) {
-            return false;
-        }
+        let free = |pool: u32| self.taken(pool) == 0 && !self.is_pool_down(pool);
         match place {
             Place::In(..) => {
                 let span = self.tree.span(place);
                 self.cores_free(place) == span.cores().len() as u64
                     && self.gpus_free(place) == span.gpus().len() as u64
+                    && self.tree.pools_in(place).all(free)
             }
+            Place::Top(_) if !self.tree.own_pools(place).all(free) => false,
             Place::Top(_) => self.tree.nodes_of(place).iter().all(|at| {
                 let node = Place::In(*at, 0);
                 self.allowed.contains(*at as usize) && !self.used.contains(&node) && self.is_idle(node)
@@ -93,6 +105,7 @@ impl Search<'_, '_> {
         let free = self.free.cores.contains(bit);
         if free {
             self.free.cores.remove(bit);
+            self.touched.insert(at as usize);
             self.trail.push(Done::Core(at, n));
         }
         free
@@ -103,6 +116,7 @@ impl Search<'_, '_> {
         let free = self.free.gpus.contains(bit);
         if free {
             self.free.gpus.remove(bit);
+            self.touched.insert(at as usize);
             self.trail.push(Done::Gpu(at, n));
         }
         free
@@ -112,10 +126,34 @@ impl Search<'_, '_> {
     pub(super) fn take_pool(&mut self, pool: u32, amount: u64) -> u64 {
         let amount = amount.min(self.pool_free(pool));
         if amount > 0 {
-            self.taken[pool as usize] += amount;
+            *self.more.entry(pool).or_default() += amount;
             self.trail.push(Done::Pool(pool, amount));
         }
         amount
+    }
+
+    /// The end of that.
+    pub(super) fn put_back(&mut self, pool: u32, amount: u64) {
+        if let Entry::Occupied(mut more) = self.more.entry(pool) {
+            *more.get_mut() -= amount;
+            if *more.get() == 0 {
+                more.remove();
+            }
+        }
+    }
+
+    /// How much of a pool is taken.
+    pub(super) fn taken(&self, pool: u32) -> u64 {
+        let base = self.base.get(pool as usize).copied().unwrap_or(0);
+        if self.more.is_empty() { base } else { base + self.more.get(&pool).copied().unwrap_or(0) }
+    }
+
+    pub(super) fn is_down(&self, place: Place) -> bool {
+        self.view == View::Now && self.index.pools.is_down(place)
+    }
+
+    pub(super) fn is_pool_down(&self, pool: u32) -> bool {
+        self.view == View::Now && self.index.pools.is_pool_down(pool)
     }
 
     /// Takes an amount of the pools in a vertex: of one, if one has it all. Returns what is missing.
@@ -132,11 +170,11 @@ impl Search<'_, '_> {
     }
 
     pub(super) fn pool_free(&self, pool: u32) -> u64 {
-        if self.index.pools.is_pool_down(pool) {
+        if self.is_pool_down(pool) {
             return 0;
         }
         let size = self.tree.span(self.tree.pool_place(pool)).size;
-        size.saturating_sub(self.taken[pool as usize])
+        size.saturating_sub(self.taken(pool))
     }
 
     /// Does a pool count for this?
@@ -148,8 +186,13 @@ impl Search<'_, '_> {
 
     /// Pools for an amount, those of the vertex itself and, above nodes, those of its nodes.
     pub(super) fn pools_for(&self, amount: &Amount, scope: Place) -> Vec<u32> {
-        let pools = self.tree.pools_in(scope);
-        pools.filter(|pool| self.suits(*pool, amount)).collect()
+        let suits = |pool: &u32| self.suits(*pool, amount);
+        let is_inside = self.tree.kinds.get(&amount.kind).is_some_and(|kind| kind.inside);
+        match scope {
+            // What no node has is not looked for in all of them.
+            Place::Top(_) if !is_inside => self.tree.own_pools(scope).filter(suits).collect(),
+            Place::Top(_) | Place::In(..) => self.tree.pools_in(scope).filter(suits).collect(),
+        }
     }
 
     /// How much of pools there is in a node or a part of one.
@@ -160,11 +203,7 @@ impl Search<'_, '_> {
             let (vertex, pool) = (&list.vertices[list.pools[n as usize] as usize], pool0 + n);
             let id = |ids: &Idset| u32::try_from(vertex.id).is_ok_and(|id| ids.contains(id));
             let suits = vertex.kind == amount.kind && amount.ids.as_ref().is_none_or(id);
-            if suits && !self.index.pools.is_pool_down(pool) {
-                vertex.size.saturating_sub(self.taken[pool as usize])
-            } else {
-                0
-            }
+            if suits && !self.is_pool_down(pool) { vertex.size.saturating_sub(self.taken(pool)) } else { 0 }
         });
         free.fold(0, u64::saturating_add)
     }

@@ -1,8 +1,10 @@
 //! Going about in a tree: up, down, by path, and from pools to their vertices.
 
 use super::{Home, Inside, Place, Tree, Vertex};
+use crate::describe::Word;
 use crate::describe::flatten::Role;
 use crate::units;
+use std::ops::Range;
 
 impl Tree {
     /// Is its size in bytes?
@@ -96,9 +98,25 @@ impl Tree {
                 continue;
             }
             above = None;
-            at = self.children(at).into_iter().find(|child| self.vertex(*child).name == name)?;
+            at = self.child(at, name)?;
         }
         Some(at)
+    }
+
+    /// What is directly inside and has this name.
+    fn child(&self, place: Place, name: Word) -> Option<Place> {
+        let Place::In(at, v) = place else {
+            return self.children(place).into_iter().find(|child| self.vertex(*child).name == name);
+        };
+        let all = &self.inside(at).list.vertices;
+        let mut next = v + 1;
+        while next < all[v as usize].end {
+            if all[next as usize].name == name {
+                return Some(Place::In(at, next));
+            }
+            next = all[next as usize].end;
+        }
+        None
     }
 
     /// What is directly inside, in order.
@@ -157,16 +175,19 @@ impl Tree {
 
     /// Pools in a vertex, itself included, by their numbers through the tree.
     pub(crate) fn pools_in(&self, place: Place) -> impl Iterator<Item = u32> + '_ {
-        let (first, last) = self.span(place).pools;
-        let (pool0, nodes) = match place {
-            Place::In(at, _) => (self.nodes[at as usize].pool0, &[][..]),
-            Place::Top(_) => (0, self.nodes_of(place)),
-        };
+        let nodes = if let Place::Top(_) = place { self.nodes_of(place) } else { &[] };
         let of_nodes = nodes.iter().flat_map(|at| {
             let node = &self.nodes[*at as usize];
             node.pool0..node.pool0 + self.insides[node.inside as usize].list.pools.len() as u32
         });
-        (pool0 + first..pool0 + last).chain(of_nodes)
+        self.own_pools(place).chain(of_nodes)
+    }
+
+    /// The same without those in nodes below.
+    pub(crate) fn own_pools(&self, place: Place) -> Range<u32> {
+        let (first, last) = self.span(place).pools;
+        let pool0 = if let Place::In(at, _) = place { self.nodes[at as usize].pool0 } else { 0 };
+        pool0 + first..pool0 + last
     }
 
     /// Positions of the nodes below a vertex, or of the one it is in.

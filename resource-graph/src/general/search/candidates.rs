@@ -1,0 +1,195 @@
+//! Vertices where an entry may have its place, in the order in which they are tried.
+//!
+//! A machine has many nodes, and mostly the first that is tried will do. So nothing is sorted ahead: the best is looked
+//! for when it is asked for, and the others are put in order when that was not enough.
+
+use super::Search;
+use crate::describe::flatten::Role;
+use crate::general::tree::Place;
+use crate::general::wants::{Amount, Things, Want};
+use crate::index::View;
+use flurm_jobspec::Placement;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+/// What comes first is tried first; of equals the one that is written first.
+type Rank = ((u8, u64), u32);
+
+/// A list of them.
+#[derive(Debug)]
+pub(super) struct Candidates<'w> {
+    /// Those whose turn it was.
+    first: Vec<Place>,
+    others: Others<'w>,
+}
+
+#[derive(Debug)]
+enum Others<'w> {
+    None,
+    /// In no order yet; the entry says in which.
+    Loose(&'w Want, Vec<Place>),
+    InOrder(BinaryHeap<Reverse<(Rank, Place)>>),
+}
+
+/// What room there is on nodes of one kind with so many free cores and GPUs and nothing taken of their pools.
+#[derive(Default)]
+struct Rooms {
+    last: Option<((u32, u32, u32), u64)>,
+    all: BTreeMap<(u32, u32, u32), u64>,
+}
+
+impl<'w> Search<'_, 'w> {
+    /// Where an entry is looked for: things themselves, or nodes to look into. In a node nothing is listed.
+    pub(super) fn list_candidates(&mut self, want: &'w Want, scope: Place) -> u32 {
+        let Place::Top(v) = scope else {
+            if let Want::Pieces(_) = want {
+                self.candidates.push(Candidates { first: vec![scope], others: Others::None });
+                return self.candidates.len() as u32 - 1;
+            }
+            return 0;
+        };
+        let (least, kind, whole) = match want {
+            Want::Things(things) => (things.least, Some(things.kind), things.whole),
+            Want::Pieces(pieces) => (pieces.least, None, pieces.whole),
+            Want::Amount(_) => unreachable!("amounts have no candidates"),
+        };
+        let tree = self.tree;
+        let mut list = Vec::new();
+        let is_node = kind.is_none_or(|kind| Role::of(tree.words.text(kind)) == Role::Node);
+        let known = kind.and_then(|kind| tree.kinds.get(&kind).copied()).unwrap_or_default();
+        if let (Some(kind), false) = (kind, is_node) {
+            list.extend(tree.top.below(v, kind).iter().map(|v| tree.place(*v)));
+        }
+        let stock = self.index.stock(self.view);
+        let (most, least) = (stock.most(), (least.0.max(1), least.1));
+        if (is_node || known.inside) && u64::from(most.0) >= least.0 && u64::from(most.1) >= least.1 {
+            let (cores, gpus) = (least.0 as u32, least.1 as u32);
+            let idle = u32::from(whole && is_node);
+            let nodes = tree.nodes_of(scope).iter().filter(|at| {
+                let peak = stock.peak(**at as usize);
+                peak.cores >= cores
+                    && peak.gpus >= gpus
+                    && peak.idle >= idle
+                    && self.allowed.contains(**at as usize)
+            });
+            list.extend(nodes.map(|at| Place::In(*at, 0)));
+            self.visited += tree.nodes_of(scope).len() / 64;
+        }
+        self.visited += 1;
+        let made = match self.placement {
+            Placement::Compact | Placement::Locality if is_node => {
+                Candidates { first: Vec::new(), others: Others::Loose(want, list) }
+            }
+            Placement::High => {
+                list.reverse();
+                Candidates { first: list, others: Others::None }
+            }
+            Placement::First
+            | Placement::Low
+            | Placement::Spread(_)
+            | Placement::Compact
+            | Placement::Locality => Candidates { first: list, others: Others::None },
+        };
+        self.candidates.push(made);
+        self.candidates.len() as u32 - 1
+    }
+
+    /// The candidate whose turn is so late.
+    pub(super) fn candidate(&mut self, list: u32, turn: u32) -> Option<Place> {
+        let (list, turn) = (list as usize, turn as usize);
+        while self.candidates[list].first.len() <= turn {
+            let next = match std::mem::replace(&mut self.candidates[list].others, Others::None) {
+                Others::None => return None,
+                Others::Loose(want, loose) if self.candidates[list].first.is_empty() => {
+                    self.best(list, want, loose)?
+                }
+                Others::Loose(want, loose) => {
+                    let mut rooms = Rooms::default();
+                    let ranked = (0..)
+                        .zip(loose)
+                        .map(|(nth, place)| Reverse(((self.rank(want, place, &mut rooms), nth), place)));
+                    let heap: BinaryHeap<_> = ranked.collect();
+                    self.visited += heap.len() / 16;
+                    self.next_in_order(list, heap)?
+                }
+                Others::InOrder(heap) => self.next_in_order(list, heap)?,
+            };
+            self.candidates[list].first.push(next);
+        }
+        Some(self.candidates[list].first[turn])
+    }
+
+    fn next_in_order(&mut self, list: usize, mut heap: BinaryHeap<Reverse<(Rank, Place)>>) -> Option<Place> {
+        let Reverse((_, place)) = heap.pop()?;
+        self.candidates[list].others = Others::InOrder(heap);
+        Some(place)
+    }
+
+    /// Takes the one that is tried first out of a list. None is better than one that has room for all that is left and
+    /// for nothing else.
+    fn best(&mut self, list: usize, want: &'w Want, mut loose: Vec<Place>) -> Option<Place> {
+        let perfect = match want {
+            Want::Pieces(pieces) if pieces.simple => Some((0, pieces.count)),
+            Want::Pieces(_) | Want::Things(_) | Want::Amount(_) => None,
+        };
+        let (mut best, mut rooms) = (None, Rooms::default());
+        for (nth, place) in loose.iter().enumerate() {
+            let rank = self.rank(want, *place, &mut rooms);
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, nth));
+            }
+            if Some(rank) == perfect {
+                break;
+            }
+        }
+        let (_, nth) = best?;
+        self.visited += loose.len() / 64;
+        let place = loose.remove(nth);
+        self.candidates[list].others = Others::Loose(want, loose);
+        Some(place)
+    }
+
+    /// One node for all if there is one, the one with the least room; else the largest first. Of nodes to have parts
+    /// of, the ones with the least room.
+    fn rank(&self, want: &Want, place: Place, rooms: &mut Rooms) -> (u8, u64) {
+        match (want, place) {
+            (Want::Pieces(pieces), Place::In(at, _)) if pieces.simple => {
+                match self.room(at, &pieces.with, rooms) {
+                    room if room >= pieces.count => (0, room),
+                    room => (1, u64::MAX - room),
+                }
+            }
+            (Want::Pieces(_), _) => (1, u64::MAX - self.cores_free(place)),
+            (Want::Things(Things { .. }) | Want::Amount(_), _) => (0, self.cores_free(place)),
+        }
+    }
+
+    /// How often a list of amounts fits into a node. Nodes that are alike have the same room.
+    fn room(&self, at: u32, list: &[Want], rooms: &mut Rooms) -> u64 {
+        let is_counted = list.iter().all(
+            |want| matches!(want, Want::Amount(Amount { role, ids: None, .. }) if *role != Role::Thread),
+        );
+        if !is_counted || !self.is_untouched(at) {
+            return self.capacity(at, list);
+        }
+        let peak = self.index.stock(self.view).peak(at as usize);
+        let key = (self.tree.nodes[at as usize].inside, peak.cores, peak.gpus);
+        if let Some((_, room)) = rooms.last.filter(|(last, _)| *last == key) {
+            return room;
+        }
+        let room = *rooms.all.entry(key).or_insert_with(|| self.capacity(at, list));
+        rooms.last = Some((key, room));
+        room
+    }
+
+    /// Is what is known of a node in sums still so, and are all its pools in use and nothing of them taken?
+    fn is_untouched(&self, at: u32) -> bool {
+        let node = &self.tree.nodes[at as usize];
+        let pools = self.tree.insides[node.inside as usize].list.pools.len() as u32;
+        let known = self.base.get(node.pool0 as usize..(node.pool0 + pools) as usize);
+        !self.touched.contains(at as usize)
+            && known.is_none_or(|known| known.iter().all(|taken| *taken == 0))
+            && self.more.range(node.pool0..node.pool0 + pools).next().is_none()
+            && (self.view == View::Ever || self.index.pools.down().is_empty())
+    }
+}
