@@ -28,6 +28,7 @@ pub mod options;
 pub mod outbox;
 pub mod plan;
 pub mod pmi;
+pub mod pmix;
 mod rexec;
 pub mod scratch;
 pub mod shell;

@@ -14,6 +14,7 @@ mod kvs;
 mod man;
 mod overlay;
 mod ping;
+mod pmix_server;
 mod queue;
 mod resource;
 mod run;
@@ -82,6 +83,8 @@ enum Command {
     Broker(start::Broker),
     #[command(hide = true)]
     Shell(shell::Args),
+    #[command(hide = true)]
+    PmixServer(pmix_server::Args),
 }
 
 /// The groups of `flurm --help`.
@@ -181,6 +184,7 @@ impl Cli {
             Some(Command::Man(args)) => args.run(&face),
             Some(Command::Broker(args)) => args.run(&face),
             Some(Command::Shell(args)) => args.run(&face),
+            Some(Command::PmixServer(args)) => args.run(&face),
         }
     }
 }
