@@ -145,6 +145,10 @@ impl Config {
                 "[fake-resources] and resource.path exclude each other",
                 "leave one of them out of the configuration",
             )),
+            (Some(_), None) if self.resource.scheduling.is_some() => Err(Mistake::new(
+                "[fake-resources] and resource.scheduling exclude each other",
+                "the graph describes the nodes of the R in resource.path",
+            )),
             (Some(fake), None) => fake.r(hosts).map(Some),
             (None, Some(path)) => {
                 align(&inventory::read(path, self.resource.scheduling.as_deref())?, hosts).map(Some)
@@ -403,6 +407,9 @@ mod tests {
         let sockets: Vec<_> =
             r.topology[&1].sockets.iter().map(|s| (s.cores.to_string(), s.gpus.to_string())).collect();
         assert_eq!(sockets, [("0-2".into(), "0".into()), ("3-4".into(), "1".into())]);
+        let graph = format!("[resource]\nscheduling = \"x.json\"\n{text}");
+        let wrong = Config::parse("x", &graph).unwrap().inventory(&hosts(2)).unwrap_err();
+        assert_eq!(wrong.what, "[fake-resources] and resource.scheduling exclude each other");
         let wrong = Config::parse("x", text).unwrap().inventory(&hosts(3)).unwrap_err();
         assert_eq!(wrong.what, "[fake-resources] has 2 nodes, but this instance has 3 brokers");
         for (good, bad) in [("\"node\"", "\"a b[\""), ("per-node = 5", "per-node = 2000000")] {
@@ -480,6 +487,7 @@ mod tests {
         assert_eq!(with("0,2"), Ok("1,3".to_owned()));
         assert_eq!(with("c[1-2]"), Ok("0,3".to_owned()));
         assert!(with("d1").unwrap_err().what.contains("no host d1"));
+        assert_eq!(with("3-5").unwrap_err().what, "resource.exclude: there is no rank 4-5 here");
         let config =
             Config::parse("x", "[resource]\nexclude = \"0\"\n[fake-resources]\ncores-per-node = 1\n")
                 .unwrap();

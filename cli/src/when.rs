@@ -16,7 +16,7 @@ pub fn now() -> Timestamp {
     Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// A time limit in seconds, 0 for none. A bare number is minutes; `1:30:00` and `1-12` are Slurm's forms.
+/// A time limit in seconds: 0 for what the instance says, infinity for none. A bare number is minutes; `1:30:00` and `1-12` are Slurm's forms.
 pub fn time_limit(text: &str) -> Result<f64, Failure> {
     let bad = |rule: &str| {
         Failure::usage(format!("cannot read time limit `{text}`: {rule}"))
@@ -25,7 +25,7 @@ pub fn time_limit(text: &str) -> Result<f64, Failure> {
     if let Ok(minutes) = text.parse::<f64>() {
         if !minutes.is_finite() || minutes < 0.0 {
             return if text.eq_ignore_ascii_case("inf") || text.eq_ignore_ascii_case("infinity") {
-                Ok(0.0)
+                Ok(f64::INFINITY)
             } else {
                 Err(bad("a time limit is a number above zero"))
             };
@@ -36,7 +36,7 @@ pub fn time_limit(text: &str) -> Result<f64, Failure> {
         return clock(text).ok_or_else(|| bad("not a clock time"));
     }
     let duration: Fsd = text.parse().map_err(|e: flurm_types::SyntaxError| bad(&e.rule))?;
-    Ok(if duration.is_infinite() { 0.0 } else { duration.as_secs() })
+    Ok(duration.as_secs())
 }
 
 /// `MM:SS`, `HH:MM:SS`, `D-HH`, `D-HH:MM`, `D-HH:MM:SS` in seconds.
@@ -180,7 +180,7 @@ mod tests {
             ("1-12", 129_600.0),
             ("1-0:30", 88_200.0),
             ("2-03:04:05", 183_845.0),
-            ("inf", 0.0),
+            ("inf", f64::INFINITY),
             ("0", 0.0),
         ] {
             assert_eq!(time_limit(text), Ok(secs), "{text}");

@@ -19,12 +19,13 @@ pub struct Amendment {
 }
 
 impl Jobspec {
-    /// The job as it is taken.
+    /// The job as it is taken. That it wants no limit is not said any more: it has none.
     #[must_use]
     pub fn amended(mut self, with: Amendment) -> Jobspec {
         let own = &mut self.attributes;
         own.queue = own.queue.take().or(with.queue);
-        if let Some(duration) = with.duration.filter(|_| own.duration == 0.0) {
+        let says = own.duration != 0.0 || std::mem::take(&mut own.unlimited);
+        if let Some(duration) = with.duration.filter(|_| !says) {
             own.duration = duration;
         }
         let said = match &own.constraints {
@@ -64,6 +65,11 @@ mod tests {
         let a = plain.attributes();
         assert_eq!((a.queue.as_deref(), a.duration), (Some("batch"), 60.0));
         assert_eq!((a.placement, &a.constraints), (Some(Placement::High), &with.constraint));
+        let endless = job().duration(f64::INFINITY).build().unwrap();
+        assert_eq!(Jobspec::parse(&endless.to_json()), Ok(endless.clone()));
+        let endless = endless.amended(with.clone());
+        assert_eq!(endless.attributes().duration, 0.0);
+        assert_eq!(Jobspec::parse(&endless.to_json()), Ok(endless));
         let own = job().queue("debug").duration(5.0).setattr("system.placement", &"spread".into());
         let own = own.constraint(Constraint::parse_query("host:n1").unwrap()).build().unwrap().amended(with);
         let a = own.attributes();

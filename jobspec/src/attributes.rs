@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub struct Attributes {
     /// Seconds the job may run; 0 is no limit of its own.
     pub duration: f64,
+    /// It says itself that it has no limit, and gets no default.
+    pub unlimited: bool,
     /// Shared: jobs submitted together carry the same one.
     pub environment: Arc<Environment>,
     /// An absolute path; empty when the job does not say.
@@ -67,6 +69,7 @@ fn system(
 ) -> Result<Attributes, JobspecError> {
     let mut system = Object::open(place, value)?;
     let duration = system.read("duration", duration)?.unwrap_or(0.0);
+    let (duration, unlimited) = if duration.is_infinite() { (0.0, true) } else { (duration, false) };
     let environment = match (system.read("environment", environment)?, shared) {
         (Some(_), Some(_)) => {
             return place.key("environment").fail("the environment is already given beside the jobspec");
@@ -107,6 +110,7 @@ fn system(
     }
     Ok(Attributes {
         duration,
+        unlimited,
         environment,
         cwd,
         job_name,
@@ -125,7 +129,7 @@ fn system(
     })
 }
 
-/// Seconds as a number, or a duration as people write it (RFC 23). No limit is 0.
+/// Seconds as a number, or a duration as people write it (RFC 23).
 fn duration(place: &Place<'_>, value: Value) -> Result<f64, JobspecError> {
     let given = match &value {
         Value::Number(number) => number.as_f64().and_then(Fsd::from_secs),
@@ -135,7 +139,7 @@ fn duration(place: &Place<'_>, value: Value) -> Result<f64, JobspecError> {
         other => return place.fail(format!("expected seconds or a duration, found {}", noun(other))),
     };
     let Some(given) = given else { return place.fail("a duration is not negative") };
-    Ok(if given.is_infinite() { 0.0 } else { given.as_secs() })
+    Ok(given.as_secs())
 }
 
 fn environment(place: &Place<'_>, value: Value) -> Result<Environment, JobspecError> {

@@ -115,6 +115,10 @@ impl FromStr for Placement {
             ("compact", _) => Ok(Placement::Compact),
             ("spread", _) => Ok(Placement::Spread(Share::HALF)),
             (_, Some(share)) => share.parse().map(Placement::Spread),
+            (COSCHED, None) => {
+                Err("`cosched` is for jobs and for queues (cosched = true), not for all that say nothing"
+                    .to_owned())
+            }
             (_, None) => Err(format!("no placement is called `{text}` (known: {KNOWN})")),
         }
     }
@@ -187,6 +191,7 @@ mod tests {
         {
             assert!(text.parse::<Placement>().is_err(), "{text}");
         }
+        assert!("cosched".parse::<Placement>().unwrap_err().contains("for jobs and for queues"));
     }
 
     #[test]

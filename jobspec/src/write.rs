@@ -78,7 +78,8 @@ fn system<'a>(a: &'a Attributes, environment: Option<&'a Environment>) -> BTreeM
         |map: &'a Map<String, Value>| map.iter().map(|(key, value)| (key.as_str(), Part::Json(value)));
 
     let mut system: BTreeMap<&str, Part<'_>> = parts(&a.other_system).collect();
-    system.insert("duration", Part::Number(a.duration));
+    let limit = if a.unlimited { Part::Text("inf") } else { Part::Number(a.duration) };
+    system.insert("duration", limit);
     if let Some(environment) = environment.filter(|environment| !environment.is_empty()) {
         system.insert("environment", Part::Environment(environment));
     }

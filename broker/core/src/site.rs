@@ -27,6 +27,8 @@ pub struct Site {
     pub queues: BTreeMap<String, Queue>,
     /// For jobs that name none.
     pub default_queue: Option<String>,
+    /// Seconds for which a scheduler outside may leave news of jobs without an answer; for ever if 0.
+    pub external_timeout_s: Option<f64>,
     /// Jobs are taken without asking whether they could ever run.
     pub unchecked: bool,
 }
@@ -157,6 +159,18 @@ impl Site {
             r.properties.insert(Queue::property(name), nodes.map(|node| node.rank).collect());
         }
         r.properties.retain(|_, ranks| !ranks.is_empty());
+    }
+
+    /// Queues that require what no node has, in words.
+    pub fn without_nodes(&self, r: &R) -> Vec<String> {
+        let queues = self
+            .queues
+            .iter()
+            .filter(|(name, queue)| !queue.requires.is_empty() && self.ranks(name, r).is_empty());
+        let said = queues.map(|(name, queue)| {
+            format!("queue {name} has no nodes: none here has the properties {}", queue.requires.join(", "))
+        });
+        said.collect()
     }
 
     /// The ranks of a queue.
@@ -379,6 +393,10 @@ mod tests {
             (ranks("batch"), ranks("pairs"), ranks("none")),
             ("0-1".into(), "2-3".into(), String::new())
         );
+        assert_eq!(site().without_nodes(&r), [""; 0]);
+        r.properties.remove("thin");
+        let said = site().without_nodes(&r);
+        assert_eq!(said, ["queue batch has no nodes: none here has the properties thin"]);
     }
 
     #[test]

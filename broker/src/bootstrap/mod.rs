@@ -235,8 +235,11 @@ impl Start<'_> {
         let secret = Secret::draw().map_err(no_random)?;
         let table = Table::of(cards, instance_id, secret, settings.fanout);
         // Seen here, a misfit is said once.
-        let (hosts, _) = resources(settings, &table.hosts, launched)?;
-        settings.config.site(&hosts)?;
+        let (hosts, told) = resources(settings, &table.hosts, launched)?;
+        let site = settings.config.site(&hosts)?;
+        let empty = told.map_or(Vec::new(), |r| site.without_nodes(&r));
+        let hint = "jobs sent to it are refused; `requires` names properties that nodes have in R";
+        empty.into_iter().for_each(|what| Mistake::new(what, hint).print_warning());
         settings.config.warnings().iter().for_each(Mistake::print_warning);
         Ok(table)
     }

@@ -2,7 +2,7 @@
 
 use crate::bootstrap::Mistake;
 use flurm_resource_graph::describe::Description;
-use flurm_types::{Hostlist, Idset, R};
+use flurm_types::{Hostlist, Idset, R, RNode};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -28,10 +28,37 @@ pub fn read(path: &Path, scheduling: Option<&Path>) -> Result<R, Mistake> {
     if let Some(file) = scheduling {
         let text = std::fs::read_to_string(file).map_err(|e| wrong("scheduling", file, e.to_string()))?;
         let graph = serde_json::from_str(&text).map_err(|e| wrong("scheduling", file, e.to_string()))?;
+        same_nodes(&r, &graph).map_err(|why| wrong("scheduling", file, why))?;
         r.scheduling = Some(graph);
     }
     let named = scheduling.map_or(("path", path), |file| ("scheduling", file));
     with_sockets(r).map_err(|why| wrong(named.0, named.1, why))
+}
+
+/// A graph in a file of its own is one of the nodes of R, all of them with all their cores and GPUs.
+fn same_nodes(r: &R, graph: &serde_json::Value) -> Result<(), String> {
+    let description = Description::from_jgf_value(graph).map_err(|error| error.to_string())?;
+    let described = description.to_r().map_err(|error| error.to_string())?;
+    if let Some(node) = described.nodes.iter().find(|node| r.node(node.rank).is_none()) {
+        return Err(format!("rank {} ({}) is in the graph, but not in R", node.rank, node.host));
+    }
+    for node in &r.nodes {
+        // Without a counterpart it is told of where the graph is read.
+        let Some(other) = described.node(node.rank) else { continue };
+        let (cores, gpus) = (|node: &RNode| node.cores.to_string(), |node: &RNode| node.gpus.to_string());
+        for (what, ours, theirs) in [
+            ("is", node.host.clone(), other.host.clone()),
+            ("has cores", cores(node), cores(other)),
+            ("has GPUs", gpus(node), gpus(other)),
+        ] {
+            if ours != theirs {
+                let none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
+                let (ours, theirs) = (none(ours), none(theirs));
+                return Err(format!("rank {} {what} {ours} in R, but {theirs} in the graph", node.rank));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Takes what a graph says of sockets and properties into R itself. A graph that says nothing else is then left out.
@@ -69,12 +96,16 @@ fn with_sockets(mut r: R) -> Result<R, String> {
 
 /// The ranks behind `0,3-5` or `c[1-2]`.
 pub fn excluded(text: &str, r: &R) -> Result<Idset, Mistake> {
-    if let Ok(ranks) = text.parse::<Idset>() {
-        return Ok(ranks);
-    }
     let wrong = |why: String| {
         Mistake::new(format!("resource.exclude: {why}"), "it is a set of ranks (0,3-5) or of hosts (c[1-2])")
     };
+    if let Ok(ranks) = text.parse::<Idset>() {
+        let unknown = ranks.difference(&r.ranks());
+        return match unknown.is_empty() {
+            true => Ok(ranks),
+            false => Err(wrong(format!("there is no rank {unknown} here"))),
+        };
+    }
     let hosts: Hostlist = text.parse().map_err(|e: flurm_types::SyntaxError| wrong(e.to_string()))?;
     if let Some(unknown) = hosts.iter().find(|host| !r.nodes.iter().any(|node| node.host == **host)) {
         return Err(wrong(format!("there is no host {unknown} here")));
@@ -109,7 +140,6 @@ pub fn align(r: &R, hosts: &[String]) -> Result<R, Mistake> {
 mod tests {
     use super::*;
     use flurm_resource_graph::describe::Shape;
-    use flurm_types::RNode;
     use serde_json::Value;
 
     fn hosts(n: usize) -> Vec<String> {
@@ -153,6 +183,21 @@ mod tests {
         let graph: Value = serde_json::from_str(&Description::from_r(&whole).to_jgf()).unwrap();
         let flat = R { topology: BTreeMap::new(), scheduling: Some(graph.into()), ..whole.clone() };
         assert_eq!(with_sockets(flat.clone()).unwrap().topology, whole.topology);
+        assert_eq!(same_nodes(&flat, flat.scheduling.as_ref().unwrap()), Ok(()));
+        for (change, why) in [
+            (|r: &mut R| drop(r.nodes.pop()), "rank 1 (c1) is in the graph, but not in R"),
+            (|r: &mut R| r.nodes[1].host = "d1".into(), "rank 1 is d1 in R, but c1 in the graph"),
+            (
+                |r: &mut R| assert!(r.nodes[0].cores.remove(0)),
+                "rank 0 has cores 1-7 in R, but 0-7 in the graph",
+            ),
+            (|r: &mut R| assert!(r.nodes[0].gpus.insert(0)), "rank 0 has GPUs 0 in R, but none in the graph"),
+        ] as [(fn(&mut R), &str); 4]
+        {
+            let mut other = flat.clone();
+            change(&mut other);
+            assert_eq!(same_nodes(&other, flat.scheduling.as_ref().unwrap()), Err(why.to_owned()));
+        }
         let mut more = flat;
         more.nodes[1].cores.insert(99);
         assert!(with_sockets(more).unwrap_err().contains("rank 1"));

@@ -29,6 +29,9 @@ pub struct Sched {
     pub age: Option<Fsd>,
     /// A file that says how much jobs slow each other down.
     pub slowdowns: Option<PathBuf>,
+    /// For how long a scheduler outside may leave news of jobs without an answer; 0 is for ever.
+    #[serde(default, rename = "external-timeout", deserialize_with = "word")]
+    pub external_timeout: Option<Fsd>,
 }
 
 /// What holds for all queues.
@@ -196,6 +199,7 @@ impl Config {
                 format!("add a table [queues.{name}], or name another queue"),
             ));
         }
+        self.policy.check("policy")?;
         let queues = self.queues.iter();
         let queues = queues.map(|(name, queue)| Ok((name.clone(), queue.site(name, &self.policy, hosts)?)));
         let slowdowns = self.sched.slowdowns.as_ref().map(|path| {
@@ -216,6 +220,7 @@ impl Config {
             placement: self.sched.placement.or(self.fluxion.placement()).unwrap_or_default(),
             age_s: self.sched.age.map(|age| age.as_secs().clamp(1.0, f64::from(u32::MAX)) as u32),
             slowdowns: slowdowns.transpose()?,
+            external_timeout_s: self.sched.external_timeout.map(|limit| limit.as_secs()),
             rules: self.policy.rules(&Policy::default()),
             queues: queues.collect::<Result<_, Mistake>>()?,
             default_queue,
@@ -262,6 +267,38 @@ impl FluxionResource {
 }
 
 impl Policy {
+    /// These limits on sizes, and those of `above` where they say nothing.
+    fn over(&self, above: &Policy) -> Policy {
+        let counts = |own: &Counts, above: &Counts| Counts {
+            nnodes: own.nnodes.or(above.nnodes),
+            ncores: own.ncores.or(above.ncores),
+            ngpus: own.ngpus.or(above.ngpus),
+        };
+        let (own, above) = (&self.limits.job_size, &above.limits.job_size);
+        let job_size = JobSize { max: counts(&own.max, &above.max), min: counts(&own.min, &above.min) };
+        Policy { limits: Limits { job_size, ..self.limits.clone() }, ..self.clone() }
+    }
+
+    /// Limits between which there is no job.
+    fn check(&self, table: &str) -> Result<(), Mistake> {
+        let JobSize { max, min } = &self.limits.job_size;
+        for (what, max, min) in [
+            ("nnodes", max.nnodes, min.nnodes),
+            ("ncores", max.ncores, min.ncores),
+            ("ngpus", max.ngpus, min.ngpus),
+        ] {
+            if let (Some(max @ 0..), Some(min)) = (max, min)
+                && min > max
+            {
+                return Err(mistake(
+                    format!("{table}.limits.job-size: min.{what} = {min} exceeds max.{what} = {max}"),
+                    "no job could be taken; -1 is no limit",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// These limits and defaults; `above` where they say nothing.
     fn rules(&self, above: &Policy) -> Rules {
         let seconds = |own: Option<Fsd>, above: Option<Fsd>| {
@@ -321,6 +358,7 @@ impl Queue {
         {
             return wrong(&format!("requires: {error}"), "it is a list of properties of nodes");
         }
+        self.policy.over(global).check(&format!("queues.{name}.policy"))?;
         let rules = self.policy.rules(global);
         if let (Some(default), Some(max)) = (rules.duration, rules.duration_max)
             && default > max
@@ -428,6 +466,15 @@ mod tests {
                 "[queues.a.policy]\nlimits.duration = \"1m\"\njobspec.defaults.system.duration = \"2m\"\n",
                 "queues.a: the default duration",
             ),
+            (
+                "[queues.a.policy.limits]\njob-size.max.nnodes = 2\njob-size.min.nnodes = 4\n",
+                "queues.a.policy.limits.job-size: min.nnodes = 4 exceeds max.nnodes = 2",
+            ),
+            (
+                "[policy.limits]\njob-size.max.ngpus = 0\n[queues.a.policy.limits]\njob-size.min.ngpus = 1\n",
+                "queues.a.policy.limits.job-size: min.ngpus = 1 exceeds max.ngpus = 0",
+            ),
+            ("[sched]\nplacement = \"cosched\"\n", "`cosched` is for jobs and for queues (cosched = true)"),
             ("[queues.a.policy.limits]\njob-size.max.nnodes = -2\n", "x:2: -2 is no size"),
             ("[sched]\nslowdowns = \"/nonexistent\"\n", "sched.slowdowns /nonexistent cannot be read"),
         ] {

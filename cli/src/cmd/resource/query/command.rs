@@ -262,7 +262,8 @@ impl Wish {
         let mut attributes = Vec::new();
         let mut set = |key: &str, value: Value| attributes.push((key.to_owned(), value));
         if let Some(time) = &self.time_limit {
-            set("duration", json!(when::time_limit(time)?));
+            let limit = when::time_limit(time)?;
+            set("duration", json!(if limit.is_finite() { limit } else { 0.0 }));
         }
         if let Some(word) = &self.placement {
             if word != "cosched" {
