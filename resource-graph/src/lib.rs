@@ -31,6 +31,7 @@ mod policy;
 mod query;
 mod room;
 mod say;
+mod serves;
 mod slowdowns;
 mod stock;
 mod units;

@@ -191,7 +191,7 @@ fn described(ask: &Ask<'_>, need: Need) -> String {
     }
 }
 
-fn both(cores: u64, gpus: u64) -> String {
+pub(crate) fn both(cores: u64, gpus: u64) -> String {
     let cores = counted(cores, "core");
     if gpus == 0 { cores } else { format!("{cores} and {}", counted(gpus, "GPU")) }
 }

@@ -49,7 +49,7 @@ mod turn;
 mod why;
 
 pub use config::{Config, QueueConfig, Running};
-pub use flurm_resource_graph::SlowDowns;
+pub use flurm_resource_graph::{SlowDowns, span};
 pub use news::{ResourceChange, SchedInput, SchedOutput};
 pub use policy::Policy;
 pub use why::Why;

@@ -109,14 +109,14 @@ fn who_gives_what_is_not_free_schedules_no_longer() {
     let instance = start(4);
     let text = std::fs::read_to_string(example()).expect("the example");
     for (what, right, wrong, why) in [
-        ("a core twice", "take(r, +1)", "pass", "has resources for job"),
-        ("a core that is not there", "map(str, cores)", "map(str, [99])", "not in the inventory"),
+        ("a core twice", "taken.update(chosen)", "pass", "has resources for job"),
         (
-            "a job that is not there",
-            "{\"id\": id, \"type\": \"alloc\"",
-            "{\"id\": 7, \"type\": \"alloc\"",
-            "there is no job",
+            "a core that is not there",
+            "str(core) for _, core in part",
+            "str(core + 9) for _, core in part",
+            "not in the inventory",
         ),
+        ("a job that is not there", "id=id, type=\"alloc\"", "id=7, type=\"alloc\"", "there is no job"),
     ] {
         assert!(text.contains(right), "{what}");
         let program = instance.dir.path().join("wrong.py");
@@ -145,4 +145,33 @@ fn only_one_schedules_and_only_that_one_answers() {
     assert_eq!(String::from_utf8_lossy(&second.stderr), "reverse.py schedules already\n");
     assert_eq!(who(&instance), "external, reverse.py");
     instance.ok(&["run", "true"]);
+}
+
+#[test]
+fn one_that_hangs_is_timed_out_and_a_group_still_starts_as_one() {
+    let config = format!("[sched]\nexternal-timeout = \"1s\"\n{}", fake_nodes(1, 4));
+    let instance = Instance::with(Options { size: 1, config: Some(config), ..Options::default() });
+    let text = std::fs::read_to_string(example()).expect("the example");
+    let right = "    schedule()\n";
+    assert!(text.contains(right));
+    let program = instance.dir.path().join("hangs.py");
+    std::fs::write(&program, text.replace(right, "    pass\n")).expect("the program is written");
+    let mut scheduler = serve(&instance, &program);
+    let one = instance.ok(&["submit", "--cosched=pair:2", "-n2", "sleep", "1000"]);
+    let two = instance.ok(&["submit", "--cosched=pair:2", "-n2", "sleep", "1000"]);
+    for id in [&one, &two] {
+        instance.ok(&["job", "wait-event", id, "start"]);
+    }
+    assert_eq!(
+        who(&instance),
+        "built-in, fcfs (the external scheduler reverse.py is gone: jobs wait, and it has answered nothing for 1 s)"
+    );
+    let log = instance.ok(&["dmesg"]);
+    assert!(log.contains("it has answered nothing for 1 s; the built-in one goes on"), "{log}");
+    let status = wait_child(&mut scheduler.0, DEADLINE).expect("it is told and ends");
+    assert!(!status.success());
+    let starts = instance.ok(&["jobs", "-n", "-o{t_run}", &one, &two]);
+    let mut starts = starts.lines();
+    assert_eq!(starts.next(), starts.next(), "they start together");
+    instance.ok(&["cancel", "--all", "--quiet"]);
 }

@@ -98,6 +98,13 @@ impl World {
         self.call(USER, &status).body::<job::QueueStatus>().expect("its type").scheduler
     }
 
+    /// So many milliseconds pass; a wake comes when it was asked for.
+    fn later(&mut self, ms: u64) {
+        self.rim.now_ms += ms;
+        self.rim.step(Input::Wake);
+        self.rim.commit();
+    }
+
     fn cancel(&mut self, id: JobId) {
         self.call(
             USER,
@@ -159,6 +166,17 @@ fn what_cannot_be_ends_its_service_and_the_built_in_scheduler_goes_on() {
         ("a core of another job", None, Some(r("3"))),
         ("nothing", None, Some(json!({"version": 1, "execution": {"R_lite": []}}))),
         ("no R at all", None, Some(json!(1))),
+        (
+            "a graph that nobody here knows",
+            None,
+            Some(json!({"scheduling": {"x": 1}, "execution": r("0")["execution"]})),
+        ),
+        (
+            "over before it begins",
+            None,
+            Some(json!({"version": 1, "execution": {
+            "R_lite": [{"rank": "0", "children": {"core": "0"}}], "starttime": 0, "expiration": 0.5}})),
+        ),
     ] {
         let mut w = World::new();
         let other = w.submit(1);
@@ -187,4 +205,58 @@ fn a_stopped_queue_takes_its_jobs_back_and_the_end_of_the_stream_starts_them() {
     w.rim.commit();
     assert_eq!(w.state(id), JobState::Run);
     assert!(w.scheduler().contains("its connection has ended"));
+}
+
+#[test]
+fn it_gives_a_job_what_it_asks_for() {
+    let mut w = World::new();
+    let two = w.submit(2);
+    assert_eq!(w.answer(two, AnswerKind::Alloc, Some(r("0"))), Some(ErrorCode::Invalid));
+    let why = "R of job";
+    assert!(w.scheduler().contains(why) && w.scheduler().contains("no room for 1 times 2 cores"));
+    assert_eq!(w.state(two), JobState::Run, "the built-in scheduler has given both");
+}
+
+#[test]
+fn what_it_says_about_a_job_is_short() {
+    for (kind, len, fits) in [
+        (AnswerKind::Deny, 1000, true),
+        (AnswerKind::Deny, 2000, false),
+        (AnswerKind::Annotate, 10_000, true),
+        (AnswerKind::Annotate, 20_000, false),
+    ] {
+        let mut w = World::new();
+        let id = w.submit(1);
+        let text = "x".repeat(len);
+        let (note, annotations) = match kind {
+            AnswerKind::Deny => (text, None),
+            _ => (String::new(), Some(json!({"sched": {"reason_pending": text}}))),
+        };
+        let answer = Answer { id, kind, r: None, note, annotations };
+        assert_eq!(w.call(SCHEDULER, &answer).error.is_none(), fits, "{kind:?} {len}");
+        assert_eq!(w.scheduler() == "external, test", fits, "{kind:?} {len}");
+    }
+}
+
+#[test]
+fn one_that_is_silent_while_jobs_wait_is_timed_out() {
+    let mut w = World::new();
+    // Nothing waits, so nothing is to be said.
+    w.later(3_600_000);
+    assert_eq!(w.scheduler(), "external, test");
+    let (one, two) = (w.submit(4), w.submit(1));
+    w.later(29_000);
+    // Any answer shows that it is alive, until there is something else to answer to.
+    assert_eq!(w.answer(one, AnswerKind::Annotate, None), None);
+    w.later(3_600_000);
+    assert_eq!((w.state(one), w.scheduler().as_str()), (JobState::Sched, "external, test"));
+    w.call(USER, &job::SetUrgency { id: one, urgency: 20 });
+    w.later(29_000);
+    assert_eq!(w.scheduler(), "external, test");
+    w.later(1000);
+    let gone = "built-in, fcfs (the external scheduler test is gone: jobs wait, and it has answered nothing for 30 s)";
+    assert_eq!(w.scheduler(), gone);
+    assert_eq!((w.state(one), w.state(two)), (JobState::Run, JobState::Sched));
+    let told: Vec<Message> = w.rim.sent(SCHEDULER).into_iter().filter(|m| m.error.is_some()).collect();
+    assert_eq!(told.iter().map(|m| m.tag).collect::<Vec<_>>(), [SERVE], "it is told");
 }

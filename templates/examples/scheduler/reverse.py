@@ -4,111 +4,73 @@
     flurm start ...                         # then, in the instance:
     python3 reverse.py &                    # `flurm queue status -v` says who schedules; ^C gives it back
 
-Messages are described in docs/formats.md. Slots with cores are understood, on any nodes, on so many, or on
-whole ones; jobs that ask for anything else are denied.
+Messages are described in docs/formats.md. Jobs get slots of cores; those that ask for anything else are denied.
 """
-import json, os, socket, struct
+import itertools, json, os, socket, struct
 
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(os.environ["FLURM_URI"].removeprefix("local://"))
 stream = connection.makefile("rb")
-tag = 0
+total, taken, usable, pending = set(), set(), set(), {}  # cores are pairs: rank, number
 
 
-def send(topic, payload):
-    global tag
-    tag += 1
-    message = {"v": 1, "kind": "request", "topic": topic, "tag": tag, "dst": "leader",
-               "src": {"rank": 0, "client": 0}, "more": topic == "sched.serve", "payload": payload}
+def send(topic, tag=0, **payload):
+    message = {"v": 1, "kind": "request", "topic": topic, "tag": tag, "dst": "leader", "more": bool(tag),
+               "src": {"rank": 0, "client": 0}, "payload": payload}
     data = json.dumps(message).encode()
     connection.sendall(struct.pack(">I", len(data)) + data)
 
 
-def idset(text):
-    """0-2,7 as a set of numbers."""
-    ends = (part.split("-") for part in text.split(",") if part)
-    return {n for part in ends for n in range(int(part[0]), int(part[-1]) + 1)}
+def numbers(idset):  # "0-2,7"
+    ends = [part.split("-") for part in idset.split(",") if part]
+    return {n for end in ends for n in range(int(end[0]), int(end[-1]) + 1)}
 
 
-def parts(r):
-    """Ranks and cores of an R (RFC 20)."""
-    for group in r["execution"]["R_lite"]:
-        for rank in idset(group["rank"]):
-            yield rank, idset(group["children"]["core"])
-
-
-total, taken, usable, pending = {}, {}, set(), {}
-
-
-def take(r, sign):
-    """Cores that jobs hold: more, or fewer again."""
-    for rank, cores in parts(r):
-        held = taken.setdefault(rank, set())
-        taken[rank] = held | cores if sign > 0 else held - cores
-
-
-def place(resource):
-    """Cores by rank for a job's resources, or None."""
-    nodes = resource["count"] if resource["type"] == "node" else None
-    slot = resource["with"][0] if nodes else resource
-    size = next(r["count"] for r in slot["with"] if r["type"] == "core")
-    chosen, slots = {}, slot["count"] * (nodes or 1)
-    for rank in sorted(usable & total.keys()):
-        free = sorted(total[rank] - taken.get(rank, set()))
-        fit = min(len(free) // size, slot["count"] if nodes else slots)
-        if resource.get("exclusive") and len(free) < len(total[rank]):
-            continue
-        if slots and fit and (not nodes or fit == slot["count"]):
-            chosen[rank] = free if resource.get("exclusive") else free[:fit * size]
-            slots -= fit
-    return None if slots else chosen
-
-
-def unknown(jobspec):
-    """What this scheduler knows nothing of, or None."""
-    system = jobspec["attributes"]["system"]
-    words = [word for word in ("constraints", "cosched", "placement", "queue") if system.get(word)]
-    tree = json.dumps(jobspec["resources"])
-    return words[0] if words else next((t for t in ("gpu", "socket", "memory") if f'"{t}"' in tree), None)
+def cores(r):  # RFC 20
+    each = ((numbers(g["rank"]), numbers(g["children"]["core"])) for g in r["execution"]["R_lite"])
+    return {pair for ranks, cores in each for pair in itertools.product(ranks, cores)}
 
 
 def schedule():
     for id in sorted(pending, reverse=True):
-        what = unknown(pending[id])
-        if what:
-            send("sched.answer", {"id": id, "type": "deny", "note": f"reverse.py knows nothing of {what}"})
+        (slot, *more), system = pending[id]["resources"], pending[id]["attributes"]["system"]
+        inside = [(r["type"], type(r["count"])) for r in [slot, *slot["with"]]]
+        words = [word for word in ("constraints", "cosched", "placement", "queue") if system.get(word)]
+        if more or words or inside != [("slot", int), ("core", int)] or slot.get("exclusive"):
+            send("sched.answer", id=id, type="deny", note="reverse.py knows nothing but slots of cores")
             del pending[id]
             continue
-        chosen = place(pending[id]["resources"][0])
-        if chosen is None:
-            send("sched.answer", {"id": id, "type": "annotate", "annotations":
-                                  {"sched": {"reason_pending": "the youngest job waits for cores"}}})
-            break
-        lite = [{"rank": str(rank), "children": {"core": ",".join(map(str, cores))}}
-                for rank, cores in chosen.items()]
-        r = {"version": 1, "execution": {"R_lite": lite}}
-        send("sched.answer", {"id": id, "type": "alloc", "R": r})
-        take(r, +1)
+        size, chosen = slot["with"][0]["count"], []
+        for rank in sorted(usable):
+            free = sorted(core for core in total - taken if core[0] == rank)
+            chosen += free[:len(free) // size * size]  # no slot is divided between nodes
+        chosen = chosen[:slot["count"] * size]
+        if len(chosen) < slot["count"] * size:
+            why = {"sched": {"reason_pending": "the youngest job waits for cores"}}
+            return send("sched.answer", id=id, type="annotate", annotations=why)
+        lite = [{"rank": str(rank), "children": {"core": ",".join(str(core) for _, core in part)}}
+                for rank, part in itertools.groupby(chosen, lambda core: core[0])]
+        send("sched.answer", id=id, type="alloc", R={"version": 1, "execution": {"R_lite": lite}})
+        taken.update(chosen)
         del pending[id]
 
 
-send("sched.serve", {"name": "reverse.py"})
+send("sched.serve", tag=1, name="reverse.py")
 while head := stream.read(4):
     message = json.loads(stream.read(struct.unpack(">I", head)[0]))
     if "error" in message:
         raise SystemExit(message["error"]["text"])
     for news in message.get("payload", {}).get("news", []):
-        kind = news["type"]
-        if kind == "hello":
-            take(news["R"], +1)
-        elif kind == "resources":
-            total, usable = {rank: set(cores) for rank, cores in parts(news["R"])}, idset(news["ranks"])
+        kind, given = news["type"], cores(news["R"]) if "R" in news else set()
+        ranks = numbers(news.get("ranks", ""))
+        if kind == "resources":
+            total, usable = given, ranks
+        elif kind in ("hello", "free"):
+            taken = taken | given if kind == "hello" else taken - given
+        elif kind in ("up", "down"):
+            usable = usable | ranks if kind == "up" else usable - ranks
         elif kind == "alloc":
             pending[news["id"]] = news["jobspec"]
         elif kind == "cancel":
             pending.pop(news["id"], None)
-        elif kind == "free":
-            take(news["R"], -1)
-        elif kind in ("up", "down"):
-            usable = usable | idset(news["ranks"]) if kind == "up" else usable - idset(news["ranks"])
     schedule()

@@ -1,8 +1,8 @@
 //! A client that schedules instead of the built-in scheduler (RFC 27).
 //!
 //! ```text
-//!              sched.serve                       stream ends, or an answer that cannot be
-//!  built-in ────────────────► external ─────────────────────────────────────────────────► built-in
+//!              sched.serve              stream ends, an answer that cannot be, or none in time
+//!  built-in ────────────────► external ────────────────────────────────────────────────────► built-in
 //! ```
 //!
 //! The built-in scheduler goes on keeping the books: it hears of everything as before, and of what the other one has
@@ -11,7 +11,8 @@
 use super::{Jobs, wire_error};
 use crate::cx::{Cx, asker};
 use flurm_job_manager::{Raised, Refusal, Request};
-use flurm_sched::{SchedInput, SchedOutput};
+
+use flurm_sched::{SchedInput, SchedOutput, span};
 use flurm_types::{Idset, JobId, R, RNode, Timestamp};
 use flurm_wire::job::Done;
 use flurm_wire::sched::{Answer, AnswerKind, News, NewsKind, Serve, Served};
@@ -21,9 +22,17 @@ use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Bytes of jobspecs in one message, or what is left of it when one of them is longer.
+/// Bytes of jobspecs and R in one message, or what is left of it when one of them is longer.
 const NEWS_BYTES_MAX: usize = 1 << 20;
 const NAME_LEN_MAX: usize = 64;
+/// Of a note, which becomes part of a job's eventlog.
+const NOTE_LEN_MAX: usize = 1 << 10;
+/// Of annotations in JSON, which are part of every listing.
+const ANNOTATIONS_LEN_MAX: usize = 16 << 10;
+/// Of a node in an R where no two are alike, and then some.
+const NODE_BYTES: usize = 128;
+/// How long it may say nothing when nobody has configured that: longer than programs compute that people wait for.
+const TIMEOUT_S: f64 = 30.0;
 
 /// Who schedules, and who did.
 #[derive(Debug, Default)]
@@ -44,6 +53,8 @@ struct External {
     /// The ranks that it knows to be usable.
     usable: Idset,
     news: Vec<News>,
+    /// Monotonic time by which it answers anything at all: it was told of something while jobs wait.
+    answers_by: Option<u64>,
 }
 
 impl Seat {
@@ -101,14 +112,10 @@ impl Jobs {
         }
         let graph = self.sched.graph();
         let usable = graph.up().difference(&graph.drained());
-        news.push(News {
-            r: Some(graph.inventory().clone()),
-            ranks: Some(usable.clone()),
-            ..News::new(NewsKind::Resources)
-        });
+        news.push(all_there_is(graph.inventory(), &usable));
         let offered = BTreeSet::new();
         self.seat = Seat {
-            external: Some(External { asker: asker(m), name, offered, usable, news }),
+            external: Some(External { asker: asker(m), name, offered, usable, news, answers_by: None }),
             ..Seat::default()
         };
         self.annotations.clear();
@@ -121,7 +128,8 @@ impl Jobs {
             let text = "only the client that has sent sched.serve schedules";
             return Err(WireError::new(ErrorCode::Denied, text));
         };
-        let impossible = match m.body::<Answer>() {
+        external.answers_by = None;
+        let impossible = match m.body::<Answer>().and_then(within_limits) {
             Err(error) => error,
             Ok(Answer { id, .. }) if self.manager.job(id).is_none() => {
                 WireError::new(ErrorCode::NotFound, format!("there is no job {id}"))
@@ -169,12 +177,24 @@ impl Jobs {
     fn complete(&self, cx: &Cx, id: JobId, r: Value) -> Result<R, WireError> {
         let impossible = |text: String| WireError::new(ErrorCode::Invalid, text);
         let inventory = self.sched.graph().inventory();
+        if r.get("scheduling").is_some_and(|foreign| !foreign.is_null()) {
+            let text =
+                format!("R of job {id} has a key `scheduling`, and only ranks, cores and GPUs can be given");
+            return Err(impossible(text));
+        }
         let r = read_r(r, inventory).map_err(|rule| impossible(format!("R of job {id}: {rule}")))?;
         if r.is_empty() {
             return Err(impossible(format!("job {id} gets an R with nothing in it")));
         }
         if !r.is_subset(inventory) {
             return Err(impossible(format!("R of job {id} has what is not in the inventory")));
+        }
+        if !r.expiration.is_zero() && r.expiration <= cx.now.wall {
+            return Err(impossible(format!("R of job {id} is over already")));
+        }
+        let jobspec = self.manager.job(id).and_then(|job| job.jobspec());
+        if let Some(Err(why)) = jobspec.map(|jobspec| self.sched.graph().serves(jobspec, &r, cx.now.wall)) {
+            return Err(impossible(format!("R of job {id}: {why}")));
         }
         let part = inventory.restrict(&r.ranks());
         let host = |rank: u32| part.node(rank).map_or_else(String::new, |node| node.host.clone());
@@ -251,21 +271,40 @@ impl Jobs {
         self.cycle = true;
     }
 
-    /// At the beginning of the end of a batch: the scheduler's stream may have ended.
+    /// At the beginning of the end of a batch: the scheduler's stream may have ended, or its time to answer.
     pub(super) fn look_after_seat(&mut self, cx: &mut Cx) {
         if self.seat.gone {
-            self.take_back(cx, "its connection has ended");
+            return self.take_back(cx, "its connection has ended");
+        }
+        let answers_by = self.seat.external.as_ref().and_then(|external| external.answers_by);
+        if answers_by.is_some_and(|by| by <= cx.now.mono_ms) {
+            let limit = span(timeout_s(cx));
+            self.take_back(cx, &format!("jobs wait, and it has answered nothing for {limit}"));
         }
     }
 
     /// At the end of a batch: tells it what has happened.
     pub(super) fn tell_external(&mut self, cx: &mut Cx) {
         let Some(external) = &mut self.seat.external else { return };
+        let limit_ms = timeout_s(cx) * 1000.0;
+        // Whoever waits, does so for something that has happened: it is to say what becomes of it.
+        if limit_ms > 0.0
+            && !external.news.is_empty()
+            && !external.offered.is_empty()
+            && external.answers_by.is_none()
+        {
+            let by = cx.now.mono_ms.saturating_add(limit_ms as u64);
+            external.answers_by = Some(by);
+            cx.wake_at(by);
+        } else if external.offered.is_empty() {
+            external.answers_by = None;
+        }
         let mut together: Vec<News> = Vec::new();
         let mut bytes = 0;
         let mut messages = Vec::new();
         for news in std::mem::take(&mut external.news) {
             bytes += 256 + news.jobspec.as_ref().map_or(0, |jobspec| jobspec.get().len());
+            bytes += news.r.as_ref().map_or(0, |r| NODE_BYTES * r.nnodes());
             together.push(news);
             if bytes >= NEWS_BYTES_MAX {
                 bytes = 0;
@@ -313,11 +352,7 @@ impl Jobs {
         let usable = graph.up().difference(&graph.drained());
         let before = std::mem::replace(&mut external.usable, usable.clone());
         if defined {
-            external.news.push(News {
-                r: Some(graph.inventory().clone()),
-                ranks: Some(usable),
-                ..News::new(NewsKind::Resources)
-            });
+            external.news.push(all_there_is(graph.inventory(), &usable));
             return;
         }
         let (up, down) = (usable.difference(&before), before.difference(&usable));
@@ -379,6 +414,29 @@ impl Jobs {
             external.news.push(News { id: Some(id), ..News::new(NewsKind::Cancel) });
         }
     }
+}
+
+/// What a site's graph says beyond nodes, sockets, cores and GPUs may be longer than a message, and stays behind.
+fn all_there_is(inventory: &R, usable: &Idset) -> News {
+    let r = inventory.restrict(&inventory.ranks());
+    News { r: Some(r), ranks: Some(usable.clone()), ..News::new(NewsKind::Resources) }
+}
+
+fn timeout_s(cx: &Cx) -> f64 {
+    cx.config.site.external_timeout_s.unwrap_or(TIMEOUT_S)
+}
+
+fn within_limits(answer: Answer) -> Result<Answer, WireError> {
+    let annotations = answer.annotations.as_ref().map_or(0, |said| said.to_string().len());
+    for (what, len, len_max) in
+        [("a note", answer.note.len(), NOTE_LEN_MAX), ("annotations", annotations, ANNOTATIONS_LEN_MAX)]
+    {
+        if len > len_max {
+            let text = format!("{what} of {len} bytes about job {}: the limit is {len_max}", answer.id);
+            return Err(WireError::new(ErrorCode::Invalid, text));
+        }
+    }
+    Ok(answer)
 }
 
 /// An R in which the hosts may be missing: they are the inventory's.
