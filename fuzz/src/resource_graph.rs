@@ -143,7 +143,7 @@ pub fn general(bytes: &[u8]) {
                 assert!(r.is_subset(&graph.free()) && !r.is_empty());
                 graph.take(id, &R::parse(&r.to_json()).expect("our own text"));
             }
-            Found::NotNow => assert!(graph.shortage(&jobspec).starts_with("waits for ")),
+            Found::NotNow => assert!(graph.shortage(&jobspec, Timestamp::ZERO).starts_with("waits for ")),
             Found::Never(why) => assert!(!why.is_empty()),
         }
         for info in graph.select(&memory) {

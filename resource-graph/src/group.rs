@@ -238,10 +238,14 @@ impl Graph {
     }
 
     /// Why a group that fits does not fit now.
-    pub(crate) fn group_shortage(&self, unit: Unit<'_>) -> String {
+    pub(crate) fn group_shortage(&self, unit: Unit<'_>, now: Timestamp) -> String {
         let index = self.index.all_free();
-        let needed = self.group_somewhere(unit, &index, &mut 0).map_or(0, |nodes| nodes.len() as u64);
-        let idle = (0..self.index.len()).filter(|at| self.index.is_idle(*at)).count();
+        let allowed = || unit.jobs().map(|job| self.allowed(job, now));
+        let needed = self.group_nodes(unit, allowed().collect(), &index, &mut 0);
+        let needed = needed.map_or(0, |nodes| nodes.len() as u64);
+        let all = allowed().reduce(Filter::and);
+        let all = all.iter().flat_map(|all| all.positions(self.index.len()));
+        let idle = all.filter(|at| self.index.is_idle(*at)).count();
         format!("{} wait for {} (now: {idle})", unit.name(), say::counted(needed, "idle node"))
     }
 

@@ -360,26 +360,36 @@ impl Graph {
 
     /// What a unit waits for, in words. Of use only after [`Found::NotNow`].
     #[must_use]
-    pub fn shortage<'a>(&self, unit: impl Into<Unit<'a>>) -> String {
+    pub fn shortage<'a>(&self, unit: impl Into<Unit<'a>>, now: Timestamp) -> String {
         let jobspec = match unit.into() {
             Unit::Job(jobspec) => jobspec,
-            group @ Unit::Group(_) => return self.group_shortage(group),
+            group @ Unit::Group(_) => return self.group_shortage(group, now),
         };
         match Ask::of(jobspec, self.placement, &Counts::default()) {
             Ok(ask) => {
-                let allowed = self.names.allowed(ask.constraint, &self.index);
+                let allowed = self.allowed(jobspec, now);
                 let (index, visited) = (&self.index, &Cell::new(0));
                 let closed = self.on(&self.sharing().closed);
-                let say =
-                    |allowed| say::not_now(Field { ask: &ask, index, view: View::Now, allowed, visited });
-                if jobspec.attributes().cosched.is_some() {
-                    "waits for idle nodes, or for room beside a job that it may share sockets with".to_owned()
-                } else if allowed.clone().and(closed.clone()).is_empty(index.len()) {
-                    say(&allowed)
-                } else {
-                    let waits = say(&allowed.and_not(closed));
-                    format!("{waits}, not counting nodes that co-scheduled jobs share")
+                let field = |allowed| Field { ask: &ask, index, view: View::Now, allowed, visited };
+                let mut but = Vec::new();
+                if allowed.positions(index.len()).count()
+                    < self.names.allowed(ask.constraint, index).positions(index.len()).count()
+                {
+                    but.push("nodes that end before it would");
                 }
+                let waits = if let Some(willing) = &jobspec.attributes().cosched {
+                    let class = willing.class.as_deref().unwrap_or("");
+                    let mates = self.tenants.mates(class, &self.sharing().beside);
+                    let with_mates = mates.iter().fold(Idset::new(), |all, ranks| all.union(ranks));
+                    let fresh = &Ask { fresh: true, ..ask };
+                    say::not_beside(Field { ask: fresh, ..field(&allowed) }, with_mates.len() as u64)
+                } else if allowed.clone().and(closed.clone()).is_empty(index.len()) {
+                    say::not_now(field(&allowed))
+                } else {
+                    but.push("nodes that co-scheduled jobs share");
+                    say::not_now(field(&allowed.and_not(closed)))
+                };
+                if but.is_empty() { waits } else { format!("{waits}, not counting {}", but.join(" and ")) }
             }
             Err(Refusal::Shape(_)) => self.general_shortage(jobspec),
             Err(Refusal::Never(why)) => why,

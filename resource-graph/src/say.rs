@@ -4,7 +4,7 @@ use crate::{
     allowed::Filter,
     ask::Ask,
     index::View,
-    place::Field,
+    place::{self, Field},
     stock::{Need, Peak},
 };
 use flurm_jobspec::{Placement, Share};
@@ -176,6 +176,16 @@ pub(crate) fn not_now(field: Field<'_>) -> String {
             format!("waits for {each} free on one node, {} times (now: {})", ask.pieces, open.sum::<u64>())
         }
     }
+}
+
+/// The same of a job that is willing to share its sockets: where somebody is that it may share with, it has no room now.
+pub(crate) fn not_beside(field: Field<'_>, with_mates: u64) -> String {
+    let Field { ask, index, allowed, .. } = field;
+    let needed = place::place(Field { view: View::Ever, ..field }).map_or(0, |shares| shares.len() as u64);
+    let idle = allowed.positions(index.len()).filter(|at| index.is_idle(*at)).count();
+    debug_assert!(ask.fresh, "the number is one of idle nodes");
+    let beside = "or for room beside a job that it may share sockets with";
+    format!("waits for {} (now: {idle}), {beside} (now: {with_mates})", counted(needed, "idle node"))
 }
 
 /// What a node, or each socket of one, must have.

@@ -99,7 +99,7 @@ impl Talk {
                 return r
                     .map_or("never".to_owned(), |r| format!("{}\n{}", r.starttime.as_secs_f64(), parts(&r)));
             }
-            ["why", options @ ..] => return graph.shortage(&request::jobspec(options)),
+            ["why", options @ ..] => return graph.shortage(&request::jobspec(options), Timestamp::ZERO),
             ["free", id, ranks] => graph.give_back(JobId(id.parse().unwrap()), &ranks.parse().unwrap()),
             ["show", "free"] => return parts(&graph.free()),
             ["find", criteria @ ..] => {

@@ -326,7 +326,7 @@ proptest! {
             Found::NotNow => {
                 assert_ne!(now, Some(true));
                 assert_ne!(ever, Some(false));
-                assert!(graph.shortage(&wanted(&request)).starts_with("waits for "));
+                assert!(graph.shortage(&wanted(&request), Timestamp::ZERO).starts_with("waits for "));
             }
             Found::Never(why) => assert_ne!(ever, Some(true), "{why}"),
         }

@@ -164,7 +164,7 @@ proptest! {
                         Found::NotNow => {
                             assert!(!fits(&asked, &open, &inventory));
                             assert!(fits(&asked, &inventory, &inventory));
-                            assert!(graph.shortage(&jobspec(&asked)).starts_with("waits for "));
+                            assert!(graph.shortage(&jobspec(&asked), Timestamp::ZERO).starts_with("waits for "));
                         }
                         Found::Never(_) => assert!(!fits(&asked, &inventory, &inventory)),
                     }

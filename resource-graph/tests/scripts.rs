@@ -51,7 +51,11 @@ fn run(graph: &mut Graph, words: &[&str]) -> String {
             let unit = Unit::Group(&jobs);
             let found = graph.find(unit, MatchOp::Allocate, Timestamp::ZERO);
             let Found::Now(r) = found else {
-                let why = if found == Found::NotNow { graph.shortage(unit) } else { String::new() };
+                let why = if found == Found::NotNow {
+                    graph.shortage(unit, Timestamp::ZERO)
+                } else {
+                    String::new()
+                };
                 return format!("{}\n{why}", answer(found)).trim_end().to_owned();
             };
             let mut out = format!("on {}\n", r.ranks());
@@ -72,7 +76,7 @@ fn run(graph: &mut Graph, words: &[&str]) -> String {
                 other => answer(other),
             };
         }
-        ["why", options @ ..] => return graph.shortage(&jobspec(options)),
+        ["why", options @ ..] => return graph.shortage(&jobspec(options), Timestamp::ZERO),
         ["free", id, ranks] => graph.give_back(JobId(id.parse().unwrap()), &ranks.parse().unwrap()),
         ["show", "free"] => return parts(&graph.free()),
         ["show", "allocated"] => return parts(&graph.allocated()),

@@ -146,6 +146,7 @@ impl Sched {
     /// A job was tried in vain, for this reason or for want of resources; it starts at this time if all goes as planned.
     pub(crate) fn wait(
         &mut self,
+        now: Now,
         id: JobId,
         start: Option<Timestamp>,
         why: Option<String>,
@@ -157,7 +158,8 @@ impl Sched {
         }
         let mut said = json!({});
         if job.told.is_none() {
-            said["reason_pending"] = why.unwrap_or_else(|| self.graph.shortage(&self.wants(job))).into();
+            said["reason_pending"] =
+                why.unwrap_or_else(|| self.graph.shortage(&self.wants(job), now.wall)).into();
         }
         if let Some(start) = start {
             said["t_estimate"] = start.as_secs_f64().into();

@@ -141,7 +141,7 @@ impl Sched {
             let others = first.map_or(0, |_| 1 + more);
             let behind =
                 if unknown && others > 0 { format!(", behind {others} others") } else { String::new() };
-            return why(self.graph.shortage(wants) + &behind, None);
+            return why(self.graph.shortage(wants, now.wall) + &behind, None);
         };
         self.graph.reserve(plan, job.id, &r);
         let delayed = plan.broken_by(job.id).into_iter().filter_map(|id| Some((self.queue.get(id)?.key, id)));

@@ -271,3 +271,35 @@ fn after_a_restart_members_that_run_keep_their_nodes_to_themselves() {
     assert_eq!(world.cores(3), ["1:0"]);
     assert_eq!(world.why(4), "waits for 1 core (free: 0), not counting nodes that co-scheduled jobs share");
 }
+
+#[test]
+fn a_group_starts_where_all_of_it_can_end_in_time() {
+    for policy in POLICIES {
+        let mut world = World::new(policy, 3);
+        let end = Timestamp(1000 * 1_000_000);
+        world.step(SchedInput::Resource(ResourceChange::NodeExpiration("0-1".parse().unwrap(), end)));
+        // One of them takes longer than the first two nodes are there.
+        world.job(1, 4, 600.0, "g:2");
+        world.job(2, 4, 1800.0, "g:2");
+        assert_eq!(world.cycle(), [1, 2], "{policy}");
+        assert_eq!(
+            (world.cores(1), world.cores(2)),
+            (vec!["2:0-1,10-11".into()], vec!["2:2-3,12-13".into()])
+        );
+        world.job(3, 4, 1800.0, "h:2");
+        world.job(4, 4, 0.0, "h:2");
+        world.job(5, 4, 600.0, "");
+        world.job(6, 11, 1800.0, "i:2");
+        world.job(7, 11, 1800.0, "i:2");
+        if policy == Policy::Fcfs || policy == Policy::Sjf {
+            assert_eq!(world.cycle(), if policy == Policy::Fcfs { vec![1, 2] } else { vec![1, 2, 5] });
+            continue;
+        }
+        assert_eq!(world.cycle(), [1, 2, 5], "{policy}: there is time for it");
+        let never =
+            "6 never: the job needs 30 min, and too few of the nodes that it could have last that long";
+        assert!(world.said.contains(&never.to_owned()), "{policy}: {:?}", world.said);
+        let why = "the 2 jobs of co-scheduling group h wait for 1 idle node (now: 0)";
+        assert_eq!(world.why(3), why, "{policy}: those that end sooner do not count");
+    }
+}

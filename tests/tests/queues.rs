@@ -136,3 +136,32 @@ fn gates_are_remembered_by_the_log() {
     second.ok(&["run", "true"]);
     assert_eq!(second.ok(&["jobs", "-no{state}", &waits]), "SCHED");
 }
+
+#[test]
+fn nodes_with_an_end_of_their_own_get_what_ends_before() {
+    let config = format!("[sched]\npolicy = \"easy\"\n{}", fake_nodes(2, 4));
+    let instance = Instance::with(Options { size: 2, config: Some(config), ..Options::default() });
+    instance.ok(&["resource", "expire", "node0", "+1h"]);
+    let listed = instance.ok(&["resource", "list", "-n", "-sfree", "-o{nodelist} {expiration!D}"]);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines[0].starts_with("node0 ") && lines[1] == "node1", "{listed}");
+    let long = instance.ok(&["submit", "--wait-event=start", "-n1", "-t2h", "sleep", "1000"]);
+    assert_eq!(instance.ok(&["jobs", "-no{ranks}", &long]), "1");
+    // There is room for it on the other one, but not the time.
+    let next = instance.ok(&["submit", "-n4", "-t2h", "sleep", "1000"]);
+    let why = instance.ok(&["job", "why", &next]);
+    assert!(
+        why.starts_with("waits for 4 cores (free: 3), not counting nodes that end before it would"),
+        "{why}"
+    );
+    let short = instance.ok(&["submit", "--wait-event=start", "-n4", "-t30m", "sleep", "1000"]);
+    assert_eq!(instance.ok(&["jobs", "-no{ranks}", &short]), "0");
+    let none = instance.run(&["submit", "-N2", "-t2h", "true"]).code_is(1).stderr;
+    assert!(none.contains("too few of the nodes that it could have last that long"), "{none}");
+    let past = instance.run(&["resource", "expire", "0", "-1h"]).code_is(1).stderr;
+    assert!(past.contains("node0 cannot end in the past"), "{past}");
+    instance.ok(&["resource", "expire", "0", "never"]);
+    instance.ok(&["cancel", &short]);
+    instance.ok(&["job", "wait-event", &next, "start"]);
+    instance.ok(&["cancel", "--all", "--quiet"]);
+}

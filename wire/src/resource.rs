@@ -27,6 +27,15 @@ pub struct StatusInfo {
     pub online: Idset,
     pub drained: Vec<Drained>,
     pub expiration: Timestamp,
+    /// Nodes that have an end of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expiring: Vec<Expiring>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Expiring {
+    pub ranks: Idset,
+    pub expiration: Timestamp,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -64,6 +73,19 @@ pub struct Undrain {
 
 impl Topic for Undrain {
     const NAME: &'static str = "resource.undrain";
+    type Response = crate::job::Done;
+}
+
+/// Until when nodes are here. Targets are ranks or host names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Expire {
+    pub targets: String,
+    /// Zero: as long as the instance.
+    pub expiration: Timestamp,
+}
+
+impl Topic for Expire {
+    const NAME: &'static str = "resource.expire";
     type Response = crate::job::Done;
 }
 

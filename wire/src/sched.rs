@@ -40,7 +40,7 @@ pub enum NewsKind {
     Up,
     /// No new jobs on these ranks.
     Down,
-    /// The instance ends then.
+    /// The instance ends then, or these ranks; not before the instance if the time is zero.
     Expiration,
     /// A job waits.
     Alloc,

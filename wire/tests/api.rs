@@ -291,8 +291,10 @@ fn examples() -> String {
             online: set("1"),
             drained: vec![resource::Drained { ranks: set("2"), reason: "fan".into(), since: Timestamp(7) }],
             expiration: Timestamp::ZERO,
+            expiring: vec![resource::Expiring { ranks: set("1"), expiration: Timestamp(9) }],
         },
     );
+    line(out, &resource::Expire { targets: "c1".into(), expiration: Timestamp(9) }, &done);
     line(out, &resource::Drain { targets: "c1".into(), reason: "fan".into(), overwrite: false }, &done);
     line(out, &resource::Undrain { targets: "1".into(), reason: String::new() }, &done);
     line(

@@ -2,7 +2,7 @@
 //!
 //! The leader takes the inventory from its configuration, or gathers it rank by rank. It is a fact, so a broker that
 //! is restarted on the same log within the same instance knows it again, while another instance on that log defines
-//! its own. Drained is a fact as well and follows the host. Up and down follow the overlay and are not remembered.
+//! its own. Drained is a fact as well and follows the host; so is the time at which a node ends, within the instance. Up and down follow the overlay and are not remembered.
 
 use crate::cx::{Cx, asker};
 use crate::jobs::Jobs;
@@ -11,7 +11,9 @@ use flurm_types::{Entry, Hostlist, Idset, R, Timestamp};
 use flurm_wire::fact::{Fact, ResourceFact};
 use flurm_wire::job::Done;
 use flurm_wire::kvs::Node;
-use flurm_wire::resource::{Drain, Drained, Eventlog, EventlogBatch, Inventory, Status, StatusInfo, Undrain};
+use flurm_wire::resource::{
+    Drain, Drained, Eventlog, EventlogBatch, Expire, Expiring, Inventory, Status, StatusInfo, Undrain,
+};
 use flurm_wire::{Address, ErrorCode, Message, Topic, WireError};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -39,6 +41,8 @@ pub(crate) struct Resources {
     gathered: BTreeMap<u32, R>,
     online: Idset,
     drained: BTreeMap<u32, Reason>,
+    /// Ranks that end before the instance.
+    ends: BTreeMap<u32, Timestamp>,
     eventlog: Vec<Entry>,
     followers: Vec<Message>,
 }
@@ -76,6 +80,8 @@ impl Resources {
         match fact {
             ResourceFact::Restart { r, instance } => {
                 self.drained = drained_there(&self.drained, &self.r, r);
+                // Whoever gave us the nodes now gave them for another time.
+                self.ends = BTreeMap::new();
                 self.r = r.clone();
                 self.instance = Some(instance.clone());
             }
@@ -103,6 +109,16 @@ impl Resources {
             "undrain" => ranks.iter().for_each(|rank| {
                 self.drained.remove(&rank);
             }),
+            "expire" => {
+                let secs = entry.context.as_ref().and_then(|context| context.get("expiration")?.as_f64());
+                let end = secs.and_then(|secs| Timestamp::ZERO.checked_add_secs(secs));
+                for rank in ranks.iter() {
+                    match end.filter(|end| !end.is_zero()) {
+                        Some(end) => self.ends.insert(rank, end),
+                        None => self.ends.remove(&rank),
+                    };
+                }
+            }
             // `online`, `offline`, `restart` and `resource-define` are there to be read.
             _ => {}
         }
@@ -177,6 +193,9 @@ impl Resources {
         self.fact(cx, ResourceFact::Restart { r, instance });
         self.event(cx, "restart", json!({"ranks": ranks, "online": online, "nodelist": nodelist}));
         self.event(cx, "resource-define", json!({"method": method}));
+        for text in cx.config.site.without_nodes(&self.r) {
+            cx.log(4, "resource", text);
+        }
         self.tell_jobs(cx, jobs);
     }
 
@@ -185,6 +204,9 @@ impl Resources {
         jobs.resources(cx, ResourceChange::Define(self.r.clone()));
         if !cx.config.expiration.is_zero() {
             jobs.resources(cx, ResourceChange::Expiration(cx.config.expiration));
+        }
+        for Expiring { ranks, expiration } in self.expiring() {
+            jobs.resources(cx, ResourceChange::NodeExpiration(ranks, expiration));
         }
         let drained = self.drained_ranks();
         if !drained.is_empty() {
@@ -238,6 +260,9 @@ impl Resources {
             Undrain::NAME => {
                 m.body().and_then(|undrain| self.undrain(cx, jobs, undrain)).map(|()| cx.respond(m, &Done {}))
             }
+            Expire::NAME => {
+                m.body().and_then(|expire| self.expire(cx, jobs, &expire)).map(|()| cx.respond(m, &Done {}))
+            }
             Eventlog::NAME => m.body::<Eventlog>().map(|wanted| {
                 let batch = EventlogBatch { entries: self.eventlog.clone() };
                 if wanted.follow {
@@ -280,7 +305,33 @@ impl Resources {
             online: self.online.clone(),
             drained,
             expiration: cx.config.expiration,
+            expiring: self.expiring(),
         }
+    }
+
+    /// Ranks that end together, together.
+    fn expiring(&self) -> Vec<Expiring> {
+        let mut ends: BTreeMap<Timestamp, Idset> = BTreeMap::new();
+        for (rank, end) in self.ends.iter().filter(|(rank, _)| self.r.node(**rank).is_some()) {
+            ends.entry(*end).or_default().insert(*rank);
+        }
+        ends.into_iter().map(|(expiration, ranks)| Expiring { ranks, expiration }).collect()
+    }
+
+    fn expire(&mut self, cx: &mut Cx, jobs: &mut Jobs, wish: &Expire) -> Result<(), WireError> {
+        let ranks = self.targets(&wish.targets)?;
+        let end = wish.expiration;
+        if !end.is_zero() && end <= cx.now.wall {
+            let text = format!("{} cannot end in the past", self.hosts(&ranks));
+            return Err(WireError::new(ErrorCode::Invalid, text)
+                .hint("`flurm resource drain` keeps new jobs off nodes from now on"));
+        }
+        let context = json!({
+            "idset": ranks.to_string(), "nodelist": self.hosts(&ranks), "expiration": end.as_secs_f64(),
+        });
+        self.event(cx, "expire", context);
+        jobs.resources(cx, ResourceChange::NodeExpiration(ranks, end));
+        Ok(())
     }
 
     fn drain(&mut self, cx: &mut Cx, jobs: &mut Jobs, drain: Drain) -> Result<(), WireError> {

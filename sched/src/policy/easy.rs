@@ -116,7 +116,7 @@ fn serve(sched: &mut Sched, id: JobId, now: Now, out: &mut Vec<SchedOutput>, vis
                 // It waits for nodes to come back, which does not depend on who else runs.
                 sched.no_room(id);
                 sched.heads.pass(lane, key);
-                sched.wait(id, None, None, out);
+                sched.wait(now, id, None, None, out);
                 return;
             }
             found.map(|(room, r)| Start { at: r.starttime, seen: now.wall, room, r, spare: None })
@@ -124,7 +124,7 @@ fn serve(sched: &mut Sched, id: JobId, now: Now, out: &mut Vec<SchedOutput>, vis
     };
     // Who has room now waits for the head of another lane, of which nobody knows how that goes on.
     let told = start.as_ref().map(|start| start.at).filter(|at| *at > now.wall);
-    sched.wait(id, told, excess, out);
+    sched.wait(now, id, told, excess, out);
     sched.heads.by_lane.insert(lane, Head { id, wants, key, start });
 }
 

@@ -93,7 +93,7 @@ fn move_forward(
     if r.starttime <= now.wall {
         sched.start(key.3, r, now, out);
     } else {
-        sched.wait(key.3, Some(r.starttime), None, out);
+        sched.wait(now, key.3, Some(r.starttime), None, out);
         let load = sched.load_of(key.3, &r);
         sched.promises.put(&sched.graph, key, lane, load, r);
     }
@@ -110,7 +110,7 @@ fn look_at(sched: &mut Sched, key: Key, now: Now, out: &mut Vec<SchedOutput>, vi
     let plan = sched.promises.plan();
     let always = (now.wall, Timestamp(i64::MAX));
     let Some(r) = sched.graph.earliest(plan, id, &wants, always, visited) else {
-        sched.wait(id, None, None, out);
+        sched.wait(now, id, None, None, out);
         if sched.graph.fits_open(&wants, now.wall) {
             // It waits for somebody who has no known end, so whoever passed it might delay it.
             sched.promises.stick(key, lane, sched.epoch);
@@ -122,7 +122,7 @@ fn look_at(sched: &mut Sched, key: Key, now: Now, out: &mut Vec<SchedOutput>, vi
     let load = sched.load_of(id, &r);
     let excess = sched.excess(lane, sched.promises.load(lane).and(load));
     if excess.is_some() {
-        sched.wait(id, None, excess, out);
+        sched.wait(now, id, None, excess, out);
         sched.promises.is_full(lane, sched.epoch);
         return;
     }
@@ -130,7 +130,7 @@ fn look_at(sched: &mut Sched, key: Key, now: Now, out: &mut Vec<SchedOutput>, vi
     if r.starttime <= now.wall {
         sched.start(id, r, now, out);
     } else {
-        sched.wait(id, Some(r.starttime), None, out);
+        sched.wait(now, id, Some(r.starttime), None, out);
         sched.promises.put(&sched.graph, key, lane, load, r);
     }
 }

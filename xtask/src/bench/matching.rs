@@ -125,7 +125,7 @@ pub fn matching(effort: Effort) -> Result<Vec<Figure>, String> {
             let third = json!({ "constraints": { "properties": ["third"] } });
             let whole = jobspec(1, &json!([{ "type": "core", "count": 1 }]), true, &third);
             let samples = times_ms(1000, || {
-                std::hint::black_box(graph.shortage(&whole));
+                std::hint::black_box(graph.shortage(&whole, Timestamp::ZERO));
                 Ok(())
             })?;
             let samples = samples.into_iter().map(|ms| ms * 1e3).collect();

@@ -363,8 +363,10 @@ impl Jobs {
         }
     }
 
-    pub(super) fn relay_expiration(&mut self, expiration: Timestamp) {
-        self.tell_news(News { expiration: Some(expiration), ..News::new(NewsKind::Expiration) });
+    /// Of the instance, or of these ranks.
+    pub(super) fn relay_expiration(&mut self, ranks: Option<&Idset>, expiration: Timestamp) {
+        let (expiration, ranks) = (Some(expiration), ranks.cloned());
+        self.tell_news(News { expiration, ranks, ..News::new(NewsKind::Expiration) });
     }
 
     fn tell_news(&mut self, news: News) {

@@ -226,8 +226,14 @@ impl Jobs {
     pub fn resources(&mut self, cx: &mut Cx, change: ResourceChange) {
         let change = self.returning.filter(change);
         let defined = matches!(change, ResourceChange::Define(_));
-        if let ResourceChange::Expiration(at) = &change {
-            self.relay_expiration(*at);
+        match &change {
+            ResourceChange::Expiration(at) => self.relay_expiration(None, *at),
+            ResourceChange::NodeExpiration(ranks, at) => self.relay_expiration(Some(ranks), *at),
+            ResourceChange::Define(_)
+            | ResourceChange::Up(_)
+            | ResourceChange::Down(_)
+            | ResourceChange::Drain(_)
+            | ResourceChange::Undrain(_) => {}
         }
         self.sched.step(cx.now, SchedInput::Resource(change), &mut Vec::new());
         self.relay_resources(defined);

@@ -5,9 +5,10 @@ use crate::face::Face;
 use crate::failure::Failure;
 use crate::format::{self, Column};
 use crate::out;
-use flurm_types::{Idset, R};
+use flurm_types::{Idset, R, Timestamp};
 use flurm_wire::Dest;
 use flurm_wire::job::{Queue, QueueAct};
+use flurm_wire::resource::Expiring;
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -50,6 +51,7 @@ impl State {
 struct Seen {
     shares: Vec<(State, R)>,
     queues: Vec<(String, Idset)>,
+    expiring: Vec<Expiring>,
 }
 
 /// Resources in one state.
@@ -57,6 +59,8 @@ struct Row {
     state: &'static str,
     queue: String,
     properties: String,
+    /// Zero if with the instance.
+    expiration: Timestamp,
     r: R,
 }
 
@@ -65,6 +69,7 @@ static COLUMNS: &[Column<Row>] = &[
     Column { name: "queue", header: "QUEUE", value: |row, _| row.queue.clone().into() },
     Column { name: "properties", header: "PROPERTIES", value: |row, _| row.properties.clone().into() },
     Column { name: "propertiesx", header: "PROPERTIES", value: |row, _| row.properties.clone().into() },
+    Column { name: "expiration", header: "UNTIL", value: |row, _| row.expiration.into() },
     Column { name: "nnodes", header: "NNODES", value: |row, _| row.r.nnodes().into() },
     Column { name: "ncores", header: "NCORES", value: |row, _| row.r.ncores().into() },
     Column { name: "ngpus", header: "NGPUS", value: |row, _| row.r.ngpus().into() },
@@ -76,11 +81,11 @@ static COLUMNS: &[Column<Row>] = &[
 const NAMED: format::Named = &[
     (
         "default",
-        "{state:<9} ?:{queue:<10.10+} ?:{propertiesx:<10.10+} {nnodes:>6} {ncores:>6} {ngpus:>5} {nodelist:h}",
+        "{state:<9} ?:{queue:<10.10+} ?:{propertiesx:<10.10+} ?:{expiration!d:%b%d %R::<12} {nnodes:>6} {ncores:>6} {ngpus:>5} {nodelist:h}",
     ),
     (
         "rlist",
-        "{state:<9} ?:{queue:<10.10+} ?:{propertiesx:<10.10+} {nnodes:>6} {ncores:>6} {ngpus:>5} {rlist:h}",
+        "{state:<9} ?:{queue:<10.10+} ?:{propertiesx:<10.10+} ?:{expiration!d:%b%d %R::<12} {nnodes:>6} {ncores:>6} {ngpus:>5} {rlist:h}",
     ),
 ];
 
@@ -108,7 +113,7 @@ impl List {
         let Some(format) = format else { return Ok(0) };
         let default = [State::Free, State::Allocated, State::Down];
         let states = if self.selection.states.is_empty() { &default[..] } else { &self.selection.states };
-        let Seen { shares, queues } = self.selection.shares(face, states)?;
+        let Seen { shares, queues, expiring } = self.selection.shares(face, states)?;
         if self.json {
             let map: BTreeMap<&str, &R> = shares.iter().map(|(state, r)| (state.name(), r)).collect();
             out::json(&map)?;
@@ -116,16 +121,25 @@ impl List {
         }
         let by_properties = format.shows("properties") || format.shows("propertiesx");
         let queues = if format.shows("queue") { queues } else { Vec::new() };
+        let shows_end = format.shows("expiration");
         let label = &|rank: u32, r: &R| {
+            let end = expiring.iter().find(|expiring| shows_end && expiring.ranks.contains(rank));
+            let end = end.map_or(Timestamp::ZERO, |expiring| expiring.expiration);
             let in_queue = queues.iter().filter(|(_, ranks)| ranks.contains(rank));
             let in_queue: Vec<&str> = in_queue.map(|(name, _)| &**name).collect();
-            (in_queue.join(","), if by_properties { properties(rank, r) } else { String::new() })
+            (in_queue.join(","), if by_properties { properties(rank, r) } else { String::new() }, end)
         };
         let mut rows: Vec<Row> = shares
             .into_iter()
             .flat_map(|(state, r)| {
                 let parts = split(r, label).into_iter();
-                parts.map(move |((queue, properties), r)| Row { state: state.name(), queue, properties, r })
+                parts.map(move |((queue, properties, expiration), r)| Row {
+                    state: state.name(),
+                    queue,
+                    properties,
+                    expiration,
+                    r,
+                })
             })
             .filter(|row| !self.skip_empty || !row.r.is_empty())
             .collect();
@@ -201,7 +215,8 @@ impl Selection {
             };
             (*state, wanted.as_ref().map(|ranks| r.restrict(ranks)).unwrap_or(r))
         };
-        Ok(Seen { shares: states.iter().map(pick).collect(), queues })
+        let shares = states.iter().map(pick).collect();
+        Ok(Seen { shares, queues, expiring: info.expiring })
     }
 
     /// What is in any of the selected states; everything when none is selected.

@@ -1,6 +1,7 @@
 //! `flurm resource`: what there is, what is free, what is taken out of service.
 
 mod drain;
+mod expire;
 mod jgf;
 mod list;
 mod query;
@@ -32,6 +33,7 @@ enum Command {
     Tree(tree::Args),
     Drain(drain::Drain),
     Undrain(drain::Undrain),
+    Expire(expire::Args),
     Jgf(jgf::Args),
     Query(query::Args),
 }
@@ -46,6 +48,7 @@ impl Args {
             Command::Tree(args) => args.run(face),
             Command::Drain(args) => args.run(face),
             Command::Undrain(args) => args.run(face),
+            Command::Expire(args) => args.run(face),
             Command::Jgf(args) => args.run(face),
             Command::Query(args) => args.run(face),
         }
@@ -122,6 +125,7 @@ mod tests {
             online: "0-2".parse().unwrap(),
             drained: vec![Drained { ranks: 1.into(), reason: String::new(), since: Timestamp::ZERO }],
             expiration: Timestamp::ZERO,
+            expiring: Vec::new(),
         };
         let share = Share::of(&info);
         let cores = |r: &R| (r.ncores(), r.ranks().to_string());

@@ -175,6 +175,7 @@ mod tests {
                 since: Timestamp::ZERO,
             }],
             expiration: Timestamp::ZERO,
+            expiring: Vec::new(),
         };
         let format = format::Format::parse("{statex} {ranks} {reason:h}", COLUMNS).unwrap();
         let mut out = Vec::new();

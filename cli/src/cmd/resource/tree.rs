@@ -123,6 +123,7 @@ mod tests {
             online: set("0-2"),
             drained: Vec::new(),
             expiration: Timestamp::ZERO,
+            expiring: Vec::new(),
             all,
         };
         let expected = "\

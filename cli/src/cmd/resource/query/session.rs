@@ -251,7 +251,7 @@ impl Session {
         let shortage = if self.fits(jobspec) {
             "it is reserved for others".to_owned()
         } else {
-            self.graph.shortage(jobspec)
+            self.graph.shortage(jobspec, at)
         };
         match what {
             Match::Reserve { .. } => format!("not all of it is free from {} on", seconds(at)),
