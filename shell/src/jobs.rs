@@ -9,6 +9,7 @@
 //!
 //! `gone` is reported and kept until the leader has committed it.
 
+use crate::collective::{Collectives, Question};
 use crate::end::{Field, GRACE_MS};
 use crate::env::{self, Base};
 use crate::io::{self, Given, Input, Output, PIECE_BYTES_MAX, STDIN_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX};
@@ -24,6 +25,7 @@ use flurm_wire::job::Stdin;
 use flurm_wire::rexec::Stream;
 use flurm_wire::shell::{Flow, FlowHere};
 use flurm_wire::{ErrorCode, Message, WireError};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -58,6 +60,9 @@ pub(crate) struct Job {
     /// It ended before its tasks were started; whoever prepares them may still write to its directory.
     abandoned: bool,
     pub(crate) pmi: Option<Pmi>,
+    pub(crate) collectives: Collectives<Message>,
+    /// What the parent has been asked, by the collective's name.
+    pub(crate) questions: BTreeMap<String, Question>,
 }
 
 #[derive(Debug)]
@@ -93,11 +98,6 @@ fn worse(a: i32, b: i32) -> i32 {
 }
 
 impl Job {
-    /// Have all its processes gone?
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Empty | Phase::Gone)
-    }
-
     /// Do its readers wait for somebody beyond the leader?
     fn is_held_up(&self) -> bool {
         let full = self.room.available_permits() < PIECE_BYTES_MAX;
@@ -161,11 +161,14 @@ impl Shell {
             status: 0,
             abandoned: false,
             pmi: None,
+            collectives: Collectives::new(plan.node_index),
+            questions: BTreeMap::new(),
             r: Arc::clone(&job.r),
             plan,
         };
         self.by_field.insert(field, key);
         self.jobs.insert(key, job);
+        self.take_early(key);
         Ok(())
     }
 
@@ -454,6 +457,7 @@ impl Shell {
         if job.streams > 0 {
             self.timers.insert((now + LINGER, key, Timer::Linger));
         }
+        self.leave_collectives(key);
         self.finish(key);
     }
 
@@ -474,6 +478,7 @@ impl Shell {
                 self.fail(key, note, 1 << 8);
             }
             Timer::ExitTimeout => {}
+            Timer::Collective => self.ask_again(key),
             // Not the pipe is waited for, but who reads what came out of it.
             Timer::Linger if job.is_held_up() && !leaving => {
                 self.timers.insert((now + LINGER, key, Timer::Linger));

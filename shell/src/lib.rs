@@ -13,9 +13,11 @@
 //! | [`scratch`] | directories of jobs | yes |
 //! | [`io`] | pipes, files, the output log | yes |
 //! | [`pmi`] | the PMI-1 server | no |
+//! | `collective` | all-gathers among the shells of a job | yes |
 //! | [`outbox`] | reports until they are acknowledged | no |
 //! | [`shell`], `jobs`, `initial`, `tasks_pmi`, `rexec`, `link` | the loop that ties them together | yes |
 
+mod collective;
 pub mod cpu;
 pub mod end;
 pub mod env;

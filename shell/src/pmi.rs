@@ -24,8 +24,6 @@ pub struct Server {
     /// Put since the last barrier.
     puts: BTreeMap<String, String>,
     waiting: BTreeSet<usize>,
-    /// Barriers so far.
-    fences: u64,
     r: Arc<R>,
     offered_r: bool,
 }
@@ -37,10 +35,7 @@ pub enum Reply {
     /// The task waits in the barrier.
     Wait,
     /// All tasks here have entered it.
-    Fence {
-        fence: u64,
-        puts: BTreeMap<String, String>,
-    },
+    Fence(BTreeMap<String, String>),
     /// The last answer.
     Finalized(String),
     /// The task wants the job to end.
@@ -65,7 +60,6 @@ impl Server {
             shared: known,
             puts: BTreeMap::new(),
             waiting: BTreeSet::new(),
-            fences: 0,
             r,
             offered_r: false,
         }
@@ -135,9 +129,7 @@ impl Server {
         if self.waiting.len() < self.local {
             return Reply::Wait;
         }
-        let fence = self.fences;
-        self.fences += 1;
-        Reply::Fence { fence, puts: std::mem::take(&mut self.puts) }
+        Reply::Fence(std::mem::take(&mut self.puts))
     }
 
     /// The barrier is through, or cannot be passed any more (`None`): who is answered what.
@@ -211,9 +203,7 @@ mod tests {
         assert_eq!(line(server.request(0, put)), "cmd=put_result rc=0\n");
         assert!(line(server.request(1, "cmd=put kvsname=other key=a value=b")).contains("rc=-1"));
         assert_eq!(server.request(1, "cmd=barrier_in\n"), Reply::Wait);
-        let Reply::Fence { fence: 0, puts } = server.request(0, "cmd=barrier_in\n") else {
-            panic!("no fence")
-        };
+        let Reply::Fence(puts) = server.request(0, "cmd=barrier_in\n") else { panic!("no fence") };
         assert_eq!(puts["card-0"], "tcp://a b=c ");
         let (tasks, out) = server.fenced(Some(puts));
         assert_eq!((tasks.len(), out), (2, "cmd=barrier_out rc=0\n"));

@@ -4,6 +4,7 @@
 //! broker's to judge, which then says `quit`; only a SIGTERM is heard when there is no broker. A broker that is gone for
 //! too long is missed, and the shell ends everything by itself.
 
+use crate::collective::{Collected, Early};
 use crate::end::{Exit, Families, Field, GRACE_MS};
 use crate::initial::Initial;
 use crate::jobs::Job;
@@ -13,11 +14,12 @@ use crate::plan::Place;
 use crate::rexec::Exec;
 use crate::scratch::Scratch;
 use crate::{end, link, spawn};
-use flurm_client::{Client, Uri};
+use flurm_client::{Client, ClientError, Uri};
 use flurm_types::{JobId, Rank, Timestamp};
 use flurm_wire::rexec::{Control, Run, Stream};
 use flurm_wire::shell::{
-    FlowHere, Hello, KillHere, KillInitial, PmiFence, Quit, StartHere, StartInitial, StdinHere, Welcome,
+    Fence, FenceLost, Fenced, FlowHere, Hello, KillHere, KillInitial, Quit, StartHere, StartInitial,
+    StdinHere, Welcome,
 };
 use flurm_wire::{Dest, Kind, Message, Topic};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -81,9 +83,18 @@ pub enum Event {
         local: usize,
         line: Option<String>,
     },
+    /// The parent in a collective has answered.
     Fenced {
         key: Key,
-        puts: Option<BTreeMap<String, String>>,
+        name: String,
+        seq: u64,
+        answer: Box<Result<Fenced, ClientError>>,
+    },
+    /// A collective is through, or has failed.
+    Collected {
+        key: Key,
+        name: String,
+        result: Collected,
     },
     InitialSent(bool),
     ExecOver(u64),
@@ -119,7 +130,7 @@ pub(crate) struct Shell {
     pub(crate) timers: BTreeSet<(Instant, Key, Timer)>,
     pub(crate) execs: BTreeMap<u64, Exec>,
     pub(crate) next_exec: u64,
-    pub(crate) early_fences: Vec<(Instant, Message, PmiFence)>,
+    pub(crate) early: Vec<Early>,
     pub(crate) initial: Initial,
     leaving: Option<Leaving>,
 }
@@ -132,6 +143,8 @@ pub(crate) enum Timer {
     ExitTimeout,
     /// All its processes are gone, but somebody holds on to a pipe.
     Linger,
+    /// A question to another shell was lost: ask again.
+    Collective,
 }
 
 /// Whose child a process is.
@@ -264,7 +277,7 @@ impl Shell {
             timers: BTreeSet::new(),
             execs: BTreeMap::new(),
             next_exec: 0,
-            early_fences: Vec::new(),
+            early: Vec::new(),
             initial: Initial::None,
             leaving: None,
         }
@@ -332,7 +345,8 @@ impl Shell {
             Event::StreamEnd { key, problem } => self.stream_end(key, problem),
             Event::InputTaken(message) => self.respond(*message, flurm_wire::job::Done {}),
             Event::Pmi { key, local, line } => self.pmi_request(key, local, line),
-            Event::Fenced { key, puts } => self.pmi_fenced(key, puts),
+            Event::Fenced { key, name, seq, answer } => self.fenced(key, name, seq, *answer),
+            Event::Collected { key, name, result } => self.collected(key, &name, result),
             Event::InitialSent(told) => self.initial_told(told),
             Event::ExecOver(exec) => {
                 self.execs.remove(&exec);
@@ -390,7 +404,8 @@ impl Shell {
             StartInitial::NAME => message.body().map(|start| self.start_initial(start)),
             KillInitial::NAME => message.body().map(|kill| self.kill_initial(&kill)),
             Quit::NAME => message.body().map(|Quit {}| self.quit()),
-            PmiFence::NAME => message.body().map(|fence| self.pmi_fence(message.clone(), fence)),
+            Fence::NAME => message.body().map(|fence| self.fence(message.clone(), fence)),
+            FenceLost::NAME => message.body().map(|lost| self.fence_lost(message.clone(), &lost)),
             Run::NAME => message.body().map(|run| self.exec_run(message.clone(), run)),
             Control::NAME => message.body().map(|control| self.exec_control(message.clone(), control)),
             _ => Err(flurm_wire::WireError::new(
@@ -400,6 +415,14 @@ impl Shell {
         };
         if let Err(error) = understood {
             self.refuse(message, error);
+        }
+    }
+
+    /// Hands the result of a collective to whoever began it.
+    fn collected(&mut self, key: Key, name: &str, result: Collected) {
+        match name {
+            crate::tasks_pmi::NAME => self.pmi_fenced(key, result),
+            _ => tracing::warn!(name, "nobody has begun this collective"),
         }
     }
 
@@ -495,7 +518,7 @@ impl Shell {
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
         }
-        self.early_fences_expire(now);
+        self.early_expire(now);
     }
 
     /// Sends what can be sent.

@@ -8,10 +8,10 @@ use flurm_wire::exec::{Kill, Report, Reports, Start, StartJob, What};
 use flurm_wire::job::{Done, Stdin};
 use flurm_wire::rexec::{Run, RunOutput};
 use flurm_wire::shell::{
-    Flow, FlowHere, Hello, InitialExited, KillHere, PmiFence, Quit, StartHere, StartInitial, StdinHere,
-    Welcome,
+    Fence, FenceLost, Flow, FlowHere, Hello, InitialExited, KillHere, Quit, StartHere, StartInitial,
+    StdinHere, Welcome,
 };
-use flurm_wire::{Address, ClientId, Dest, Kind, Message, Topic, frame};
+use flurm_wire::{Address, ClientId, Dest, ErrorCode, Kind, Message, Topic, WireError, frame};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -353,6 +353,10 @@ const TESTS: &[(&str, fn())] = &[
         thousands_of_small_jobs_take_about_as_long_as_their_processes,
     ),
     ("pmi_tasks_meet_across_ranks", pmi_tasks_meet_across_ranks),
+    (
+        "a_part_that_is_lost_is_sent_again_and_tasks_that_are_gone_are_not_waited_for",
+        a_part_that_is_lost_is_sent_again_and_tasks_that_are_gone_are_not_waited_for,
+    ),
     ("programs_outside_jobs_stream_back", programs_outside_jobs_stream_back),
     (
         "the_initial_program_is_told_of_and_quit_leaves_nothing",
@@ -569,17 +573,47 @@ fn pmi_tasks_meet_across_ranks() {
     high.push(&StartHere(all.clone()));
     // We are the overlay: the fence of rank 2 goes to rank 1, its answer back.
     let fence = high.receive_other();
-    assert_eq!((&*fence.topic, fence.dst), (PmiFence::NAME, Dest::Rank(Rank(1))));
+    assert_eq!((&*fence.topic, fence.dst), (Fence::NAME, Dest::Rank(Rank(1))));
     low.push(&StartHere(all));
-    low.push(&fence.body::<PmiFence>().expect("a fence"));
+    low.push(&fence.body::<Fence>().expect("a fence"));
     let mut answer = low.receive_other();
     answer.tag = fence.tag;
     high.send(&answer);
+    let farewell = high.receive_other();
+    assert_eq!((&*farewell.topic, farewell.dst), (FenceLost::NAME, Dest::Rank(Rank(1))));
     let cards = "['card 0', 'card 1', 'card 2', 'card 3'] (vector,(0,2,2)) True\n";
     let (low, high) = (low.gone(1), high.gone(1));
     assert_eq!((low.status(), high.status()), (0, 0));
     assert_eq!([low.output("stdout", "0"), low.output("stdout", "1")], [cards, cards]);
     assert_eq!([high.output("stdout", "2"), high.output("stdout", "3")], [cards, cards]);
+}
+
+fn a_part_that_is_lost_is_sent_again_and_tasks_that_are_gone_are_not_waited_for() {
+    let client = "import os,socket\ns=socket.socket(fileno=int(os.environ['PMI_FD']))\nf=s.makefile('rw')\n\
+        f.write('cmd=barrier_in\\n'); f.flush(); print(f.readline().strip(),flush=True)\n";
+    let mut high = Broker::of_rank(2);
+    let all = start(high.dir.path(), &[1], &["python3", "-c", client], 2, json!({}), &[1, 2]);
+    high.push(&StartHere(all.clone()));
+    let lost = high.receive_other();
+    let away = WireError::new(ErrorCode::Unreachable, "a broker is restarted");
+    high.send(&lost.refuse(high.address(), away));
+    let again = high.receive_other();
+    assert_eq!(again.payload.as_ref().map(|p| p.get()), lost.payload.as_ref().map(|p| p.get()));
+    // Its tasks on rank 1 end without a word. They are the root, so nobody is told, but who comes is refused.
+    let mut low = Broker::of_rank(1);
+    let all = start(low.dir.path(), &[1], &["cat"], 2, json!({}), &[1, 2]);
+    low.push(&StartHere(all));
+    low.started(1);
+    low.push(&again.body::<Fence>().expect("a fence"));
+    low.end(1, 100);
+    let mut refusal = low.receive_other();
+    assert!(refusal.error.as_ref().is_some_and(|e| e.text.contains("rank 1 have ended")), "{refusal:?}");
+    refusal.tag = again.tag;
+    high.send(&refusal);
+    // Rank 2 in its turn tells its parent that it is gone.
+    let told = high.receive_other();
+    assert_eq!(told.body::<FenceLost>().expect("a farewell").name, None);
+    assert_eq!(high.gone(1).output("stdout", "1"), "cmd=barrier_out rc=-1\n");
 }
 
 fn programs_outside_jobs_stream_back() {

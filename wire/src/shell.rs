@@ -6,7 +6,6 @@ use crate::exec::{Kill, Start};
 use crate::job::{Done, Stdin};
 use flurm_types::{Environment, JobId, Rank};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// First words of a shell, also after each reconnection: a broker that is new learns what runs here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -133,25 +132,49 @@ impl Topic for Quit {
     type Response = Done;
 }
 
-/// A PMI barrier (RFC 13) of a job on several ranks: every shell sends what its tasks have put since the last one to
-/// the shell of the job's lowest rank, which answers all when the last has come.
+/// Shell → shell, from child to parent in the tree of a job's shells (by index in R): what all shells below give to an
+/// all-gather. The answer comes when all shells have given theirs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PmiFence {
+pub struct Fence {
     pub id: JobId,
     pub attempt: u32,
-    pub rank: Rank,
-    /// Counts the barriers of a job, from 0.
-    pub fence: u64,
-    pub puts: BTreeMap<String, String>,
+    /// Which one: those of one name come one after the other.
+    pub name: String,
+    /// Counts those of this name, from 0.
+    pub seq: u64,
+    /// The child's index in R.
+    pub from: u32,
+    pub parts: Vec<Part>,
 }
 
-/// What all tasks of the job have put.
+/// What one shell gives: its index in R, and bytes in base64.
+#[derive(Debug, Clone, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Part(pub u32, pub String);
+
+/// What all shells have given, by index.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PmiFenced {
-    pub puts: BTreeMap<String, String>,
+pub struct Fenced {
+    pub parts: Vec<Part>,
 }
 
-impl Topic for PmiFence {
-    const NAME: &'static str = "shell.pmi-fence";
-    type Response = PmiFenced;
+impl Topic for Fence {
+    const NAME: &'static str = "shell.fence";
+    type Response = Fenced;
+}
+
+/// Child → parent in that tree: the child will not take part in the all-gather of this name, or, without a name, in
+/// any, since its tasks have ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FenceLost {
+    pub id: JobId,
+    pub attempt: u32,
+    pub from: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    pub why: String,
+}
+
+impl Topic for FenceLost {
+    const NAME: &'static str = "shell.fence-lost";
+    type Response = Done;
 }

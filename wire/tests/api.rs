@@ -235,11 +235,16 @@ fn examples() -> String {
     line(out, &shell::KillInitial { signum: 1, end: true }, &done);
     line(out, &shell::InitialExited { status: 0 }, &done);
     line(out, &shell::Quit {}, &done);
-    let puts = std::collections::BTreeMap::from([("card-1".to_owned(), "tcp://c1".to_owned())]);
+    let parts = vec![shell::Part(1, "Y2FyZA==".into())];
     line(
         out,
-        &shell::PmiFence { id: id(), attempt: 0, rank: Rank(1), fence: 0, puts: puts.clone() },
-        &shell::PmiFenced { puts },
+        &shell::Fence { id: id(), attempt: 0, name: "pmi".into(), seq: 0, from: 1, parts: parts.clone() },
+        &shell::Fenced { parts },
+    );
+    line(
+        out,
+        &shell::FenceLost { id: id(), attempt: 0, from: 1, name: Some("pmi".into()), why: "gone".into() },
+        &done,
     );
     line(
         out,
