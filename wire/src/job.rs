@@ -7,6 +7,7 @@ use crate::fact::GuestLog;
 use flurm_types::{Entry, Environment, Idset, JobId, JobResult, JobState, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// Many jobs in one message; a lone job is a list of one. Environments are shared by index.
@@ -101,6 +102,18 @@ pub struct Done {}
 
 impl Topic for SetUrgency {
     const NAME: &'static str = "job-manager.urgency";
+    type Response = Done;
+}
+
+/// Remarks on a job (RFC 21): keys to set, null removes. An instance that is a job says its `uri` so.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Memo {
+    pub id: JobId,
+    pub memo: Map<String, Value>,
+}
+
+impl Topic for Memo {
+    const NAME: &'static str = "job-manager.memo";
     type Response = Done;
 }
 

@@ -102,6 +102,8 @@ fn examples() -> String {
     );
     line(out, &job::Kill { ids: vec![id()], signum: 9 }, &per_job);
     line(out, &job::SetUrgency { id: id(), urgency: 31 }, &done);
+    let memo = [("uri".to_owned(), "local:///run/x".into())].into_iter().collect();
+    line(out, &job::Memo { id: id(), memo }, &done);
     line(out, &job::WaitOne { id: None }, &job::Waited { id: id(), success: true, errstr: String::new() });
     line(
         out,

@@ -7,7 +7,7 @@ use crate::cx::{Cx, asker};
 use flurm_job_manager::{Job, Manager, Raised, Request};
 use flurm_types::{Idset, JobId, JobState, Rank, Urgency};
 use flurm_wire::fact::{GuestLog, JobFact};
-use flurm_wire::job::{Done, Exception, Kill, PerJob, Raise, SetUrgency, Stdin, WaitOne, Waited};
+use flurm_wire::job::{Done, Exception, Kill, Memo, PerJob, Raise, SetUrgency, Stdin, WaitOne, Waited};
 use flurm_wire::shell::StdinHere;
 use flurm_wire::{Address, Dest, ErrorCode, Message, Topic, WireError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,6 +151,13 @@ impl Jobs {
         })?;
         let userid = cx.config.owner;
         self.decide(cx, &Request::Urgency { id, urgency, userid }).map_err(|r| wire_error(&r))?;
+        cx.respond(m, &Done {});
+        Ok(())
+    }
+
+    pub(super) fn memo(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
+        let Memo { id, memo } = m.body()?;
+        self.decide(cx, &Request::Memo { id, keys: memo.into() }).map_err(|r| wire_error(&r))?;
         cx.respond(m, &Done {});
         Ok(())
     }

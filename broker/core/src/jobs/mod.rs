@@ -130,6 +130,7 @@ impl Jobs {
             job::Raise::NAME => self.raise(cx, m),
             job::Kill::NAME => self.kill(cx, m),
             job::SetUrgency::NAME => self.set_urgency(cx, m),
+            job::Memo::NAME => self.memo(cx, m),
             job::WaitOne::NAME => self.wait(m),
             job::Why::NAME => self.why(cx, m),
             job::Stdin::NAME => self.stdin(cx, m),
