@@ -4,6 +4,7 @@
 
 mod inventory;
 mod jobs;
+pub mod steps;
 
 pub use inventory::align;
 
@@ -99,12 +100,16 @@ impl Config {
         let unreadable = |path: &Path, error: std::io::Error| {
             Mistake::new(
                 format!("configuration {} cannot be read: {error}", path.display()),
-                "--config-path names a TOML file, or a directory with files *.toml",
+                "--config-path names a TOML or JSON file, or a directory with files *.toml",
             )
         };
         if !path.is_dir() {
             let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, e))?;
-            return Config::parse(&path.display().to_string(), &text);
+            let name = path.display().to_string();
+            return match path.extension() {
+                Some(ending) if ending == "json" => Config::parse_json(&name, &text),
+                _ => Config::parse(&name, &text),
+            };
         }
         let entries = std::fs::read_dir(path).map_err(|e| unreadable(path, e))?;
         let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -133,6 +138,14 @@ impl Config {
             let what = error.message().replace('\n', " ");
             Mistake::new(format!("{name}:{line}: {what}"), KNOWN)
         })
+    }
+
+    /// The same in JSON, as batch jobs carry it.
+    ///
+    /// # Errors
+    /// As for TOML.
+    pub fn parse_json(name: &str, text: &str) -> Result<Config, Mistake> {
+        serde_json::from_str(text).map_err(|error| Mistake::new(format!("{name}: {error}"), KNOWN))
     }
 
     /// Nodes that are said rather than found, for an instance of these hosts.

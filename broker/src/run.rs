@@ -10,7 +10,7 @@
 //! behind, events wait, and so do their senders; the log's own events never do.
 
 use crate::boot::Boot;
-use crate::bootstrap::rundir;
+use crate::bootstrap::{Parent, announce, rundir};
 use crate::clock::{self, Clock};
 use crate::event::{EVENTS_MAX, Event, Events};
 use crate::guests::{self, Shell};
@@ -67,13 +67,18 @@ enum RunError {
 }
 
 /// Runs the broker that `boot` describes to its end; the process's exit code. `listener` is bound to the address that
-/// the peers were told. On rank 0, `initial` is what runs once the instance does.
-pub fn broker(boot: Boot, listener: Option<TcpListener>, initial: Option<StartInitial>) -> i32 {
+/// the peers were told. On rank 0, `initial` is what runs once the instance does, and `job_of` hears where that is.
+pub fn broker(
+    boot: Boot,
+    listener: Option<TcpListener>,
+    initial: Option<StartInitial>,
+    job_of: Option<Parent>,
+) -> i32 {
     start_tracing();
     // Started as /proc/self/exe, we would be called `exe`. Nothing depends on the name.
     let _ = rustix::thread::set_name(c"flurm");
     let rank = boot.rank;
-    match catch_unwind(AssertUnwindSafe(|| run(boot, listener, initial))) {
+    match catch_unwind(AssertUnwindSafe(|| run(boot, listener, initial, job_of))) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
             tracing::error!(%rank, "failed to {}", chain(&error));
@@ -109,6 +114,7 @@ fn run(
     mut boot: Boot,
     listener: Option<TcpListener>,
     initial: Option<StartInitial>,
+    job_of: Option<Parent>,
 ) -> Result<i32, RunError> {
     let rundir = boot.rundir.clone();
     let path = || rundir.display().to_string();
@@ -122,6 +128,9 @@ fn run(
     let ended = runtime.block_on(
         async {
             let mut broker = Broker::new(boot, listener, initial)?;
+            if let Some(parent) = job_of.filter(|_| broker.boot.rank == Rank(0)) {
+                announce::begin(&broker.boot, parent);
+            }
             let code = broker.live().await?;
             broker.finish().await;
             Ok(code)

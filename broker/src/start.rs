@@ -56,6 +56,9 @@ pub fn broker(args: &BrokerArgs) -> i32 {
     exit_code(done)
 }
 
+/// An attribute of Flux: no initial program, the instance lives until somebody ends it.
+const NO_PROGRAM: &str = "broker.rc2_none";
+
 fn exit_code(done: Result<i32, NoBoot>) -> i32 {
     match done {
         Ok(code) | Err(NoBoot::Quiet { code }) => code,
@@ -74,12 +77,14 @@ fn join(vars: &Vars, args: &BrokerArgs, guard: Option<Line>) -> Result<i32, NoBo
     if let Some(dir) = ready.boot.statedir.as_ref().filter(|_| ready.boot.rank == Rank(0)) {
         make_statedir(dir)?;
     }
-    let initial = (ready.boot.rank == Rank(0)).then(|| StartInitial {
+    let leads = ready.boot.rank == Rank(0);
+    let without = ready.boot.attributes.get(NO_PROGRAM).is_some_and(|set| !matches!(set.as_str(), "" | "0"));
+    let initial = (leads && !without).then(|| StartInitial {
         command: initial_command(vars, &args.command),
         cwd: current_dir(),
         environment: initial_environment(vars, &ready, own_program().as_deref()),
     });
-    Ok(crate::run::broker(ready.boot, ready.listener, initial))
+    Ok(crate::run::broker(ready.boot, ready.listener, initial, ready.job_of))
 }
 
 /// Only the last part of the path is made: one that is wrong further up is a typing error, and not a wish.
@@ -115,7 +120,7 @@ fn rejoin(rundir: &Path) -> Result<i32, Mistake> {
         })?),
         None => None,
     };
-    Ok(crate::run::broker(boot, listener, None))
+    Ok(crate::run::broker(boot, listener, None, None))
 }
 
 /// The environment. What is not UTF-8 has no meaning to us and passes by inheritance alone.
@@ -198,7 +203,7 @@ mod tests {
 
     fn ready(dir: &Path) -> Ready {
         let boot = crate::boot::tests::boot(dir, 0, 1);
-        Ready { boot, listener: None, outer_step: Some("stb-1.0-h-1".into()) }
+        Ready { boot, listener: None, outer_step: Some("stb-1.0-h-1".into()), job_of: None }
     }
 
     #[test]

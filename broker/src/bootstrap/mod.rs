@@ -11,6 +11,7 @@
 //! In all cases every broker makes a card of itself, rank 0 sees them all and answers (`card.rs`). What is wrong is a
 //! [`Mistake`]: two lines, said once for the instance where that is possible.
 
+pub mod announce;
 pub mod card;
 pub mod mistake;
 pub mod net;
@@ -51,6 +52,8 @@ pub struct Ready {
     pub listener: Option<TcpListener>,
     /// The Slurm step that this instance has taken; what runs inside it shall not take it again.
     pub outer_step: Option<String>,
+    /// The instance around this one, and which of its jobs this is.
+    pub job_of: Option<Parent>,
 }
 
 /// Becomes part of an instance, or learns why not.
@@ -274,6 +277,7 @@ impl Start<'_> {
         let mut attributes = settings.attributes.clone();
         let instance_level = launched.map_or(0, |launched| launched.level);
         let parent = self.around.parent.as_ref().filter(|_| instance_level > 0);
+        let job_of = parent.filter(|parent| parent.task.is_some()).cloned();
         attributes.extend(parent.map(|parent| ("parent-uri".to_owned(), parent.uri.clone())));
         let parent_end = launched.and_then(|l| l.r.as_ref()).map(|r| r.expiration);
         let job_end = self.around.job.as_ref().map(|job| job.end);
@@ -299,7 +303,7 @@ impl Start<'_> {
         };
         rundir::sweep(self.vars);
         let outer_step = slurm::key(self.vars);
-        Ok(Ready { boot, listener, outer_step })
+        Ok(Ready { boot, listener, outer_step, job_of })
     }
 }
 

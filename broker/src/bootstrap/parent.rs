@@ -37,11 +37,7 @@ pub enum ParentError {
 /// # Errors
 /// It cannot be reached, or does not know.
 pub fn ask(uri: &str, job: Option<JobId>) -> Result<Told, ParentError> {
-    let path = uri.strip_prefix("local://").filter(|path| path.starts_with('/'));
-    let path = path.ok_or(ParentError::Uri)?;
-    let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(ANSWER_MAX))?;
-    stream.set_write_timeout(Some(ANSWER_MAX))?;
+    let mut stream = connect(uri)?;
     let level = attr::Get { name: "instance-level".into() };
     let level = call(&mut stream, Dest::Local, 1, &level)?.value;
     let level = level.parse().map_err(|_| ParentError::Text { what: "level" })?;
@@ -56,7 +52,16 @@ pub fn ask(uri: &str, job: Option<JobId>) -> Result<Told, ParentError> {
     Ok(Told { level, r })
 }
 
-fn call<T: Topic>(
+/// A connection for [`call`], which waits for an answer as long as `ANSWER_MAX`.
+pub(super) fn connect(uri: &str) -> Result<UnixStream, ParentError> {
+    let path = uri.strip_prefix("local://").filter(|path| path.starts_with('/'));
+    let stream = UnixStream::connect(path.ok_or(ParentError::Uri)?)?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    stream.set_write_timeout(Some(ANSWER_MAX))?;
+    Ok(stream)
+}
+
+pub(super) fn call<T: Topic>(
     stream: &mut UnixStream,
     dest: Dest,
     tag: u64,

@@ -40,7 +40,7 @@ fn start(dir: &Path, size: u32) -> Vec<std::thread::JoinHandle<i32>> {
             boot.resources = Some(resources(size));
             boot.statedir = Some(dir.join("state"));
             let listener = listeners.remove(0);
-            std::thread::spawn(move || broker(boot, Some(listener), None))
+            std::thread::spawn(move || broker(boot, Some(listener), None, None))
         })
         .collect()
 }

@@ -44,6 +44,8 @@ pub struct Options {
     pub read_only: bool,
     /// Signals to us are for the job, which is ours. A job that we only look at does not hear of them.
     pub forwards: bool,
+    /// One Ctrl-C cancels a job that has not started.
+    pub cancels_waiting: bool,
     /// Ranks that get our standard input.
     pub stdin: Option<String>,
     /// Say on the terminal what a waiting job waits for.
@@ -226,6 +228,10 @@ impl<'a> Session<'a> {
             return Ok(false);
         }
         if signal == SignalKind::interrupt() {
+            if self.options.cancels_waiting && self.phase == Phase::Waiting {
+                self.cancel("interrupted by ctrl-C").await?;
+                return Ok(false);
+            }
             if self.interrupted.is_none_or(|at| at.elapsed() > INTERRUPTS_WITHIN) {
                 self.interrupted = Some(Instant::now());
                 crate::say!(

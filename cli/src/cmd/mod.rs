@@ -2,7 +2,9 @@
 //!
 //! A file per command. Each has `Args`, what may be typed, and `Args::run`, which gives the exit code.
 
+mod alloc;
 mod attr;
+mod batch;
 mod cancel;
 mod completion;
 mod dmesg;
@@ -27,6 +29,8 @@ mod submit;
 mod trace;
 mod uptime;
 mod version;
+
+pub use start::broker_attributes;
 
 use crate::face::Face;
 use crate::failure::Failure;
@@ -59,6 +63,8 @@ enum Command {
     Doctor(start::Doctor),
     Run(run::Args),
     Submit(submit::Args),
+    Batch(Box<batch::Args>),
+    Alloc(Box<alloc::Args>),
     Cancel(cancel::Args),
     Jobs(jobs::Args),
     Job(job::Args),
@@ -89,7 +95,7 @@ enum Command {
 
 /// The groups of `flurm --help`.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Jobs", &["run", "submit", "jobs", "job", "cancel"]),
+    ("Jobs", &["run", "submit", "batch", "alloc", "jobs", "job", "cancel"]),
     ("Resources and queues", &["resource", "queue"]),
     (
         "The instance",
@@ -122,7 +128,7 @@ pub fn definition() -> clap::Command {
 pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
     let words: Vec<OsString> = words.into_iter().collect();
     let name = Face::name(words.first().map(OsString::as_os_str));
-    match parse(name, &words).map(|cli| cli.run(name)) {
+    match parse(name, &words).map(|cli| cli.run(name, &words)) {
         Ok(Ok(code)) => code,
         Ok(Err(failure)) => failure.say(),
         Err(error) => {
@@ -146,7 +152,7 @@ fn parse(name: &'static str, words: &[OsString]) -> Result<Cli, clap::Error> {
 }
 
 impl Cli {
-    fn run(self, name: &'static str) -> Result<u8, Failure> {
+    fn run(self, name: &'static str, words: &[OsString]) -> Result<u8, Failure> {
         let level = match (self.root, self.parent) {
             (true, _) => Level::Root,
             (false, 0) => Level::Own,
@@ -162,6 +168,8 @@ impl Cli {
             Some(Command::Doctor(args)) => args.run(&face),
             Some(Command::Run(args)) => args.run(&face),
             Some(Command::Submit(args)) => args.run(&face),
+            Some(Command::Batch(args)) => args.run(&face, words),
+            Some(Command::Alloc(args)) => args.run(&face),
             Some(Command::Cancel(args)) => args.run(&face),
             Some(Command::Jobs(args)) => args.run(&face),
             Some(Command::Job(args)) => args.run(&face),

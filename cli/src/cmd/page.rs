@@ -6,8 +6,8 @@ use std::path::Path;
 const BEGIN: &str = "<!-- options: ";
 const END: &str = "<!-- end -->\n";
 
-/// Options of these two describe a job; the page has them once.
-const SAME: (&str, &str) = ("submit", "run");
+/// Options of these describe a job; the page has them once.
+const SAME: [(&str, &[&str]); 3] = [("submit", &["run"]), ("batch", &["run"]), ("alloc", &["batch", "run"])];
 
 fn find<'a>(root: &'a clap::Command, path: &str) -> Option<&'a clap::Command> {
     path.split(' ').filter(|name| !name.is_empty()).try_fold(root, |at, name| at.find_subcommand(name))
@@ -27,9 +27,10 @@ fn leaves(command: &clap::Command, path: &str, out: &mut Vec<String>) {
 
 fn table(root: &clap::Command, path: &str) -> String {
     let command = find(root, path).unwrap_or_else(|| panic!("docs/cli.md: there is no command `{path}`"));
-    let known = if path == SAME.0 { find(root, SAME.1) } else { None };
+    let known = SAME.iter().filter(|(name, _)| *name == path).flat_map(|(_, known)| known.iter());
+    let known: Vec<_> = known.filter_map(|name| find(root, name)).collect();
     let is_known = |arg: &clap::Arg| {
-        known.is_some_and(|known| {
+        known.iter().any(|known| {
             known.get_arguments().any(|a| a.get_id() == arg.get_id() && a.get_help() == arg.get_help())
         })
     };

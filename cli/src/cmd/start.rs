@@ -20,23 +20,29 @@ struct Settings {
 }
 
 /// Names and values; the last one of a name wins.
-type Attributes = Vec<(String, String)>;
+pub type Attributes = Vec<(String, String)>;
 
 impl Settings {
     /// The configuration, and attributes of both spellings; the ones by their own name win.
     fn attributes(self) -> Result<(Option<PathBuf>, Attributes), Failure> {
-        let mut attributes = Vec::new();
-        for option in self.broker_opts.iter().flat_map(|list| list.split(',')).filter(|o| !o.is_empty()) {
-            let set = option.strip_prefix("-S").or_else(|| option.strip_prefix("--setattr="));
-            let Some(set) = set else {
-                return Err(Failure::usage(format!("brokers have no option `{option}`"))
-                    .hint("they take -SNAME=VALUE; FLURM_LOG=debug makes them say more"));
-            };
-            attributes.push(pair(set).map_err(|rule| Failure::usage(format!("`{option}`: {rule}")))?);
-        }
+        let mut attributes = broker_attributes(&self.broker_opts)?;
         attributes.extend(self.setattr);
         Ok((self.config_path, attributes))
     }
+}
+
+/// What options of brokers, each a list with commas, set.
+pub fn broker_attributes(options: &[String]) -> Result<Attributes, Failure> {
+    let mut attributes = Vec::new();
+    for option in options.iter().flat_map(|list| list.split(',')).filter(|o| !o.is_empty()) {
+        let set = option.strip_prefix("-S").or_else(|| option.strip_prefix("--setattr="));
+        let Some(set) = set else {
+            return Err(Failure::usage(format!("brokers have no option `{option}`"))
+                .hint("they take -SNAME=VALUE; FLURM_LOG=debug makes them say more"));
+        };
+        attributes.push(pair(set).map_err(|rule| Failure::usage(format!("`{option}`: {rule}")))?);
+    }
+    Ok(attributes)
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

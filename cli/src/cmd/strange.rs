@@ -8,12 +8,6 @@ use std::ffi::OsString;
 
 /// Commands of Flux that are not there yet: what they stand below, what they are called, and the present way.
 const COMMANDS: &[(&str, &str, &str)] = &[
-    (
-        "",
-        "batch",
-        "`flurm submit SCRIPT` queues a script, `flurm submit -N… flurm start SCRIPT` one with an instance",
-    ),
-    ("", "alloc", "`flurm run -N… flurm start` gives a shell in an instance of its own"),
     ("", "bulksubmit", "`flurm submit --cc=IDS` queues many jobs; {cc} is filled in"),
     ("", "mini", "leave the word out: `flurm run`, `flurm submit`"),
     ("", "uri", "`flurm getattr local-uri` is this instance's; set FLURM_URI to another one"),
@@ -59,6 +53,18 @@ const OF_SUBMISSION: &[(&str, &str)] = &[
     ("--kill-on-bad-exit", "-o exit-on-error"),
     ("--label", "-l or --label-io"),
     ("--begin", "--begin-time=WHEN"),
+];
+
+/// Sizes of `submit` that `batch` and `alloc` have in slots.
+const OF_SLOTS: &[(&str, &str)] = &[
+    ("--ntasks", "-n N or --nslots=N; tasks are started inside, with `flurm run`"),
+    ("--cores-per-task", "-c N or --cores-per-slot=N"),
+    ("--cpus-per-task", "-c N or --cores-per-slot=N"),
+    ("--gpus-per-task", "-g N or --gpus-per-slot=N"),
+    ("--tasks-per-node", "-N and -n; tasks are started inside, with `flurm run`"),
+    ("--ntasks-per-node", "-N and -n; tasks are started inside, with `flurm run`"),
+    ("--cores", "-n N, with one core in each slot"),
+    ("--gpus-per-node", "-N and -g N for GPUs of each slot"),
 ];
 
 /// Options that `submit` has and `run` has not.
@@ -113,10 +119,11 @@ fn unknown(command: &str, word: &str, near: Option<&str>) -> Failure {
         return Failure::usage(format!("`{called}` does not know what to do with `{word}`"))
             .hint(format!("`{called} --help` shows what it takes"));
     }
-    let habits = match command {
-        "run" | "submit" => OF_SUBMISSION,
-        "jobs" => OF_JOBS,
-        _ => &[],
+    let habits: Vec<_> = match command {
+        "run" | "submit" => OF_SUBMISSION.to_vec(),
+        "batch" | "alloc" => [OF_SLOTS, OF_SUBMISSION].concat(),
+        "jobs" => OF_JOBS.to_vec(),
+        _ => Vec::new(),
     };
     let hint = if command == "run" && OF_SUBMIT.contains(&word) {
         format!("use `flurm submit {word}`")
@@ -137,8 +144,8 @@ mod tests {
     #[test]
     fn what_is_not_there_is_answered_with_what_is() {
         for (line, text, hint) in [
-            ("batch x.sh", "flurm batch is not there yet", "flurm submit"),
-            ("alloc -N2", "flurm alloc is not there yet", "flurm run -N"),
+            ("batch --ntasks=2 x.sh", "`flurm batch` has no option --ntasks", "--nslots"),
+            ("alloc -w node1", "`flurm alloc` has no option -w", "--requires=hosts:"),
             ("--parent mini run x", "flurm mini is not there yet", "leave the word out"),
             ("job list-ids", "flurm job list-ids is not there yet", "flurm jobs"),
             ("run -w node1 x", "`flurm run` has no option -w", "--requires=hosts:"),

@@ -55,8 +55,9 @@ impl Options {
         }
         let mut builder = Builder::new(self.command.clone()).exclusive(size.exclusive);
         type Set = fn(Builder, u32) -> Builder;
-        let counts: [(Option<u32>, Set); 8] = [
+        let counts: [(Option<u32>, Set); 9] = [
             (size.nodes, Builder::nnodes),
+            (size.nslots, Builder::nslots),
             (size.ntasks, Builder::ntasks),
             (size.cores_per_task, Builder::cores_per_task),
             (size.gpus_per_task, Builder::gpus_per_task),
@@ -136,6 +137,9 @@ impl Options {
         for text in &what.add_file {
             let (name, file) = file(text)?;
             builder = builder.file(name, &file);
+        }
+        for (name, file) in &self.files {
+            builder = builder.file(name, file);
         }
         for text in &what.dependency {
             builder = builder.dependency(dependency(text, what.job_name.is_some())?);

@@ -1,19 +1,24 @@
 //! From the options of `flurm run` and `flurm submit` to jobspecs.
 //!
 //! Options are kept as they were typed, since `{cc}` in any of them becomes another text for each copy. `build.rs`
-//! makes the jobspec, `env.rs` the environment, `limits.rs` resource limits, `slurm.rs` what habits of Slurm get.
+//! makes the jobspec, `sub.rs` the options of jobs that are instances, `directives.rs`
+//! those inside their scripts, `env.rs` the environment, `limits.rs` resource limits, `slurm.rs` what habits of Slurm get.
 
 mod build;
 mod copies;
+pub mod directives;
 mod env;
 mod limits;
 mod slurm;
+mod sub;
 
 pub use build::Stdin;
 pub use copies::Copies;
+pub use sub::{Instance, NO_PROGRAM};
 
 use crate::failure::Failure;
 use env::EnvRules;
+use flurm_jobspec::File;
 use flurm_types::Urgency;
 use flurm_wire::job::SubmitFlags;
 use flurm_wire::{ErrorCode, WireError};
@@ -63,6 +68,9 @@ pub struct Options {
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+    /// Files that the command itself sends along
+    #[arg(skip)]
+    pub files: Vec<(String, File)>,
 }
 
 const HEADING_SIZE: &str = "Size";
@@ -102,6 +110,9 @@ pub struct Size {
     /// GPUs on each node; not together with -n, -c, -g
     #[arg(long, value_name = "N")]
     pub gpus_per_node: Option<u32>,
+    /// Slots with one task on each node, instead of tasks: `batch` and `alloc` have an option for it
+    #[arg(skip)]
+    pub nslots: Option<u32>,
 }
 
 /// Where on nodes and sockets, and beside whom.

@@ -61,6 +61,7 @@ impl Args {
             wait_event: self.wait_event,
             tail: self.tail,
             read_only: self.read_only,
+            cancels_waiting: false,
             forwards: false,
             stdin: feed.then_some(self.stdin_ranks),
             show_status: self.show_status || out::on_terminal(),

@@ -1,0 +1,123 @@
+//! `flurm batch`: queue a script that gets an instance of its own.
+
+use crate::face::Face;
+use crate::failure::Failure;
+use crate::out::{self, Script};
+use crate::submission::{Copies, Instance, Stdin, directives, refused};
+use clap::{Args as _, FromArgMatches};
+use flurm_client::{ClientError, job};
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::path::Path;
+
+/// Queue a script that runs in an instance of its own, and print the job's id
+///
+/// The script is kept with the job and runs on its first node, where `flurm run` and all the others speak to an instance
+/// that has just what the job was given. Lines `# flux: OPTIONS` at its beginning are options as well; those of the
+/// command line win.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Make a script for sh out of the words that follow, or of standard input
+    #[arg(long)]
+    wrap: bool,
+    #[command(flatten)]
+    instance: Instance,
+    /// The script and its arguments (default: the script is standard input)
+    #[arg(trailing_var_arg = true, value_name = "SCRIPT")]
+    script: Vec<String>,
+}
+
+/// Where output goes when nobody says.
+const OUTPUT: &str = "flurm-{{id}}.out";
+
+/// The name of a job whose script has none.
+const NAME: &str = "batch";
+
+impl Args {
+    /// `words` are all of the command line.
+    pub fn run(self, face: &Face, words: &[OsString]) -> Result<u8, Failure> {
+        let (name, text) = self.text()?;
+        let readable = String::from_utf8_lossy(&text);
+        let inside = directives::find(&readable)
+            .map_err(|wrong| Failure::usage(format!("{name}:{}: {}", wrong.line, wrong.rule)))?;
+        if inside.is_empty() && directives::has_slurms(&readable) && !self.instance.quiet {
+            crate::say!("note: {name}: lines `#SBATCH` are not read; `# flux: -N2 -t 10m` would be");
+        }
+        let args = if inside.is_empty() { self } else { with_directives(&name, &inside, words)? };
+        let arguments = if args.wrap { &[] } else { args.script.get(1..).unwrap_or_default() };
+        let arguments = arguments.to_vec();
+        let mut instance = args.instance;
+        instance.what.job_name.get_or_insert(name);
+        instance.io.output.get_or_insert_with(|| OUTPUT.to_owned());
+        let options = instance.batch(text, &arguments)?;
+        if options.dry_run {
+            writeln!(out::stdout(), "{}", options.jobspec(&Stdin::Nothing)?.to_json())?;
+            return Ok(0);
+        }
+        let job = Copies::one(&options, &Stdin::Nothing).jobs()?.next().expect("one job, not none")?;
+        face.connected(async |client| {
+            let id = job::submit(&client, job).await.map_err(|e| match e {
+                ClientError::Refused(error) => refused(error),
+                other => other.into(),
+            })?;
+            if !options.quiet {
+                writeln!(out::stdout(), "{}", Script::of_locale().id(id))?;
+            }
+            Ok(0)
+        })
+    }
+
+    /// The script and what it is called.
+    fn text(&self) -> Result<(String, Vec<u8>), Failure> {
+        let shell = |body: &str| format!("#!/bin/sh\n{}\n", body.trim_end()).into_bytes();
+        let (name, text) = match (self.wrap, self.script.first()) {
+            (true, Some(_)) => return Ok((NAME.to_owned(), shell(&self.script.join(" ")))),
+            (wrap, None) => {
+                let mut text = Vec::new();
+                std::io::stdin().read_to_end(&mut text)?;
+                if wrap {
+                    return Ok((NAME.to_owned(), shell(&String::from_utf8_lossy(&text))));
+                }
+                (NAME.to_owned(), text)
+            }
+            (false, Some(path)) => {
+                let text =
+                    std::fs::read(path).map_err(|e| Failure::new(format!("cannot read {path}: {e}")))?;
+                let name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(NAME);
+                (name.to_owned(), text)
+            }
+        };
+        if !text.starts_with(b"#!") {
+            return Err(Failure::usage(format!("{name} is no script: it does not begin with #!"))
+                .hint("`flurm batch --wrap COMMAND` makes one of a command"));
+        }
+        Ok((name, text))
+    }
+}
+
+/// The command line again, with the script's options before it. Of an option that is there twice the last one counts.
+fn with_directives(name: &str, inside: &[String], words: &[OsString]) -> Result<Args, Failure> {
+    let parse = |words: Vec<OsString>| {
+        let command =
+            Args::augment_args(clap::Command::new(NAME).no_binary_name(true).args_override_self(true));
+        let matches = command.try_get_matches_from(words)?;
+        Args::from_arg_matches(&matches)
+    };
+    let inside: Vec<OsString> = inside.iter().map(OsString::from).collect();
+    let wrong = |error: clap::Error| {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        Failure::usage(format!("{name}: {}", first.strip_prefix("error: ").unwrap_or(first)))
+            .hint("the options of `flurm batch` can stand in `# flux:` lines")
+    };
+    let alone = parse(inside.clone()).map_err(wrong)?;
+    if let Some(word) = alone.script.first() {
+        return Err(Failure::usage(format!("{name}: `{word}` in a `# flux:` line is no option")));
+    }
+    if alone.wrap {
+        return Err(Failure::usage(format!("{name}: --wrap in a script")));
+    }
+    // `flurm [-p…] batch` comes before them.
+    let typed = words.iter().skip(1).skip_while(|word| *word != NAME).skip(1).cloned();
+    parse(inside.into_iter().chain(typed).collect()).map_err(wrong)
+}
