@@ -48,6 +48,19 @@ impl Cores {
         Cores { cpus: cores.into_iter().map(|(_, threads)| threads).collect() }
     }
 
+    /// Only the threads that we may use ourselves: whoever started us may have kept some. A core with none of them
+    /// keeps its own; that it is in R says more than our mask.
+    #[must_use]
+    pub fn within(mut self, allowed: &Idset) -> Cores {
+        for cpus in &mut self.cpus {
+            let left = cpus.intersection(allowed);
+            if !left.is_empty() {
+                *cpus = left;
+            }
+        }
+        self
+    }
+
     /// The CPUs of all cores.
     pub fn cpus(&self) -> Idset {
         let mut all = Idset::new();
@@ -82,6 +95,13 @@ impl Mask {
     }
 }
 
+/// The CPUs that this thread may run on; none where the kernel does not say.
+pub fn allowed() -> Idset {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    Idset::parse_relaxed(list.trim()).unwrap_or_default()
+}
+
 /// Cut a set into `n` runs of (nearly) equal length and take the one at `index`; with fewer members than runs,
 /// neighbours share one.
 pub fn share(set: &Idset, index: usize, n: usize) -> Idset {
@@ -93,15 +113,21 @@ pub fn share(set: &Idset, index: usize, n: usize) -> Idset {
     set.iter().skip(from).take(to - from).collect()
 }
 
-/// The cores of each of `n` tasks: runs of nearly equal length, and none over more than one socket if there is a task
-/// for each socket.
+/// The cores of each of `n` tasks. Equal numbers wherever that can be, and as many tasks as possible on one socket
+/// each; where it cannot, runs of nearly equal length, and none over more than one socket if there is a task for each.
 pub fn deal(cores: &Idset, sockets: &[Idset], n: usize) -> Vec<Idset> {
     let runs: Vec<Idset> = (0..n).map(|index| share(cores, index, n)).collect();
     let parts: Vec<Idset> =
         sockets.iter().map(|socket| socket.intersection(cores)).filter(|part| !part.is_empty()).collect();
     let known: usize = parts.iter().map(Idset::len).sum();
     let whole = |run: &Idset| parts.iter().any(|part| run.is_subset(part));
-    if known < cores.len() || n < parts.len() || runs.iter().all(whole) {
+    if known != cores.len() || runs.iter().all(whole) {
+        return runs;
+    }
+    if cores.len().is_multiple_of(n) {
+        return deal_evenly(&parts, cores.len() / n);
+    }
+    if n < parts.len() {
         return runs;
     }
     // A task for each socket first; each of the others goes where most cores are left for each task.
@@ -112,6 +138,21 @@ pub fn deal(cores: &Idset, sockets: &[Idset], n: usize) -> Vec<Idset> {
     }
     let dealt = parts.iter().zip(tasks);
     dealt.flat_map(|(part, n)| (0..n).map(move |index| share(part, index, n))).collect()
+}
+
+/// `each` cores for every task, from one part as long as it has them; what is left of all parts makes the others.
+fn deal_evenly(parts: &[Idset], each: usize) -> Vec<Idset> {
+    let (mut dealt, mut left) = (Vec::new(), Idset::new());
+    for part in parts {
+        let cores: Vec<u32> = part.iter().collect();
+        let (whole, rest) = cores.split_at(cores.len() / each * each);
+        dealt.extend(whole.chunks(each).map(|run| run.iter().copied().collect::<Idset>()));
+        left.union_with(&rest.iter().copied().collect());
+    }
+    let left: Vec<u32> = left.iter().collect();
+    dealt.extend(left.chunks(each).map(|run| run.iter().copied().collect::<Idset>()));
+    dealt.sort_by_key(Idset::first);
+    dealt
 }
 
 #[cfg(test)]
@@ -140,6 +181,9 @@ mod tests {
         assert_eq!(cores.cpus(), set("0-7"));
         assert_eq!(cores.mask(&set("0,3")), Some(Mask(vec![0b1001_1001])));
         assert_eq!(cores.mask(&set("3-4")), None, "core 4 does not exist");
+        let part = cores.within(&set("0-5"));
+        assert_eq!(part.cpus, [set("0,4"), set("2"), set("1,5"), set("3")], "a thread was kept from us");
+        assert_eq!(part.within(&set("0")).cpus_of(&set("2")), Some(set("1,5")));
     }
 
     #[test]
@@ -159,6 +203,10 @@ mod tests {
             ("0-7", 3, "0-1 2-3 4-7"),
             ("0-2,4-6", 2, "0-2 4-6"),
             ("0-2,4-5", 5, "0 1 2 4 5"),
+            // Each has two, as it asked; one task must be on both sockets.
+            ("0-2,4-6", 3, "0-1 2,6 4-5"),
+            ("1,3-7", 3, "1,3 4-5 6-7"),
+            ("3-6", 2, "3,6 4-5"),
             // Nothing else can be done.
             ("0-7", 1, "0-7"),
             ("0,4", 4, "0 0 4 4"),

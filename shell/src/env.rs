@@ -86,8 +86,14 @@ impl Base {
     }
 }
 
-/// Lists of visible GPUs, one name for each vendor.
-pub const GPU_LISTS: [&str; 3] = ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"];
+/// Lists of visible GPUs: whatever a task gets, what its submitter saw is not it.
+const GPU_LISTS: [&str; 5] = [
+    "CUDA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "GPU_DEVICE_ORDINAL",
+    "ZE_AFFINITY_MASK",
+];
 
 /// Set by the shell for every task; what stands there already is another job's.
 const JOB_PREFIXES: [&str; 6] = ["FLUX_JOB_", "FLURM_JOB_", "FLUX_TASK_", "FLURM_TASK_", "SLURM_", "SLURMD_"];

@@ -10,8 +10,9 @@
 //!   `--claimed by the shell, which ends the job: nothing will be started
 //! ```
 
-use crate::cpu::Cores;
+use crate::cpu::{self, Cores};
 use crate::env::{Base, Block};
+use crate::gpu::Vendors;
 use crate::options::{Sink, Source};
 use crate::plan::Plan;
 use crate::scratch;
@@ -394,7 +395,7 @@ fn program(
 
 fn cores() -> &'static Cores {
     static CORES: OnceLock<Cores> = OnceLock::new();
-    CORES.get_or_init(|| Cores::read(Path::new("/sys/devices/system/cpu")))
+    CORES.get_or_init(|| Cores::read(Path::new("/sys/devices/system/cpu")).within(&cpu::allowed()))
 }
 
 /// Makes the job's directory, with what travels in the jobspec.
@@ -418,7 +419,7 @@ fn tasks(
     let start = Start { limits: limits(plan)?, oom_adjust: adjust, ..Start::new(base, &plan.cwd, tag) };
     for local in 0..plan.tasks.len() {
         let mut task = files.stdio(plan, local)?;
-        let variables = plan.task_variables(local, base);
+        let variables = plan.task_variables(local, base, Vendors::here);
         let (ours, theirs) = if plan.options.pmi {
             let (ours, theirs) = UnixStream::pair().map_err(|e| Failure::of("socket for PMI", &e))?;
             ours.set_nonblocking(true).map_err(|e| Failure::of("socket for PMI", &e))?;
@@ -435,11 +436,11 @@ fn tasks(
             pmi.push("PMI_SPAWNED", "0");
         }
         let one = One { command: plan.command_of(local), stdio: task.stdio, keep };
-        let mask = plan.mask(local, cores());
-        if let Some(line) = plan.binding(local, cores()) {
+        let mask = plan.binding.mask(local, cores());
+        if let Some(line) = plan.told_binding(local, cores()) {
             tell(&task, &line);
         }
-        if let Some(missing) = plan.missing_cpus(local, cores()) {
+        if let Some(missing) = plan.binding.missing_cpus(local, cores()) {
             let line =
                 format!("flurm-shell: warning: cpu-affinity: {} has no CPU {missing}\n", plan.node.host);
             tell(&task, &line);

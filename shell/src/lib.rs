@@ -7,7 +7,8 @@
 //! | module | what it does | touches the world |
 //! | --- | --- | --- |
 //! | [`plan`], [`options`], [`template`], [`mod@env`] | jobspec and R to tasks, files, variables | no |
-//! | [`cpu`] | core numbers to CPUs | reads sysfs |
+//! | [`binding`] | cores and GPUs of each task | no |
+//! | [`cpu`], [`gpu`] | core numbers to CPUs, GPUs to variables | read sysfs |
 //! | [`spawn`], [`launch`] | processes, on launcher threads | yes |
 //! | [`end`] | who belongs to whom; the end of all | yes |
 //! | [`scratch`] | directories of jobs | yes |
@@ -17,10 +18,12 @@
 //! | [`outbox`] | reports until they are acknowledged | no |
 //! | [`shell`], `jobs`, `initial`, `tasks_pmi`, `rexec`, `link` | the loop that ties them together | yes |
 
+pub mod binding;
 mod collective;
 pub mod cpu;
 pub mod end;
 pub mod env;
+pub mod gpu;
 mod initial;
 pub mod io;
 mod jobs;

@@ -1,11 +1,13 @@
 //! What this rank does for a job: which tasks, with which cores, files and variables. Pure.
 
-use crate::cpu::{self, Mask};
-use crate::env::{Base, Block, GPU_LISTS};
-use crate::options::{Context, OptionError, Options, Order, Spread};
+use crate::binding::Binding;
+use crate::cpu::Cores;
+use crate::env::{Base, Block};
+use crate::gpu::Vendors;
+use crate::options::{Context, OptionError, Options, Order};
 use crate::template::{Node, Tags};
 use flurm_jobspec::{Archive, Jobspec, Kind, Resource, TaskCount};
-use flurm_types::{Idset, JobId, R, RNode, TaskMap};
+use flurm_types::{Hostlist, Idset, JobId, R, RNode, TaskMap};
 
 /// What a shell knows besides the job.
 #[derive(Debug, Clone)]
@@ -37,8 +39,7 @@ pub struct Plan {
     /// To be written into `tmpdir`.
     pub files: Archive,
     pub options: Options,
-    /// The cores of each task, where tasks have their own.
-    own: Vec<Idset>,
+    pub binding: Binding,
     variables: Block,
 }
 
@@ -65,12 +66,15 @@ pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Re
     let context = Context { ntasks, gpus_per_slot: slot.gpus, command: spec.command() };
     let attributes = spec.attributes();
     let options = Options::read(&attributes.shell_options, context)?;
-    let map = task_map(&options.taskmap, &counts)?;
-    let tasks = if r.nodes.len() == 1 {
+    let map = task_map(&options.taskmap, &counts, r)?;
+    let tasks: Vec<u32> = if r.nodes.len() == 1 {
         (0..ntasks).collect()
     } else {
         map.nodes().get(at).map(|set| set.iter().collect()).unwrap_or_default()
     };
+    let asked = attributes.placement.is_some() || attributes.cosched.is_some();
+    let topology = r.topology.get(&place.rank).map_or(&[][..], |topology| &topology.sockets);
+    let binding = Binding::of(&options, &r.nodes[at], topology, tasks.len(), asked);
     let cwd = if attributes.cwd.is_empty() { "/" } else { &attributes.cwd };
     let mut plan = Plan {
         id,
@@ -87,25 +91,12 @@ pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Re
         tmpdir: tmpdir.to_owned(),
         files: attributes.files.clone(),
         options,
-        own: Vec::new(),
+        binding,
         variables: Block::default(),
         node: r.nodes[at].clone(),
     };
-    let asked = attributes.placement.is_some() || attributes.cosched.is_some();
-    plan.options.cpus.how.get_or_insert(how(&plan.node.cores, plan.tasks.len(), asked));
-    if plan.options.cpus.how == Some(Spread::PerTask) {
-        let sockets = r.topology.get(&place.rank).map_or(&[][..], |topology| &topology.sockets);
-        let sockets: Vec<Idset> = sockets.iter().map(|socket| socket.cores.clone()).collect();
-        plan.own = cpu::deal(&plan.node.cores, &sockets, plan.tasks.len());
-    }
     plan.variables = job_variables(&plan, &counts, slot.cores, place);
     Ok(plan)
-}
-
-/// Tasks get cores of their own if there is an equal number for each, or if the job has said where its cores should be.
-fn how(cores: &Idset, tasks: usize, placed: bool) -> Spread {
-    let even = tasks > 0 && cores.len().is_multiple_of(tasks);
-    if even || placed { Spread::PerTask } else { Spread::All }
 }
 
 /// What one slot is, and where slots lie.
@@ -199,7 +190,7 @@ fn spread(total: u32, slots: &[u32]) -> Vec<u32> {
     counts
 }
 
-fn task_map(order: &Order, counts: &[u32]) -> Result<TaskMap, OptionError> {
+fn task_map(order: &Order, counts: &[u32], r: &R) -> Result<TaskMap, OptionError> {
     match order {
         Order::Block => Ok(TaskMap::block(counts)),
         Order::Cyclic(stride) => Ok(TaskMap::cyclic(counts, *stride)),
@@ -211,7 +202,26 @@ fn task_map(order: &Order, counts: &[u32]) -> Result<TaskMap, OptionError> {
             let rule = format!("`{map}` is not a map of {ntasks} tasks on {} nodes", counts.len());
             Err(OptionError { name: "taskmap".into(), rule })
         }
+        Order::Hosts(hosts) => {
+            by_hosts(hosts, counts, r).map_err(|rule| OptionError { name: "taskmap".into(), rule })
+        }
     }
+}
+
+/// Each name of the list gets the next task, over and over. What a node has been given is for so many tasks as the
+/// job has there, so the list may say which, not how many.
+fn by_hosts(hosts: &Hostlist, counts: &[u32], r: &R) -> Result<TaskMap, String> {
+    let mut tasks = vec![Idset::new(); counts.len()];
+    for (task, host) in (0..counts.iter().sum()).zip(hosts.iter().cycle()) {
+        let at = r.nodes.iter().position(|node| node.host == *host);
+        tasks[at.ok_or_else(|| format!("`{host}` is no node of this job ({})", r.hostlist()))?].insert(task);
+    }
+    let wrong =
+        r.nodes.iter().zip(&tasks).zip(counts).find(|((_, tasks), count)| tasks.len() != **count as usize);
+    if let Some(((node, tasks), count)) = wrong {
+        return Err(format!("{} tasks for {}, where the job has {count}", tasks.len(), node.host));
+    }
+    TaskMap::from_nodes(&tasks).map_err(|e| e.to_string())
 }
 
 /// What all tasks of this rank are told. `SLURM_JOBID`, `SLURM_NODELIST` and `SLURM_STEP_ID` are left out on purpose:
@@ -277,8 +287,8 @@ impl Plan {
         &self.variables
     }
 
-    /// What one task is told beyond that.
-    pub fn task_variables(&self, local: usize, base: &Base) -> Block {
+    /// What one task is told beyond that. `vendors` is asked only where there are GPUs.
+    pub fn task_variables(&self, local: usize, base: &Base, vendors: impl FnOnce() -> Vendors) -> Block {
         let mut block = Block::default();
         let (rank, index) = (self.tasks[local].to_string(), local.to_string());
         for (name, value) in [
@@ -291,7 +301,7 @@ impl Plan {
         ] {
             block.push(name, value);
         }
-        self.gpu_variables(local, base, &mut block);
+        self.gpu_variables(local, base, vendors, &mut block);
         if !base.templated.is_empty() {
             self.with_tags(Some(local), |tags| {
                 for (name, value) in &base.templated {
@@ -302,76 +312,22 @@ impl Plan {
         block
     }
 
-    fn gpu_spread(&self) -> Spread {
-        self.options.gpus.how.clone().unwrap_or(Spread::All)
-    }
-
-    /// All three vendors read the same numbers under different names. A job that was given no GPU is kept from
-    /// those of others the way Flux does it.
-    fn gpu_variables(&self, local: usize, base: &Base, block: &mut Block) {
-        let how = if self.options.gpus.dry_run { Spread::Off } else { self.gpu_spread() };
-        let gpus = match how {
-            Spread::Off => {
-                base.gpus.iter().for_each(|(name, value)| block.push(name, value));
-                return;
-            }
-            Spread::All => self.node.gpus.clone(),
-            Spread::PerTask if self.node.gpus.len() >= self.tasks.len() => {
-                cpu::share(&self.node.gpus, local, self.tasks.len())
-            }
-            Spread::PerTask => self.node.gpus.clone(),
-            Spread::Map(sets) => sets.get(local % sets.len().max(1)).cloned().unwrap_or_default(),
-        };
-        if gpus.is_empty() {
-            block.push("CUDA_VISIBLE_DEVICES", "-1");
-            return;
-        }
-        let list = gpus.iter().map(|gpu| gpu.to_string()).collect::<Vec<_>>().join(",");
-        for name in GPU_LISTS {
-            block.push(name, &list);
-        }
-        block.push("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
-    }
-
-    /// The CPUs of one task; none: as the shell itself.
-    pub fn mask(&self, local: usize, cores: &cpu::Cores) -> Option<Mask> {
-        if self.options.cpus.dry_run {
-            return None;
-        }
-        match self.options.cpus.how.as_ref()? {
-            Spread::Off => None,
-            Spread::All => cores.mask(&self.node.cores),
-            Spread::PerTask => cores.mask(&self.own[local]),
-            Spread::Map(sets) => Mask::of(sets.get(local % sets.len().max(1))?),
+    /// A job that was given no GPU is kept from those of others the way Flux does it.
+    fn gpu_variables(&self, local: usize, base: &Base, vendors: impl FnOnce() -> Vendors, block: &mut Block) {
+        match self.binding.gpus(local) {
+            None => base.gpus.iter().for_each(|(name, value)| block.push(name, value)),
+            Some(gpus) if gpus.is_empty() => block.push("CUDA_VISIBLE_DEVICES", "-1"),
+            Some(gpus) => vendors().show(gpus, block),
         }
     }
 
-    /// Where a task is bound to, for `cpu-affinity=verbose`.
-    pub fn binding(&self, local: usize, cores: &cpu::Cores) -> Option<String> {
-        if !self.options.cpus.say {
-            return None;
-        }
-        let (task, host) = (self.tasks[local], &self.node.host);
-        let of_cores = |set: &Idset| match cores.cpus_of(set) {
-            Some(cpus) => format!("cores {set}, CPUs {cpus}"),
-            None => format!("cores {set}, which are not on this machine"),
-        };
-        let what = match self.options.cpus.how.as_ref()? {
-            Spread::Off => "not bound".to_owned(),
-            Spread::All => of_cores(&self.node.cores),
-            Spread::PerTask => of_cores(&self.own[local]),
-            Spread::Map(sets) => format!("CPUs {}", sets.get(local % sets.len().max(1))?),
-        };
-        Some(format!("flurm-shell: task {task} on {host}: {what}\n"))
-    }
-
-    /// CPUs that a map of the user's names and that are not here. Where not even R's cores are here, everything is
-    /// made up, and nothing is missing.
-    pub fn missing_cpus(&self, local: usize, cores: &cpu::Cores) -> Option<Idset> {
-        let Some(Spread::Map(sets)) = &self.options.cpus.how else { return None };
-        cores.mask(&self.node.cores)?;
-        let missing = sets.get(local % sets.len().max(1))?.difference(&cores.cpus());
-        (!missing.is_empty()).then_some(missing)
+    /// What a task is bound to, if that is to be said.
+    pub fn told_binding(&self, local: usize, cores: &Cores) -> Option<String> {
+        let options = &self.options;
+        (options.verbose || options.cpus.say || options.gpus.say).then(|| {
+            let (task, host) = (self.tasks[local], &self.node.host);
+            format!("flurm-shell: task {task} on {host}: {}\n", self.binding.describe(local, cores))
+        })
     }
 
     /// Calls back with what tags mean for this job, or for one task of it.

@@ -6,7 +6,7 @@ use crate::{signals, when};
 use flurm_jobspec::build::Builder;
 use flurm_jobspec::{Dependency, File, Group, Jobspec, JobspecError, Placement, Share};
 use flurm_shell::options as shell;
-use flurm_types::{Constraint, Fsd};
+use flurm_types::{Constraint, Fsd, Hostlist};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -188,6 +188,8 @@ impl Options {
         let what = &self.what;
         if let Some(map) = &what.taskmap {
             let (scheme, value) = map.split_once(':').unwrap_or((map, ""));
+            let hosts = if scheme == "hostfile" { Some(hosts_of(value)?) } else { None };
+            let (scheme, value) = hosts.as_ref().map_or((scheme, value), |hosts| ("hosts", hosts));
             builder = builder.shell_option("taskmap.scheme", scheme.into());
             if !value.is_empty() {
                 builder = builder.shell_option("taskmap.value", value.into());
@@ -336,6 +338,23 @@ fn file(text: &str) -> Result<(String, File), Failure> {
         );
     }
     Ok((name.to_owned(), File::new(bytes, mode)))
+}
+
+/// The hosts of `--taskmap=hostfile:FILE`: names or lists of names, over as many lines as one likes.
+fn hosts_of(file: &str) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| Failure::new(format!("cannot read {file}: {e}")).hint("--taskmap=hostfile:FILE"))?;
+    let mut all = Hostlist::default();
+    for word in
+        text.lines().map(|line| line.split('#').next().unwrap_or_default()).flat_map(str::split_whitespace)
+    {
+        let hosts: Hostlist = word.parse().map_err(|e| Failure::new(format!("{file}: `{word}`: {e}")))?;
+        hosts.iter().for_each(|host| all.push(host.as_str()));
+    }
+    if all.is_empty() {
+        return Err(Failure::new(format!("{file} names no host")));
+    }
+    Ok(all.to_string())
 }
 
 /// `[SIGNAL][@TIME]` as a signal and seconds before the end.

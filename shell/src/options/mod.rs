@@ -32,6 +32,8 @@ fn bad<T>(name: &str, rule: impl Into<String>) -> Result<T, OptionError> {
 /// What a job's shell options come to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
+    /// Say what tasks are bound to.
+    pub verbose: bool,
     pub stdout: Sink,
     pub stderr: Sink,
     pub stdin: Source,
@@ -68,13 +70,13 @@ impl Options {
         for (name, value) in given {
             table::check(name, value)?;
         }
-        flag(given, "verbose")?;
         output::check_limit(given)?;
         let stdout = output::sink(given, "stdout")?.unwrap_or(Sink::Log);
         let stderr = output::sink(given, "stderr")?.unwrap_or_else(|| stdout.clone());
         let mut gpus = affinity::affinity(given, "gpu-affinity")?;
         gpus.how.get_or_insert(if context.gpus_per_slot > 0 { Spread::PerTask } else { Spread::All });
         Ok(Options {
+            verbose: flag(given, "verbose")?,
             stdin: input::source(given)?,
             append: output::append(given)?,
             lines: [output::lines(given, "stdout")?, output::lines(given, "stderr")?],

@@ -28,7 +28,11 @@ const NOT_YET: &str = "does not work here yet";
 
 pub const TABLE: &[Known] = &[
     works("verbose", 1, "the shell says more: what tasks are bound to"),
-    works("cpu-affinity", 1, "`on`, `off`, `per-task`, `map:A;B`; `verbose,` or `dry-run,` in front"),
+    works(
+        "cpu-affinity",
+        1,
+        "`on` (all cores that the job has here), `off`, `per-task`, `map:A;B`; `verbose,` or `dry-run,` in front",
+    ),
     works("gpu-affinity", 1, "the same words for the GPUs that a task sees"),
     refused("pty", 1, "a terminal for tasks", NOT_YET),
     refused("pty.ranks", 1, "which tasks get a terminal", NOT_YET),
@@ -68,8 +72,8 @@ pub const TABLE: &[Known] = &[
     works("mpi", 1, "the kind of MPI that the job uses"),
     works("pmi", 1, "`simple` (or `pmi1`, `pmi2`) or `off`"),
     refused("pmi-simple", 3, "`nomap`, `exchange.k`: tuning of PMI-1", "there is nothing to tune here"),
-    works("taskmap.scheme", 2, "`block`, `cyclic` or `manual`: which node gets which task"),
-    works("taskmap.value", 2, "stride of `cyclic`, map of `manual`"),
+    works("taskmap.scheme", 2, "`block`, `cyclic`, `manual` or `hosts`: which node gets which task"),
+    works("taskmap.value", 2, "stride of `cyclic`, map of `manual` (RFC 34), list of `hosts`"),
     refused(
         "stage-in",
         2,

@@ -1,7 +1,7 @@
 //! Plans of whole jobs: which tasks run where, and what they are told.
 
 use super::*;
-use crate::options::{Sink, Source};
+use crate::options::{Sink, Source, Spread};
 use serde_json::{Value, json};
 
 fn r(cores: &[(u32, &str)]) -> R {
@@ -60,9 +60,17 @@ fn tasks_are_spread_as_slots_lie() {
             nodes(2, slot(1, 1, 0)),
             json!({"per_slot": 1}),
             json!({"per-resource": {"type": "core"}}),
-            two,
+            two.clone(),
             5,
             vec![4, 5, 6, 7],
+        ),
+        (
+            nodes(2, slot(2, 1, 0)),
+            json!({"per_slot": 1}),
+            json!({"taskmap": {"scheme": "hosts", "value": "c5,c3,c3,c5"}}),
+            two,
+            5,
+            vec![0, 3],
         ),
     ] {
         let spec = spec(resources, count, options);
@@ -77,8 +85,12 @@ fn a_task_is_told_who_it_is() {
     let plan = plan(JobId(1), &spec, &r(&[(3, "0-3"), (5, "0-3")]), &place(5), "/r/job-1").unwrap();
     let submitted = [("OUT".to_owned(), Some("{{name}}.{{task.id}}".to_owned()))].into();
     let base = crate::env::base(&submitted);
-    let told: Vec<String> =
-        plan.job_variables().iter().chain(plan.task_variables(1, &base).iter()).map(str::to_owned).collect();
+    let told: Vec<String> = plan
+        .job_variables()
+        .iter()
+        .chain(plan.task_variables(1, &base, || Vendors::UNKNOWN).iter())
+        .map(str::to_owned)
+        .collect();
     for wanted in [
         "FLURM_URI=local:///r/local",
         "FLUX_JOB_ID=ƒ2",
@@ -131,5 +143,23 @@ fn options_work_or_are_refused() {
         json!({"rlimit": {"core": "much"}}),
     ] {
         assert!(with(bad.clone()).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_list_of_hosts_says_which_and_not_how_many() {
+    let two = r(&[(3, "0-1"), (5, "0-1")]);
+    let with = |hosts: &str| {
+        let options = json!({"taskmap": {"scheme": "hosts", "value": hosts}});
+        let spec = spec(nodes(2, slot(2, 1, 0)), json!({"per_slot": 1}), options);
+        plan(JobId(1), &spec, &two, &place(3), "/r/job-1").map(|plan| plan.map.nodes())
+    };
+    let set = |text: &str| text.parse::<Idset>().unwrap();
+    assert_eq!(with("c[5,3]").unwrap(), [set("1,3"), set("0,2")]);
+    for (hosts, wrong) in
+        [("c5", "0 tasks for c3, where the job has 2"), ("c9,c3", "`c9` is no node of this job")]
+    {
+        let text = with(hosts).unwrap_err().to_string();
+        assert!(text.contains(wrong), "{text}");
     }
 }
