@@ -29,7 +29,7 @@ pub fn read(path: &Path, scheduling: Option<&Path>) -> Result<R, Mistake> {
         let text = std::fs::read_to_string(file).map_err(|e| wrong("scheduling", file, e.to_string()))?;
         let graph = serde_json::from_str(&text).map_err(|e| wrong("scheduling", file, e.to_string()))?;
         same_nodes(&r, &graph).map_err(|why| wrong("scheduling", file, why))?;
-        r.scheduling = Some(graph);
+        r.scheduling = Some(graph.into());
     }
     let named = scheduling.map_or(("path", path), |file| ("scheduling", file));
     with_sockets(r).map_err(|why| wrong(named.0, named.1, why))
@@ -183,7 +183,7 @@ mod tests {
         let graph: Value = serde_json::from_str(&Description::from_r(&whole).to_jgf()).unwrap();
         let flat = R { topology: BTreeMap::new(), scheduling: Some(graph.into()), ..whole.clone() };
         assert_eq!(with_sockets(flat.clone()).unwrap().topology, whole.topology);
-        assert_eq!(same_nodes(&flat, flat.scheduling.as_ref().unwrap()), Ok(()));
+        assert_eq!(same_nodes(&flat, &flat.scheduling.as_ref().unwrap().json()), Ok(()));
         for (change, why) in [
             (|r: &mut R| drop(r.nodes.pop()), "rank 1 (c1) is in the graph, but not in R"),
             (|r: &mut R| r.nodes[1].host = "d1".into(), "rank 1 is d1 in R, but c1 in the graph"),
@@ -196,7 +196,7 @@ mod tests {
         {
             let mut other = flat.clone();
             change(&mut other);
-            assert_eq!(same_nodes(&other, flat.scheduling.as_ref().unwrap()), Err(why.to_owned()));
+            assert_eq!(same_nodes(&other, &flat.scheduling.as_ref().unwrap().json()), Err(why.to_owned()));
         }
         let mut more = flat;
         more.nodes[1].cores.insert(99);
