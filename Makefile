@@ -2,10 +2,11 @@
 # make test    everything that must hold (as root also on a real Slurm cluster)
 # make build   the release binary
 # make lint    format, lints, and the checks of xtask
+# make mpi-examples MPICC=mpicc.mpich    the programs of templates/examples/mpi, for that MPI
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: build clean demo lint test test-lab
+.PHONY: build clean demo lint mpi-examples test test-lab
 
 build:
 	scripts/deps.sh build
@@ -30,6 +31,22 @@ test-lab:
 	scripts/deps.sh test
 	cargo build --locked --package flurm
 	cargo xtask lab test
+
+# Into a directory for each MPI: they do not mix.
+MPICC ?= mpicc
+MPI_EXAMPLES := $(TARGET)/mpi-examples
+MPI_OUT := $(MPI_EXAMPLES)/$(notdir $(MPICC))
+MPI_SOURCE := templates/examples/mpi
+
+mpi-examples:
+	scripts/deps.sh examples
+	mkdir -p $(MPI_OUT)/c
+	for name in hello ring allreduce abort; do \
+	  $(MPICC) -O2 -o $(MPI_OUT)/c/$$name $(MPI_SOURCE)/c/$$name.c || exit; done
+	MPICC=$(MPICC) cargo build --locked --release --manifest-path $(MPI_SOURCE)/Cargo.toml \
+	  --target-dir $(MPI_EXAMPLES)/build.$(notdir $(MPICC))
+	for name in hello ring allreduce ep cg ft; do \
+	  cp $(MPI_EXAMPLES)/build.$(notdir $(MPICC))/release/$$name $(MPI_OUT)/ || exit; done
 
 clean:
 	cargo clean

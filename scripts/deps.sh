@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# deps.sh build|test - Debian packages that building (or testing) flurm needs.
+# deps.sh build|test|examples - Debian packages that building (or testing) flurm, or its MPI examples, needs.
 #
 # As root, or where sudo asks nothing, they are installed. Otherwise what is missing is named; what building needs is
 # then an error, what only some tests need is not.
@@ -9,6 +9,9 @@ BUILD=(gcc libc6-dev libhwloc-dev)
 # libpmix-dev: `srun --mpi=pmix` loads libpmix.so by the name that only it has.
 # mpich brings hydra, a launcher that speaks PMI-1.
 LAB=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins libpmix-dev munge iproute2 util-linux mpich)
+
+# The crate `mpi` makes its bindings from the MPI's header.
+EXAMPLES=(gcc libc6-dev libclang-dev)
 
 say() { echo "deps: $*" >&2; }
 
@@ -38,7 +41,8 @@ fi
 case ${1:-build} in
 build) mapfile -t missing < <(absent "${BUILD[@]}") ;;
 test) mapfile -t missing < <(absent "${BUILD[@]}" "${LAB[@]}") ;;
-*) say "usage: deps.sh build|test"; exit 2 ;;
+examples) mapfile -t missing < <(absent "${EXAMPLES[@]}") ;;
+*) say "usage: deps.sh build|test|examples"; exit 2 ;;
 esac
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
