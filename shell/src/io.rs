@@ -3,6 +3,7 @@
 //! A reader asks for room before it takes bytes out of a pipe. Room comes back when the leader has committed what was
 //! sent, so a leader that is slow makes the task wait in its write, and nothing piles up here.
 
+use crate::pty;
 use crate::shell::Event;
 use base64::Engine as _;
 use flurm_types::{Entry, Idset, Timestamp};
@@ -137,28 +138,49 @@ impl Drop for Given {
     }
 }
 
-/// Writes a task's input until its end, or until the task no longer reads.
+/// Writes a task's input until its end, or until the task no longer reads. A terminal has no end: there, the end of
+/// input is typed.
 pub async fn write_input(
     pipe: OwnedFd,
     mut inputs: mpsc::UnboundedReceiver<Input>,
     queued_bytes: Arc<AtomicUsize>,
+    terminal: bool,
 ) {
     let Ok(pipe) = pipe::Sender::from_owned_fd_unchecked(pipe) else { return };
-    while let Some(Some(given)) = inputs.recv().await {
-        let mut rest = &given.bytes[..];
-        while !rest.is_empty() {
-            if pipe.writable().await.is_err() {
-                return;
+    let mut last = b'\n';
+    while let Some(input) = inputs.recv().await {
+        match input {
+            Some(given) => {
+                // Nobody reads any more?
+                if write_all(&pipe, &given.bytes).await.is_err() {
+                    return;
+                }
+                last = given.bytes.last().copied().unwrap_or(last);
+                queued_bytes.fetch_sub(given.bytes.len(), Ordering::Relaxed);
             }
-            match pipe.try_write(rest) {
-                Ok(n) => rest = &rest[n..],
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                // Nobody reads any more.
-                Err(_) => return,
+            None if terminal => {
+                // The first only ends the line, where there is one.
+                let end = [pty::END_OF_INPUT; 2];
+                let end = if last == b'\n' { &end[..1] } else { &end };
+                if write_all(&pipe, end).await.is_err() {
+                    return;
+                }
             }
+            None => return,
         }
-        queued_bytes.fetch_sub(given.bytes.len(), Ordering::Relaxed);
     }
+}
+
+async fn write_all(pipe: &pipe::Sender, mut rest: &[u8]) -> io::Result<()> {
+    while !rest.is_empty() {
+        pipe.writable().await?;
+        match pipe.try_write(rest) {
+            Ok(n) => rest = &rest[n..],
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// Output of a job on this rank that has not been reported: pieces of one stream in a row become one entry.

@@ -14,8 +14,10 @@ use crate::end::{Field, GRACE_MS};
 use crate::env::{self, Base};
 use crate::io::{self, Given, Input, Output, PIECE_BYTES_MAX, STDIN_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX};
 use crate::launch::{Child, Claim, Launched, Work};
+use crate::options::pty::Size;
 use crate::options::{Sink, Source};
 use crate::plan::{self, Plan};
+use crate::pty;
 use crate::shell::{Event, For, Key, Owner, Shell, Timer, wall};
 use crate::tasks_pmi::Pmi;
 use flurm_jobspec::Jobspec;
@@ -26,6 +28,7 @@ use flurm_wire::rexec::Stream;
 use flurm_wire::shell::{Flow, FlowHere};
 use flurm_wire::{ErrorCode, Message, WireError};
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -82,10 +85,12 @@ enum Phase {
 }
 
 /// Way of input to one task.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Feed {
     send: Option<mpsc::UnboundedSender<Input>>,
     queued_bytes: Arc<AtomicUsize>,
+    /// Whose size can be set; its input goes on after an end.
+    terminal: Option<OwnedFd>,
 }
 
 /// 128 + signal counts as a shell counts it.
@@ -247,7 +252,10 @@ impl Shell {
                     }),
                     None => {
                         let stream = outlet.stream;
-                        let lines = job.plan.options.lines[usize::from(stream == Stream::Stderr)];
+                        let options = &job.plan.options;
+                        // Who types does not wait for the end of a line.
+                        let typed = options.pty.as_ref().is_some_and(|pty| pty.interactive);
+                        let lines = options.lines[usize::from(stream == Stream::Stderr)] && !typed;
                         let room = Arc::clone(&job.room);
                         tokio::spawn(async move {
                             io::read_output(outlet.pipe, lines, room, |bytes| {
@@ -261,12 +269,14 @@ impl Shell {
                 };
                 job.readers.push(reader.abort_handle());
             }
+            let mut feed = Feed { terminal: child.terminal, ..Feed::default() };
             if let Some(pipe) = child.stdin {
                 let (send, inputs) = mpsc::unbounded_channel();
-                let queued_bytes = Arc::<AtomicUsize>::default();
-                tokio::spawn(io::write_input(pipe, inputs, Arc::clone(&queued_bytes)));
-                job.inputs.push(Feed { send: Some(send), queued_bytes });
+                let queued_bytes = Arc::clone(&feed.queued_bytes);
+                tokio::spawn(io::write_input(pipe, inputs, queued_bytes, feed.terminal.is_some()));
+                feed.send = Some(send);
             }
+            job.inputs.push(feed);
             sockets.extend(child.pmi);
         }
         if !sockets.is_empty() {
@@ -328,6 +338,10 @@ impl Shell {
             return;
         }
         if kill.end {
+            // Shells that people type at do not end by SIGTERM, but when their terminal hangs up.
+            if job.plan.options.pty.as_ref().is_some_and(|pty| pty.interactive) {
+                self.families.signal(job.field, libc::SIGHUP);
+            }
             self.families.end(job.field, Instant::now(), grace);
         } else {
             self.families.signal(job.field, kill.signum);
@@ -362,6 +376,10 @@ impl Shell {
         for (task, feed) in job.plan.tasks.iter().zip(&mut job.inputs) {
             if ranks.as_ref().is_some_and(|ranks| !ranks.contains(*task)) {
                 continue;
+            }
+            if let (Some(terminal), Some(size)) = (&feed.terminal, stdin.window) {
+                // One that is gone needs no size.
+                let _ = pty::resize(terminal, Size { rows: size.rows, cols: size.cols });
             }
             if !feed.give(&given, stdin.eof) {
                 let note =
@@ -534,7 +552,9 @@ impl Feed {
         }
         if eof || !room {
             let _ = send.send(None);
-            self.send = None;
+            if self.terminal.is_none() {
+                self.send = None;
+            }
         }
         room
     }

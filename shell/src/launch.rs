@@ -12,6 +12,7 @@
 
 use crate::cpu::{self, Cores};
 use crate::env::{Base, Block};
+use crate::files::{Files, pipe};
 use crate::gpu::Vendors;
 use crate::options::{Sink, Source};
 use crate::plan::Plan;
@@ -19,8 +20,6 @@ use crate::scratch;
 use crate::spawn::{self, Limit, Process, Stack, Step};
 use flurm_jobspec::Content;
 use flurm_wire::rexec::Stream;
-use rustix::fs::{Mode, OFlags};
-use std::collections::BTreeMap;
 use std::ffi::{CString, c_char};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -79,6 +78,8 @@ pub struct Child {
     pub stdin: Option<OwnedFd>,
     pub outputs: Vec<Outlet>,
     pub pmi: Option<UnixStream>,
+    /// Of a task that has a terminal: our end of it, for its size.
+    pub terminal: Option<OwnedFd>,
 }
 
 /// Our end of a stream of a task.
@@ -100,7 +101,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn of(what: &str, source: &io::Error) -> Failure {
+    pub(crate) fn of(what: &str, source: &io::Error) -> Failure {
         let errno = source.raw_os_error().unwrap_or(libc::EIO);
         Failure { note: format!("{what}: {}", errno_text(errno)), status: 1 << 8, errno }
     }
@@ -199,6 +200,8 @@ struct One {
     command: Vec<String>,
     stdio: [i32; 3],
     keep: Option<i32>,
+    /// Its standard output is a terminal, which becomes its own.
+    terminal: bool,
 }
 
 /// None: the shell has claimed the order, and does not want it.
@@ -219,11 +222,17 @@ fn carry_out(order: &Order, files: Option<Result<Files, Failure>>, stack: &mut S
             program(command, cwd, base, order.tag, stack).map(|child| launched.children.push(child))
         }
         Work::Initial { command, cwd, base } => {
-            let one = One { command: command.clone(), stdio: [0, 1, 2], keep: None };
+            let one = One { command: command.clone(), stdio: [0, 1, 2], keep: None, terminal: false };
             let start = Start { foreground: is_foreground(), ..Start::new(base, cwd, order.tag) };
-            start
-                .run(&one, &[], None, stack)
-                .map(|pid| launched.children.push(Child { pid, stdin: None, outputs: Vec::new(), pmi: None }))
+            start.run(&one, &[], None, stack).map(|pid| {
+                launched.children.push(Child {
+                    pid,
+                    stdin: None,
+                    outputs: Vec::new(),
+                    pmi: None,
+                    terminal: None,
+                })
+            })
         }
     };
     launched.failure = result.err();
@@ -288,6 +297,7 @@ impl<'a> Start<'a> {
                 limits: &limits,
                 mask,
                 foreground: self.foreground,
+                terminal: one.terminal,
                 oom_adjust: self.oom_adjust.as_deref(),
             };
             spawn::spawn(&process, stack)
@@ -319,17 +329,6 @@ fn tag_limit(tag: u64) -> Option<(Limit, libc::rlimit)> {
     (tag <= rlim_max).then_some((libc::RLIMIT_LOCKS, libc::rlimit { rlim_cur: tag, rlim_max }))
 }
 
-/// A line on a task's standard error, before its program writes there: the pipe is still empty.
-fn tell(task: &Stdio, line: &str) {
-    let stderr = task.stdio[2];
-    // Whoever closed the other end does not want to know.
-    if let Some(pipe) = task.theirs.iter().find(|fd| fd.as_raw_fd() == stderr) {
-        let _ = rustix::io::write(pipe, line.as_bytes());
-    } else if let Some(file) = task.files.iter().find(|file| file.as_raw_fd() == stderr) {
-        let _ = rustix::io::write(file, line.as_bytes());
-    }
-}
-
 /// Where `execvp` would find it, seen from the job's directory. The number is an errno.
 fn find_program(name: &str, path: Option<&str>, cwd: &str) -> Result<CString, i32> {
     let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|_| libc::EINVAL);
@@ -353,26 +352,6 @@ fn find_program(name: &str, path: Option<&str>, cwd: &str) -> Result<CString, i3
     Err(found)
 }
 
-/// `/dev/null`, opened once.
-fn null() -> Result<i32, Failure> {
-    static NULL: OnceLock<OwnedFd> = OnceLock::new();
-    if let Some(fd) = NULL.get() {
-        return Ok(fd.as_raw_fd());
-    }
-    let fd = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|e| Failure::of("/dev/null", &e.into()))?;
-    Ok(NULL.get_or_init(|| fd).as_raw_fd())
-}
-
-/// A pipe whose end on our side does not block.
-fn pipe(ours_reads: bool) -> Result<(OwnedFd, OwnedFd), Failure> {
-    let fail = |e: rustix::io::Errno| Failure::of("pipe", &e.into());
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(fail)?;
-    let (ours, theirs) = if ours_reads { (read, write) } else { (write, read) };
-    rustix::io::ioctl_fionbio(&ours, true).map_err(fail)?;
-    Ok((ours, theirs))
-}
-
 fn program(
     command: &[String],
     cwd: &str,
@@ -384,13 +363,13 @@ fn program(
     let (stdout, child_stdout) = pipe(true)?;
     let (stderr, child_stderr) = pipe(true)?;
     let stdio = [child_stdin.as_raw_fd(), child_stdout.as_raw_fd(), child_stderr.as_raw_fd()];
-    let one = One { command: command.to_vec(), stdio, keep: None };
+    let one = One { command: command.to_vec(), stdio, keep: None, terminal: false };
     let pid = Start::new(base, cwd, tag).run(&one, &[], None, stack)?;
     let outputs = vec![
         Outlet { stream: Stream::Stdout, pipe: stdout, file: None },
         Outlet { stream: Stream::Stderr, pipe: stderr, file: None },
     ];
-    Ok(Child { pid, stdin: Some(stdin), outputs, pmi: None })
+    Ok(Child { pid, stdin: Some(stdin), outputs, pmi: None, terminal: None })
 }
 
 fn cores() -> &'static Cores {
@@ -435,18 +414,20 @@ fn tasks(
             pmi.push("PMI_SIZE", &plan.ntasks.to_string());
             pmi.push("PMI_SPAWNED", "0");
         }
-        let one = One { command: plan.command_of(local), stdio: task.stdio, keep };
+        let terminal = task.terminal.take();
+        let one =
+            One { command: plan.command_of(local), stdio: task.stdio, keep, terminal: terminal.is_some() };
         let mask = plan.binding.mask(local, cores());
         if let Some(line) = plan.told_binding(local, cores()) {
-            tell(&task, &line);
+            task.tell(&line);
         }
         if let Some(missing) = plan.binding.missing_cpus(local, cores()) {
             let line =
                 format!("flurm-shell: warning: cpu-affinity: {} has no CPU {missing}\n", plan.node.host);
-            tell(&task, &line);
+            task.tell(&line);
         }
         let pid = start.run(&one, &[plan.job_variables(), &variables, &pmi], mask.as_ref(), stack)?;
-        children.push(Child { pid, stdin: task.stdin.take(), outputs: task.outlets, pmi: ours });
+        children.push(Child { pid, stdin: task.stdin.take(), outputs: task.outlets, pmi: ours, terminal });
     }
     Ok(())
 }
@@ -509,142 +490,4 @@ fn limit_of(name: &str) -> Option<Limit> {
         "stack" => libc::RLIMIT_STACK,
         _ => return None,
     })
-}
-
-/// Files of the job's tasks. One that several tasks share is written by us, line by line.
-#[derive(Debug, Default)]
-struct Files {
-    /// Standard input by local number of the task.
-    inputs: BTreeMap<usize, File>,
-    paths: BTreeMap<String, Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    file: Arc<File>,
-    tasks: usize,
-}
-
-/// Descriptors of one task, and what keeps them open until it has started.
-struct Stdio {
-    stdio: [i32; 3],
-    stdin: Option<OwnedFd>,
-    outlets: Vec<Outlet>,
-    theirs: Vec<OwnedFd>,
-    files: Vec<Arc<File>>,
-}
-
-impl Files {
-    /// Opens every output file of this rank once, and an input file for each task that has one.
-    fn open(plan: &Plan) -> Result<Files, Failure> {
-        let mut inputs = BTreeMap::new();
-        if let Source::File(template) = &plan.options.stdin {
-            for local in 0..plan.tasks.len() {
-                let path = rendered(plan, local, template)?;
-                inputs.insert(local, File::open(&path).map_err(|e| Failure::of(&path, &e))?);
-            }
-        }
-        let mut paths: BTreeMap<String, Shared> = BTreeMap::new();
-        for local in 0..plan.tasks.len() {
-            let mut of_task: Vec<String> = Vec::new();
-            for sink in [&plan.options.stdout, &plan.options.stderr] {
-                let Sink::File { template, .. } = sink else { continue };
-                let path = rendered(plan, local, template)?;
-                if of_task.contains(&path) {
-                    continue;
-                }
-                match paths.get_mut(&path) {
-                    Some(shared) => shared.tasks += 1,
-                    None => {
-                        let file = Arc::new(open_output(plan, local, template, &path)?);
-                        paths.insert(path.clone(), Shared { file, tasks: 1 });
-                    }
-                }
-                of_task.push(path);
-            }
-        }
-        Ok(Files { inputs, paths })
-    }
-
-    fn stdio(&mut self, plan: &Plan, local: usize) -> Result<Stdio, Failure> {
-        let mut out = Stdio {
-            stdio: [0, 1, 2],
-            stdin: None,
-            outlets: Vec::new(),
-            theirs: Vec::new(),
-            files: Vec::new(),
-        };
-        out.stdio[0] = match &plan.options.stdin {
-            Source::Nothing => null()?,
-            Source::Service => {
-                let (ours, theirs) = pipe(false)?;
-                out.stdin = Some(ours);
-                out.holds(theirs)
-            }
-            Source::File(_) => {
-                let file = self.inputs.remove(&local).expect("opened for each task, used once");
-                out.holds(file.into())
-            }
-        };
-        let sinks = [(Stream::Stdout, &plan.options.stdout), (Stream::Stderr, &plan.options.stderr)];
-        for (at, (stream, sink)) in (1..).zip(sinks) {
-            let file = match sink {
-                Sink::Log => None,
-                Sink::File { template, label } => {
-                    let shared = &self.paths[&rendered(plan, local, template)?];
-                    if shared.tasks == 1 && !label {
-                        out.files.push(Arc::clone(&shared.file));
-                        out.stdio[at] = shared.file.as_raw_fd();
-                        continue;
-                    }
-                    let label = if *label { format!("{}: ", plan.tasks[local]) } else { String::new() };
-                    Some((Arc::clone(&shared.file), label))
-                }
-            };
-            let (ours, theirs) = pipe(true)?;
-            out.stdio[at] = out.holds(theirs);
-            out.outlets.push(Outlet { stream, pipe: ours, file });
-        }
-        Ok(out)
-    }
-}
-
-impl Stdio {
-    fn holds(&mut self, fd: OwnedFd) -> i32 {
-        let raw = fd.as_raw_fd();
-        self.theirs.push(fd);
-        raw
-    }
-}
-
-fn rendered(plan: &Plan, local: usize, template: &str) -> Result<String, Failure> {
-    let path = plan.with_tags(Some(local), |tags| tags.render(template));
-    let path = path.map_err(|unknown| Failure {
-        note: format!("file name `{template}`: {unknown}"),
-        status: 1 << 8,
-        errno: libc::EINVAL,
-    })?;
-    Ok(Path::new(&plan.cwd).join(path).to_string_lossy().into_owned())
-}
-
-/// On the first node of those that share a file it is emptied; the others must not undo what the first has written.
-fn open_output(plan: &Plan, local: usize, template: &str, path: &str) -> Result<File, Failure> {
-    let elsewhere = plan.with_tags(Some(local), |mut tags| {
-        // The same name on another node means a shared file.
-        tags.node.id = u32::MAX;
-        tags.node.name = "";
-        tags.node.rank = u32::MAX;
-        tags.task = tags.task.map(|(_, index)| (u32::MAX, index));
-        tags.render(template)
-    });
-    let shared = elsewhere.is_ok_and(|name| Path::new(&plan.cwd).join(name) == Path::new(path));
-    let truncate = !plan.options.append && (!shared || plan.node_index == 0);
-    // With O_APPEND every write lands whole at the end, whoever else writes.
-    File::options()
-        .append(true)
-        .create(true)
-        .mode(0o666)
-        .custom_flags(if truncate { libc::O_TRUNC } else { 0 })
-        .open(path)
-        .map_err(|e| Failure::of(path, &e))
 }

@@ -9,7 +9,8 @@
 //! | [`plan`], [`options`], [`template`], [`mod@env`] | jobspec and R to tasks, files, variables | no |
 //! | [`binding`] | cores and GPUs of each task | no |
 //! | [`cpu`], [`gpu`] | core numbers to CPUs, GPUs to variables | read sysfs |
-//! | [`spawn`], [`launch`] | processes, on launcher threads | yes |
+//! | [`spawn`], [`launch`], `files` | processes, on launcher threads | yes |
+//! | [`pty`] | terminals of tasks | yes |
 //! | [`end`] | who belongs to whom; the end of all | yes |
 //! | [`scratch`] | directories of jobs | yes |
 //! | [`io`] | pipes, files, the output log | yes |
@@ -23,6 +24,7 @@ mod collective;
 pub mod cpu;
 pub mod end;
 pub mod env;
+mod files;
 pub mod gpu;
 mod initial;
 pub mod io;
@@ -34,6 +36,7 @@ pub mod outbox;
 pub mod plan;
 pub mod pmi;
 pub mod pmix;
+pub mod pty;
 mod rexec;
 pub mod scratch;
 pub mod shell;

@@ -78,7 +78,7 @@ impl Shell {
         if let Some(pipe) = child.stdin {
             let (send, inputs) = mpsc::unbounded_channel();
             exec.input = Some(send);
-            tokio::spawn(io::write_input(pipe, inputs, Arc::default()));
+            tokio::spawn(io::write_input(pipe, inputs, Arc::default(), false));
         }
         if exec.cancelled {
             self.families.end(field, Instant::now(), Duration::from_millis(GRACE_MS));

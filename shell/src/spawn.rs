@@ -33,6 +33,8 @@ pub struct Process<'a> {
     pub mask: Option<&'a Mask>,
     /// Make its process group the foreground one of the terminal at descriptor 0.
     pub foreground: bool,
+    /// Make a session of its own, whose terminal is the one at descriptor 1.
+    pub terminal: bool,
     pub oom_adjust: Option<&'a CStr>,
 }
 
@@ -153,7 +155,11 @@ unsafe fn prepare(process: &Process<'_>, parent: libc::pid_t, ignored: &[c_int])
         if libc::getppid() != parent {
             libc::_exit(127);
         }
-        libc::setpgid(0, 0);
+        if process.terminal {
+            libc::setsid();
+        } else {
+            libc::setpgid(0, 0);
+        }
         if process.foreground {
             libc::tcsetpgrp(0, libc::getpid());
         }
@@ -173,6 +179,9 @@ unsafe fn prepare(process: &Process<'_>, parent: libc::pid_t, ignored: &[c_int])
             if source != target {
                 done(libc::dup2(source, target), Step::Descriptors)?;
             }
+        }
+        if process.terminal {
+            done(libc::ioctl(1, libc::TIOCSCTTY, 0), Step::Descriptors)?;
         }
         if let Some(fd) = process.keep {
             done(libc::fcntl(fd, libc::F_SETFD, 0), Step::Descriptors)?;
@@ -222,6 +231,7 @@ mod tests {
             limits: &[],
             mask: None,
             foreground: false,
+            terminal: false,
             oom_adjust: None,
         };
         spawn(&process, &mut Stack::default()).map(wait)

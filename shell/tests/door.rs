@@ -493,7 +493,15 @@ fn input_reaches_the_tasks_it_is_meant_for_until_its_end() {
     let mut broker = Broker::start();
     broker.submit(1, &["cat"], 2, json!({"input": {"stdin": {"type": "service"}}}));
     let stdin = |ranks: &str, data: &str, eof| {
-        StdinHere(Stdin { id: JobId(1), ranks: ranks.into(), data: data.into(), base64: false, eof })
+        StdinHere(Stdin {
+            id: JobId(1),
+            ranks: ranks.into(),
+            data: data.into(),
+            base64: false,
+            eof,
+            typed: false,
+            window: None,
+        })
     };
     broker.push(&stdin("all", "both\n", false));
     broker.push(&stdin("1", "one\n", true));

@@ -386,6 +386,19 @@ pub struct Stdin {
     pub base64: bool,
     #[serde(default)]
     pub eof: bool,
+    /// Typed at a terminal: for tasks that run now, and nothing to keep, for it may be a password.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub typed: bool,
+    /// The size of that terminal, when it is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+}
+
+/// The size of a terminal in characters.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    pub rows: u16,
+    pub cols: u16,
 }
 
 impl Topic for Stdin {

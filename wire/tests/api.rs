@@ -62,7 +62,15 @@ fn examples() -> String {
         }],
     };
     let kill = exec::Kill { id: id(), attempt: 0, ranks: set("1-2"), signum: 15, end: true, grace_ms: 5000 };
-    let stdin = job::Stdin { id: id(), ranks: "all".into(), data: "hi\n".into(), base64: false, eof: true };
+    let stdin = job::Stdin {
+        id: id(),
+        ranks: "all".into(),
+        data: "hi\n".into(),
+        base64: false,
+        eof: true,
+        typed: false,
+        window: None,
+    };
     let info = state::Info {
         rank: Rank(0),
         state: state::BrokerState::Run,

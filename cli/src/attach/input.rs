@@ -1,14 +1,16 @@
 //! Our standard input, for the tasks of a job.
 
+use super::terminal::{Keys, window};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use flurm_client::{Client, job};
 use flurm_types::{Idset, JobId};
 use flurm_wire::Dest;
-use flurm_wire::job::{List, Stdin};
+use flurm_wire::job::{List, Stdin, Window};
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Read};
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc};
 
 /// Bytes of input in one message.
 const CHUNK: usize = 64 << 10;
@@ -17,6 +19,8 @@ const CHUNKS_MAX: usize = 4;
 /// Chunks that were sent and that the tasks have not all taken. A task that does not read makes us wait; one that does
 /// need not wait for us.
 const SENT_MAX: usize = 16;
+/// The task whose terminal is for who attaches.
+const TYPED_TO: &str = "0";
 
 /// Whether there is anything on our standard input for a job.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -78,6 +82,37 @@ pub async fn feed(client: Client, id: JobId, ranks: String) {
     }
 }
 
+/// Sends what is typed at our terminal to the job's, until that is over or somebody types that it is to be left.
+pub async fn type_in(client: Client, id: JobId, left: Arc<Notify>) {
+    if let Some(window) = window() {
+        resize(&client, id, window).await;
+    }
+    let (mut chunks, mut keys) = (read_stdin(), Keys::default());
+    loop {
+        // At its end the terminal has hung up, and somebody will say so.
+        let Some(typed) = chunks.recv().await else { return };
+        let (typed, leaves) = keys.take(&typed);
+        if !typed.is_empty() {
+            let message = Stdin { typed: true, ..stdin(id, TYPED_TO, typed, false) };
+            // Not waited for: a task that does not read must still get its Ctrl-C.
+            if client.ask(Dest::Leader, &message).await.is_err() {
+                return;
+            }
+        }
+        if leaves {
+            left.notify_one();
+            return;
+        }
+    }
+}
+
+/// Tells the job's terminal how large ours is.
+pub async fn resize(client: &Client, id: JobId, window: Window) {
+    let message = Stdin { typed: true, window: Some(window), ..stdin(id, TYPED_TO, Vec::new(), false) };
+    // A job that is over has no terminal.
+    let _ = client.call(Dest::Leader, &message).await;
+}
+
 fn stdin(id: JobId, ranks: &str, bytes: Vec<u8>, eof: bool) -> Stdin {
     // JSON makes six bytes of most control characters.
     let control = |b: &u8| b.is_ascii_control() && !matches!(b, b'\n' | b'\r' | b'\t');
@@ -87,7 +122,7 @@ fn stdin(id: JobId, ranks: &str, bytes: Vec<u8>, eof: bool) -> Stdin {
         Ok(text) => (BASE64_STANDARD.encode(text), true),
         Err(e) => (BASE64_STANDARD.encode(e.as_bytes()), true),
     };
-    Stdin { id, ranks: ranks.to_owned(), data, base64, eof }
+    Stdin { id, ranks: ranks.to_owned(), data, base64, eof, typed: false, window: None }
 }
 
 /// Pieces of standard input, read by a thread: a terminal or a file cannot be waited for otherwise.

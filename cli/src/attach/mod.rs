@@ -7,25 +7,31 @@
 //! ```
 //!
 //! One stream carries the job's event log and its output, so what is printed has the job's own order.
-//! `output.rs` prints, `input.rs` feeds.
+//! `output.rs` prints, `input.rs` feeds, `terminal.rs` is about a job that has our terminal for its own.
 
 mod input;
 mod output;
+mod terminal;
 
 pub use input::{Wish, read_stdin, wish};
 pub use output::Printer;
+pub use terminal::window;
 
 use crate::events;
 use crate::face::Face;
 use crate::failure::{FAILED, Failure};
 use crate::out::{self, Script};
-use crate::{signals, when};
+use crate::{signals, submission, when};
 use flurm_client::{Client, job};
+use flurm_jobspec::Jobspec;
 use flurm_types::{Entry, JobId, Timestamp};
 use flurm_wire::job::{Log, Watch};
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use terminal::Raw;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 /// How to stay with a job.
 #[derive(Clone, Debug, Default)]
@@ -66,8 +72,10 @@ pub async fn attach(face: &Face, client: &Client, id: JobId, options: &Options) 
         logs.push(Log::Exec);
     }
     let mut entries = job::watch(client, &Watch { id, logs, follow: true, paced: true }).await?;
+    let interactive = options.stdin.is_some() && !options.read_only && is_interactive(client, id).await?;
     let mut session = Session::new(face, client, id, options);
-    let mut hands = if options.read_only { None } else { Some(Hands::new(options.forwards)?) };
+    session.interactive = interactive;
+    let mut hands = if options.read_only { None } else { Some(Hands::new(options.forwards, interactive)?) };
     let mut clock = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
@@ -84,9 +92,14 @@ pub async fn attach(face: &Face, client: &Client, id: JobId, options: &Options) 
                 }
             }
             signal = next_signal(&mut hands) => {
-                if session.signal(signal).await? {
-                    return Ok(0);
+                if let Some(code) = session.signal(signal).await? {
+                    return Ok(code);
                 }
+            }
+            () = session.left.notified() => {
+                session.raw = None;
+                session.say_detached();
+                return Ok(0);
             }
             _ = clock.tick(), if session.says_status() => session.status()?,
         }
@@ -100,6 +113,16 @@ pub async fn attach(face: &Face, client: &Client, id: JobId, options: &Options) 
             Ok(FAILED)
         }
     }
+}
+
+/// Does somebody type here, at a job that has a terminal for that?
+async fn is_interactive(client: &Client, id: JobId) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    let found = job::lookup(client, id, &["jobspec"]).await?;
+    let jobspec = found.first().and_then(|text| Jobspec::parse(text).ok());
+    Ok(jobspec.is_some_and(|jobspec| submission::is_interactive(&jobspec)))
 }
 
 /// Where the job is, as we have seen.
@@ -124,6 +147,11 @@ struct Session<'a> {
     interrupted: Option<Instant>,
     begun: Instant,
     status_shown: bool,
+    /// The job has a terminal, and we are at one.
+    interactive: bool,
+    raw: Option<Raw>,
+    /// Somebody has typed that the job is to be left alone.
+    left: Arc<Notify>,
 }
 
 impl<'a> Session<'a> {
@@ -142,6 +170,9 @@ impl<'a> Session<'a> {
             interrupted: None,
             begun: Instant::now(),
             status_shown: false,
+            interactive: false,
+            raw: None,
+            left: Arc::default(),
         }
     }
 
@@ -173,12 +204,20 @@ impl<'a> Session<'a> {
                 if self.phase == Phase::Waiting
                     && let Some(ranks) = self.options.stdin.as_ref().filter(|_| !self.options.read_only)
                 {
-                    tokio::spawn(input::feed(self.client.clone(), self.id, ranks.clone()));
+                    if self.interactive {
+                        self.raw = Some(Raw::enter()?);
+                        let (client, left) = (self.client.clone(), Arc::clone(&self.left));
+                        tokio::spawn(input::type_in(client, self.id, left));
+                    } else {
+                        tokio::spawn(input::feed(self.client.clone(), self.id, ranks.clone()));
+                    }
                 }
                 self.phase = Phase::Running;
             }
             "finish" => {
                 self.phase = Phase::Ended;
+                // All that it has printed has come.
+                self.raw = None;
                 let status = events::number(entry, "status").unwrap_or(0);
                 self.status = i32::try_from(status).ok();
             }
@@ -192,6 +231,8 @@ impl<'a> Session<'a> {
         self.clear_status()?;
         self.printer.flush()?;
         let severity = events::number(entry, "severity").unwrap_or(0);
+        // On a raw terminal our line would begin where the cursor is.
+        let raw = self.raw.take();
         let kind = events::text(entry, "type").unwrap_or("unknown");
         let note = events::text(entry, "note").unwrap_or("");
         let line = format!("job.exception: {}: type={kind} severity={severity} {note}", self.name);
@@ -202,6 +243,9 @@ impl<'a> Session<'a> {
             if self.status.is_none() {
                 self.status = events::number(entry, "wait_status").and_then(|s| i32::try_from(s).ok());
             }
+        } else if raw.is_some() {
+            drop(raw);
+            self.raw = Some(Raw::enter()?);
         }
         Ok(())
     }
@@ -215,22 +259,42 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// What to do about a signal to us; true to leave the job alone.
-    async fn signal(&mut self, signal: SignalKind) -> Result<bool, Failure> {
+    /// What to do about a signal to us; a code to leave the job alone and end with it.
+    async fn signal(&mut self, signal: SignalKind) -> Result<Option<u8>, Failure> {
+        if signal == SignalKind::window_change() {
+            if let Some(window) = window().filter(|_| self.raw.is_some()) {
+                input::resize(self.client, self.id, window).await;
+            }
+            return Ok(None);
+        }
+        // We only look, and catch it to give the terminal back.
+        if self.interactive && !self.options.forwards && ![SignalKind::interrupt(), stop()].contains(&signal)
+        {
+            self.raw = None;
+            self.say_detached();
+            return Ok(u8::try_from(128 + signal.as_raw_value()).ok());
+        }
         if signal == stop() {
             if self.interrupted.is_some_and(|at| at.elapsed() < INTERRUPTS_WITHIN) {
-                crate::say!("{}: detached; {} goes on", self.face.job_prefix(), self.name);
-                return Ok(true);
+                self.say_detached();
+                return Ok(Some(0));
             }
+            let raw = self.raw.take().is_some();
             // What the terminal asked for, and would have got without us listening.
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)
                 .map_err(|e| Failure::new(format!("cannot stop: {e}")))?;
-            return Ok(false);
+            if raw {
+                self.raw = Some(Raw::enter()?);
+                if let Some(window) = window() {
+                    input::resize(self.client, self.id, window).await;
+                }
+            }
+            return Ok(None);
         }
         if signal == SignalKind::interrupt() {
             if self.options.cancels_waiting && self.phase == Phase::Waiting {
                 self.cancel("interrupted by ctrl-C").await?;
-                return Ok(false);
+                return Ok(None);
             }
             if self.interrupted.is_none_or(|at| at.elapsed() > INTERRUPTS_WITHIN) {
                 self.interrupted = Some(Instant::now());
@@ -238,10 +302,10 @@ impl<'a> Session<'a> {
                     "{}: one more ctrl-C within 2s to cancel, or ctrl-Z to detach",
                     self.face.job_prefix()
                 );
-                return Ok(false);
+                return Ok(None);
             }
             self.cancel("interrupted by ctrl-C").await?;
-            return Ok(false);
+            return Ok(None);
         }
         match self.phase {
             Phase::Waiting => {
@@ -249,11 +313,18 @@ impl<'a> Session<'a> {
             }
             Phase::Running => {
                 // A job that has ended meanwhile needs no signal.
+                // A shell at a terminal does not end by SIGTERM, but when the terminal hangs up.
+                let ends = self.interactive && signal == SignalKind::terminate();
+                let signal = if ends { SignalKind::hangup() } else { signal };
                 drop(job::kill(self.client, &[self.id], signal.as_raw_value()).await?);
             }
             Phase::Ended => {}
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    fn say_detached(&self) {
+        crate::say!("{}: detached; {} goes on", self.face.job_prefix(), self.name);
     }
 
     async fn cancel(&self, note: &str) -> Result<(), Failure> {
@@ -284,6 +355,7 @@ impl<'a> Session<'a> {
     /// Says how the job ended, if it did not end well.
     fn end(mut self) -> Result<u8, Failure> {
         self.clear_status()?;
+        self.raw = None;
         let prefix = self.face.job_prefix();
         let code = match self.status {
             None => return Ok(FAILED),
@@ -311,8 +383,8 @@ fn stop() -> SignalKind {
 }
 
 impl Hands {
-    fn new(forwards: bool) -> Result<Hands, Failure> {
-        let kinds = heard(forwards, std::io::stdin().is_terminal());
+    fn new(forwards: bool, interactive: bool) -> Result<Hands, Failure> {
+        let kinds = heard(forwards, std::io::stdin().is_terminal(), interactive);
         let signals =
             kinds.into_iter().map(|kind| Ok((kind, signal(kind)?))).collect::<std::io::Result<_>>()?;
         Ok(Hands { signals })
@@ -321,16 +393,16 @@ impl Hands {
 
 /// The signals that do not simply end us. Who only looks at a job is ended by all but those of the keyboard, and
 /// the job goes on.
-fn heard(forwards: bool, terminal: bool) -> Vec<SignalKind> {
+fn heard(forwards: bool, terminal: bool, interactive: bool) -> Vec<SignalKind> {
     let mut kinds = vec![SignalKind::interrupt()];
+    if forwards || interactive {
+        kinds.extend([SignalKind::terminate(), SignalKind::hangup()]);
+    }
+    if interactive {
+        kinds.push(SignalKind::window_change());
+    }
     if forwards {
-        kinds.extend([
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-            SignalKind::alarm(),
-            SignalKind::user_defined1(),
-            SignalKind::user_defined2(),
-        ]);
+        kinds.extend([SignalKind::alarm(), SignalKind::user_defined1(), SignalKind::user_defined2()]);
     }
     if terminal {
         kinds.push(stop());
@@ -357,9 +429,11 @@ mod tests {
 
     #[test]
     fn who_only_looks_at_a_job_keeps_its_signals() {
-        assert_eq!(heard(false, true), [SignalKind::interrupt(), stop()]);
-        let ours = heard(true, false);
+        assert_eq!(heard(false, true, false), [SignalKind::interrupt(), stop()]);
+        let ours = heard(true, false, false);
         assert!(ours.contains(&SignalKind::terminate()) && ours.contains(&SignalKind::hangup()));
         assert!(!ours.contains(&stop()), "without a terminal there is no ctrl-Z");
+        let typed = heard(false, true, true);
+        assert!(typed.contains(&SignalKind::terminate()), "a raw terminal must be given back");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Options, Place, env, limits, slurm};
 use crate::failure::Failure;
-use crate::{signals, when};
+use crate::{attach, signals, when};
 use flurm_jobspec::build::Builder;
 use flurm_jobspec::{Dependency, File, Group, Jobspec, JobspecError, Placement, Share};
 use flurm_shell::options as shell;
@@ -210,7 +210,17 @@ impl Options {
             slurm::check_shell_option(name, option)?;
             builder = builder.shell_option(name, value);
         }
+        // Programs ask for the size once, before anybody could tell them.
+        if let Some(window) = attach::window().filter(|_| self.is_interactive()) {
+            let size = shell::pty::Size { rows: window.rows, cols: window.cols };
+            builder = builder.shell_option("pty.size", size.to_string().into());
+        }
         Ok(builder)
+    }
+
+    /// Is somebody to type at a terminal of the job?
+    fn is_interactive(&self) -> bool {
+        self.what.setopt.iter().any(|option| option.split('=').next() == Some("pty.interactive"))
     }
 
     /// The file of `--input`; ranks of tasks are for `run`.
@@ -258,6 +268,18 @@ impl Place {
 
 fn is_ranks(text: &str) -> bool {
     text == "all" || (!text.is_empty() && flurm_types::Idset::parse_relaxed(text).is_ok())
+}
+
+/// Has the job a terminal for who attaches?
+pub fn is_interactive(jobspec: &Jobspec) -> bool {
+    let Some(request) = jobspec.request() else { return false };
+    let context = shell::Context {
+        ntasks: request.ntasks,
+        gpus_per_slot: request.gpus_per_slot,
+        command: jobspec.command(),
+    };
+    let options = shell::Options::read(&jobspec.attributes().shell_options, context);
+    options.is_ok_and(|options| options.pty.is_some_and(|pty| pty.interactive))
 }
 
 /// What a jobspec's error means to who typed the options.

@@ -12,7 +12,7 @@ mod limits;
 mod slurm;
 mod sub;
 
-pub use build::Stdin;
+pub use build::{Stdin, is_interactive};
 pub use copies::Copies;
 pub use sub::{Instance, NO_PROGRAM};
 

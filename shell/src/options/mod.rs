@@ -8,11 +8,13 @@ pub mod input;
 pub mod life;
 pub mod output;
 pub mod pmi;
+pub mod pty;
 pub mod table;
 
 pub use affinity::{Affinity, Order, Spread};
 pub use input::Source;
 pub use output::Sink;
+pub use pty::Pty;
 
 use serde_json::{Map, Value};
 
@@ -37,6 +39,7 @@ pub struct Options {
     pub stdout: Sink,
     pub stderr: Sink,
     pub stdin: Source,
+    pub pty: Option<Pty>,
     pub append: bool,
     /// Whole lines only go out together.
     pub lines: [bool; 2],
@@ -73,11 +76,18 @@ impl Options {
         output::check_limit(given)?;
         let stdout = output::sink(given, "stdout")?.unwrap_or(Sink::Log);
         let stderr = output::sink(given, "stderr")?.unwrap_or_else(|| stdout.clone());
+        let mut stdin = input::source(given)?;
+        let pty = pty::pty(given, context)?;
+        if pty.as_ref().is_some_and(|pty| pty.interactive) {
+            pty::check_interactive([&stdout, &stderr], &stdin)?;
+            stdin = Source::Service;
+        }
         let mut gpus = affinity::affinity(given, "gpu-affinity")?;
         gpus.how.get_or_insert(if context.gpus_per_slot > 0 { Spread::PerTask } else { Spread::All });
         Ok(Options {
             verbose: flag(given, "verbose")?,
-            stdin: input::source(given)?,
+            stdin,
+            pty,
             append: output::append(given)?,
             lines: [output::lines(given, "stdout")?, output::lines(given, "stderr")?],
             cpus: affinity::affinity(given, "cpu-affinity")?,
@@ -160,6 +170,13 @@ mod tests {
             (json!({ "mpi": { "x": 1 } }), "mpi.x", "is not known here (there is mpi)"),
             (json!({ "nosetpgrp": 1 }), "nosetpgrp", "each task has a process group"),
             (json!({ "rlimit": 7 }), "rlimit", "names and values"),
+            (json!({ "pty.ranks": "0-1" }), "pty.ranks", "there is no task 1"),
+            (json!({ "pty": { "size": "24" } }), "pty.size", "ROWSxCOLUMNS"),
+            (
+                json!({ "pty.interactive": 1, "output.stdout.path": "o" }),
+                "output.stdout.type",
+                "for who attaches",
+            ),
             (json!({ "exit-timeout": -1 }), "exit-timeout", "is not a duration"),
         ] {
             let text = read(&given).unwrap_err();
@@ -177,6 +194,12 @@ mod tests {
         let options = read(&given).unwrap();
         assert_eq!((options.oom_adjust, options.warning), (Some(-5), Some((10, 60.0))));
         assert!(options.exit_on_error && matches!(options.stdout, Sink::File { label: true, .. }));
+        let pty = read(&json!({ "pty": { "interactive": 1, "size": "50x132" } })).unwrap();
+        assert_eq!(pty.stdin, Source::Service);
+        let pty = pty.pty.unwrap();
+        assert!(pty.has(0) && !pty.has(1) && pty.size.to_string() == "50x132");
+        assert!(read(&json!({ "pty": 1 })).unwrap().pty.is_some_and(|pty| pty.has(7)));
+        assert_eq!(read(&json!({ "pty": 0 })).unwrap().pty, None);
         assert_eq!(read(&json!({ "signal": 1 })).unwrap().warning, Some(life::WARNING));
     }
 }

@@ -498,5 +498,7 @@ fn read_input(id: JobId, entry: &Entry) -> Option<Stdin> {
         data: text("data"),
         base64: text("encoding") == "base64",
         eof: context.get("eof").and_then(Value::as_bool).unwrap_or(false),
+        typed: false,
+        window: None,
     })
 }

@@ -207,8 +207,10 @@ impl Jobs {
                 format!("job {id} does not run yet, and {} MiB of input wait for it", INPUT_LEN_MAX >> 20);
             return Err(WireError::new(ErrorCode::Unavailable, text));
         }
-        let entry = input_entry(cx, &stdin);
-        self.add_guest(id, GuestLog::Input, entry);
+        if !stdin.typed {
+            let entry = input_entry(cx, &stdin);
+            self.add_guest(id, GuestLog::Input, entry);
+        }
         // Before it runs, what is kept is all there is: it is sent after the start.
         if ranks.is_empty() {
             cx.respond(m, &Done {});

@@ -471,7 +471,15 @@ fn another_leader_goes_on_where_the_log_ends() {
 fn another_leader_hears_from_shells_what_was_started() {
     let mut w = World::new();
     let id = w.submit(2);
-    let stdin = job::Stdin { id, ranks: "all".into(), data: "a".into(), base64: false, eof: true };
+    let stdin = job::Stdin {
+        id,
+        ranks: "all".into(),
+        data: "a".into(),
+        base64: false,
+        eof: true,
+        typed: false,
+        window: None,
+    };
     w.ask(&stdin);
     w.started(id, 0);
     // Rank 1 has not heard of it when the leader changes.
@@ -556,6 +564,8 @@ fn input_waits_for_its_job_and_output_has_a_limit() {
         data: data.into(),
         base64: false,
         eof: data.is_empty(),
+        typed: false,
+        window: None,
     };
     w.call(&stdin("a")).expect("kept");
     w.heard();
