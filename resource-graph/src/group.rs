@@ -12,6 +12,7 @@ use crate::{
     index::{Index, View},
     place::{self, Field},
     policy, say,
+    totals::Totals,
 };
 use flurm_jobspec::{Group, Jobspec};
 use flurm_types::{Idset, R, RNode, Timestamp};
@@ -112,14 +113,14 @@ impl Graph {
     }
 
     /// Cores and GPUs of all jobs together; none if that is not understood.
-    pub(crate) fn total(&self, unit: Unit<'_>) -> Option<(u64, u64)> {
-        unit.jobs().try_fold((0_u64, 0_u64), |(cores, gpus), job| {
+    pub(crate) fn total(&self, unit: Unit<'_>) -> Option<Totals> {
+        unit.jobs().try_fold(Totals::default(), |sum, job| {
             let total = match Ask::of(job, self.placement, &Counts::default()) {
-                Ok(ask) => ask.total(),
+                Ok(ask) => Totals::new(ask.total()),
                 Err(Refusal::Shape(_)) => self.general_total(job)?,
                 Err(Refusal::Never(_)) => return None,
             };
-            Some((cores.saturating_add(total.0), gpus.saturating_add(total.1)))
+            Some(sum.and(&total))
         })
     }
 

@@ -34,6 +34,7 @@ mod say;
 mod serves;
 mod slowdowns;
 mod stock;
+mod totals;
 mod units;
 mod walk;
 
@@ -41,9 +42,9 @@ pub use containment::{Containment, Vertex};
 pub use cosched::{are_apart, class_of, group_of};
 pub use group::Unit;
 pub use lifetime::span;
-pub use plan::Plan;
+pub use plan::{Plan, Sought};
 pub use query::{Criteria, Info, Portion};
-pub use room::Room;
+pub use room::{Room, Seeking};
 pub use slowdowns::{SlowDowns, SlowDownsError};
 pub use units::amount;
 

@@ -14,6 +14,7 @@ use crate::{
     cosched::{self, Sharing},
     general::{Pools, given},
     index::Index,
+    totals::Totals,
 };
 use flurm_types::{Idset, JobId, R, RNode, Timestamp};
 use std::collections::BTreeMap;
@@ -42,12 +43,22 @@ pub struct Plan {
     sweep: Sweep,
 }
 
+/// What a search that may be cut short comes to.
+#[derive(Debug)]
+pub enum Sought<T, C = Timestamp> {
+    /// This.
+    Found(T),
+    /// There is nothing.
+    None,
+    /// Nothing yet: nothing before this time, and the search is to go on from there.
+    Cut(C),
+}
+
 /// What is free from a time until the next step.
 #[derive(Debug, Clone)]
 struct Step {
     from: Timestamp,
-    cores: u64,
-    gpus: u64,
+    free: Totals,
     /// How many begin or end here; a step where nobody does is no step.
     edges: u32,
     /// How many of them end.
@@ -73,6 +84,7 @@ struct What {
     ranks: Idset,
     /// Of pools, ascending by their numbers.
     amounts: Vec<(u32, u64)>,
+    total: Totals,
 }
 
 impl Graph {
@@ -88,16 +100,16 @@ impl Graph {
         uses.sort_unstable_by_key(|used| (used.begin, used.id));
         let begins = uses.iter().map(|used| (used.id, used.begin)).collect();
         let willing = uses.iter().filter(|used| used.willing).count();
-        let mut edges: Vec<(Timestamp, bool, u64, u64)> = Vec::with_capacity(2 * uses.len());
-        for used in &uses {
-            let (cores, gpus) = used.what.mask.count();
-            edges.push((used.begin.max(now), false, cores, gpus));
-            edges.push((used.end, true, cores, gpus));
+        let mut edges: Vec<(Timestamp, bool, usize)> = Vec::with_capacity(2 * uses.len());
+        for (place, used) in uses.iter().enumerate() {
+            edges.push((used.begin.max(now), false, place));
+            edges.push((used.end, true, place));
         }
         edges.sort_unstable();
-        let (cores, gpus) = open.count();
-        let mut steps = vec![Step { from: now, cores, gpus, edges: 0, ends: 0 }];
-        for (at, is_end, cores, gpus) in edges {
+        // Pools that are not in use count as if they were: sums only tell that there is not enough.
+        let free = Totals { pools: self.index.pools.tree().sums, ..Totals::new(open.count()) };
+        let mut steps = vec![Step { from: now, free, edges: 0, ends: 0 }];
+        for (at, is_end, place) in edges {
             if at == NEVER {
                 continue;
             }
@@ -109,8 +121,8 @@ impl Graph {
             step.edges += 1;
             step.ends += u32::from(is_end);
             // What begins where something ends comes first, and is taken off before that is added.
-            step.cores = if is_end { step.cores.wrapping_add(cores) } else { step.cores.wrapping_sub(cores) };
-            step.gpus = if is_end { step.gpus.wrapping_add(gpus) } else { step.gpus.wrapping_sub(gpus) };
+            let total = &uses[place].what.total;
+            step.free = if is_end { step.free.plus(total) } else { step.free.minus(total) };
         }
         let (bits, index, sweep) = (open.clone(), self.index.clone(), Sweep::default());
         Plan { steps, uses, begins, willing, bits, index, sweep, open }
@@ -130,7 +142,7 @@ impl Graph {
             id,
             runs: true,
             willing,
-            what: Box::new(What { mask, ranks, amounts }),
+            what: Box::new(What { total: self.total_of(&mask, &amounts), mask, ranks, amounts }),
         })
     }
 
@@ -146,8 +158,12 @@ impl Graph {
             id,
             runs: false,
             willing,
-            what: Box::new(What { mask, ranks, amounts }),
+            what: Box::new(What { total: self.total_of(&mask, &amounts), mask, ranks, amounts }),
         }
+    }
+
+    fn total_of(&self, mask: &Mask, amounts: &[(u32, u64)]) -> Totals {
+        Totals::new(mask.count()).with_amounts(self.index.pools.tree(), amounts)
     }
 
     /// All of these nodes that is not taken out of use.
@@ -206,37 +222,67 @@ impl Graph {
         plan: &mut Plan,
         id: JobId,
         unit: impl Into<Unit<'a>>,
-        (from, before): (Timestamp, Timestamp),
+        times: (Timestamp, Timestamp),
         visited: &mut usize,
     ) -> Option<R> {
-        let unit = unit.into();
-        let (cores, gpus) = self.total(unit)?;
-        let alone = cores.saturating_mul(unit.parts());
-        if alone > cores && from <= plan.steps[0].from && from < before {
+        match self.seek(plan, id, unit, times, visited, usize::MAX) {
+            Sought::Found(r) => Some(r),
+            Sought::None | Sought::Cut(_) => None,
+        }
+    }
+
+    /// [`Graph::earliest`], which goes on until `visits_max` are visited.
+    #[must_use]
+    pub fn seek<'a>(
+        &self,
+        plan: &mut Plan,
+        id: JobId,
+        unit: impl Into<Unit<'a>>,
+        times: (Timestamp, Timestamp),
+        visited: &mut usize,
+        visits_max: usize,
+    ) -> Sought<R> {
+        match self.seek_until(plan, id, unit.into(), times, visited, visits_max) {
+            Ok(Some(r)) => Sought::Found(r),
+            Ok(None) => Sought::None,
+            Err(at) => Sought::Cut(at),
+        }
+    }
+
+    /// The same; or the time at which it was cut.
+    fn seek_until(
+        &self,
+        plan: &mut Plan,
+        id: JobId,
+        unit: Unit<'_>,
+        (from, before): (Timestamp, Timestamp),
+        visited: &mut usize,
+        visits_max: usize,
+    ) -> Result<Option<R>, Timestamp> {
+        let Some(total) = self.total(unit) else { return Ok(None) };
+        let alone = Totals { cores: total.cores.saturating_mul(unit.parts()), ..total };
+        if alone != total && from <= plan.steps[0].from && from < before {
             // Only at present does it join others; later it needs nodes where nobody is.
             let joins = self.reserve_at(plan, id, unit, from, visited);
             if joins.is_some() {
-                return joins;
+                return Ok(joins);
             }
         }
-        let cores = alone;
         let own = plan.place(id).map(|place| &plan.uses[place]);
-        let own = own.map_or((NEVER, NEVER, 0, 0), |own| {
-            let (cores, gpus) = own.what.mask.count();
-            (own.begin, own.end, cores, gpus)
-        });
-        let is_short = |step: &Step| {
-            let own = if (own.0..own.1).contains(&step.from) { (own.2, own.3) } else { (0, 0) };
-            step.cores.wrapping_add(own.0) < cores || step.gpus.wrapping_add(own.1) < gpus
+        let own = own.map(|own| (own.begin..own.end, own.what.total));
+        let is_short = |step: &Step| match &own {
+            Some((times, own)) if times.contains(&step.from) => step.free.plus(own).is_short_of(&alone),
+            _ => step.free.is_short_of(&alone),
         };
         let mut at = plan.steps.partition_point(|step| step.from <= from).saturating_sub(1);
+        let first = at;
         // Steps before this one, as far as the window reaches, have enough.
         let mut checked = at;
         while let Some(step) = plan.steps.get(at) {
             let start = step.from.max(from);
-            let end = self.stays_until(unit, start)?;
-            if start >= before {
-                return None;
+            let Some(end) = self.stays_until(unit, start).filter(|_| start < before) else { return Ok(None) };
+            if *visited >= visits_max && at > first {
+                return Err(start);
             }
             checked = checked.max(at);
             let mut window = plan.steps[checked..].iter().take_while(|step| step.from < end);
@@ -244,16 +290,17 @@ impl Graph {
             *visited += 1 + enough / 8;
             checked += enough;
             let short = plan.steps.get(checked).is_some_and(|step| step.from < end);
-            if !short && let Some(r) = self.fit_between(plan, id, unit, (start, end), cores, visited) {
-                return Some(r);
+            if !short && let Some(r) = self.fit_between(plan, id, unit, (start, end), &alone, visited) {
+                return Ok(Some(r));
             }
             // There is more only where somebody ends.
             let next = if short { checked + 1 } else { at + 1 };
-            let more = plan.steps.get(next..)?.iter().position(|step| step.ends > 0)?;
+            let mut behind = plan.steps.iter().skip(next);
+            let Some(more) = behind.position(|step| step.ends > 0) else { return Ok(None) };
             *visited += more / 8;
             at = next + more;
         }
-        None
+        Ok(None)
     }
 
     /// What a job would get if it began at this very time. If it has a promise, as if it had none.
@@ -267,16 +314,16 @@ impl Graph {
         visited: &mut usize,
     ) -> Option<R> {
         let unit = unit.into();
-        let (cores, gpus) = self.total(unit)?;
+        let total = self.total(unit)?;
         let end = self.stays_until(unit, start)?;
         let first = plan.steps.partition_point(|step| step.from <= start).saturating_sub(1);
         let mut window = plan.steps[first..].iter().take_while(|step| step.from < end);
         *visited += 1;
         // A job with a promise would have its own as well.
-        if plan.place(id).is_none() && window.any(|step| step.cores < cores || step.gpus < gpus) {
+        if plan.place(id).is_none() && window.any(|step| step.free.is_short_of(&total)) {
             return None;
         }
-        self.fit_between(plan, id, unit, (start, end), cores, visited)
+        self.fit_between(plan, id, unit, (start, end), &total, visited)
     }
 
     /// Until when a job would stay at most that begins then; `None` if the instance ends before that.
@@ -296,11 +343,11 @@ impl Graph {
         id: JobId,
         unit: Unit<'_>,
         (begin, end): (Timestamp, Timestamp),
-        cores: u64,
+        total: &Totals,
         visited: &mut usize,
     ) -> Option<R> {
         plan.look(id, begin, end, visited);
-        if plan.bits.count().0 < cores {
+        if plan.bits.count().0 < total.cores || !plan.index.pools.may_have(total) {
             return None;
         }
         *visited += plan.index.become_free(&plan.bits);
@@ -420,11 +467,9 @@ impl Plan {
         let used = self.uses.remove(place);
         self.begins.remove(&id);
         self.willing -= usize::from(used.willing);
-        let (cores, gpus) = used.what.mask.count();
         let (first, last) = (self.step_from(used.begin), self.step_from(used.end));
         for step in &mut self.steps[first..last] {
-            step.cores = step.cores.wrapping_add(cores);
-            step.gpus = step.gpus.wrapping_add(gpus);
+            step.free = step.free.plus(&used.what.total);
         }
         self.leave(last, used.end, true);
         self.leave(first, used.begin, false);
@@ -432,12 +477,10 @@ impl Plan {
     }
 
     fn insert(&mut self, used: Use) {
-        let (cores, gpus) = used.what.mask.count();
         let first = self.cut(used.begin, false);
         let last = if used.end == NEVER { self.steps.len() } else { self.cut(used.end, true) };
         for step in &mut self.steps[first..last.max(first)] {
-            step.cores = step.cores.wrapping_sub(cores);
-            step.gpus = step.gpus.wrapping_sub(gpus);
+            step.free = step.free.minus(&used.what.total);
         }
         self.begins.insert(used.id, used.begin);
         self.willing += usize::from(used.willing);

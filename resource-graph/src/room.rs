@@ -8,6 +8,7 @@ use crate::{
     general::given,
     index::{Index, View},
     place::{self, Field},
+    plan::Sought,
 };
 use flurm_types::{R, Timestamp};
 use std::cell::Cell;
@@ -18,6 +19,17 @@ pub struct Room {
     pub(crate) index: Index,
     /// Where willing jobs are.
     pub(crate) shared: Shared,
+}
+
+/// How far a search for a first time has come.
+#[derive(Debug)]
+pub struct Seeking {
+    /// When it was begun.
+    now: Timestamp,
+    /// There is not enough before this.
+    at: Timestamp,
+    /// What is free then.
+    room: Room,
 }
 
 impl Room {
@@ -81,8 +93,9 @@ impl Graph {
         at: Timestamp,
         visited: &mut usize,
     ) -> Option<R> {
-        let (cores, gpus) = self.total(unit)?;
-        if cores > index.cores_now || gpus > index.gpus_now {
+        let total = self.total(unit)?;
+        let has_cores = total.cores <= index.cores_now && total.gpus <= index.gpus_now;
+        if !has_cores || !index.pools.may_have(&total) {
             *visited += 1;
             return None;
         }
@@ -90,23 +103,31 @@ impl Graph {
     }
 
     /// The first time at which jobs that run have left enough, if each leaves when its time is over, with what is
-    /// free then and what this job would get. Jobs without a known end never leave.
+    /// free then and what this job would get. Jobs without a known end never leave. Goes on until so many are visited;
+    /// then `seeking` goes on from there, as long as nobody begins or leaves.
     #[must_use]
     pub fn first_room<'a>(
         &self,
         unit: impl Into<Unit<'a>>,
         now: Timestamp,
+        seeking: Option<Seeking>,
         visited: &mut usize,
-    ) -> Option<(Room, R)> {
+        visits_max: usize,
+    ) -> Sought<(Room, R), Seeking> {
         let unit = unit.into();
-        let mut room = self.room();
-        let mut ends = self.ends(now).into_iter().peekable();
-        let mut at = now;
+        let seeking = seeking.unwrap_or_else(|| Seeking { now, at: now, room: self.room() });
+        let Seeking { now, mut at, mut room } = seeking;
+        let ends = self.ends(now);
+        let gone = ends.partition_point(|(end, ..)| *end <= at);
+        let mut ends = ends.into_iter().skip(gone).peekable();
         loop {
             if let Some(r) = self.fit(unit, &room, at, visited) {
-                return Some((room, r));
+                return Sought::Found((room, r));
             }
-            at = ends.peek()?.0;
+            match ends.peek() {
+                Some((end, ..)) => at = *end,
+                None => return Sought::None,
+            }
             while let Some((_, id, parts)) = ends.next_if(|(end, ..)| *end == at) {
                 *visited += 8 * parts.len();
                 room.index.set_parts_free(parts, true);
@@ -115,6 +136,9 @@ impl Graph {
                 if let Some(ranks) = self.tenants.ranks_of(id) {
                     ranks.iter().for_each(|rank| room.shared.remove(rank));
                 }
+            }
+            if *visited >= visits_max {
+                return Sought::Cut(Seeking { now, at, room });
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::group::Wants;
 use crate::policy::easy::Start;
 use crate::queue::{Key, Queue};
+use flurm_resource_graph::Seeking;
 use flurm_types::JobId;
 use std::collections::BTreeMap;
 
@@ -23,6 +24,8 @@ pub(crate) struct Heads {
     pub(crate) by_lane: BTreeMap<usize, Head>,
     /// Up to here, jobs of a lane are no heads: they wait for nodes to come back, whoever else runs.
     passed: BTreeMap<usize, Key>,
+    /// Whose start was being looked for when a cycle was spent, and how far.
+    pub(crate) sought: Option<(JobId, Seeking)>,
 }
 
 impl Heads {

@@ -35,6 +35,7 @@
 //! ```
 
 mod config;
+mod floors;
 mod group;
 mod heads;
 mod learn;
@@ -293,7 +294,10 @@ impl Sched {
         (self.cut_short, self.news) = (false, false);
         out.extend(self.learner.news(now).map(|value| SchedOutput::Learnt { value }));
         self.groups.news(out);
-        self.deny_too_long(now, out);
+        if !self.deny_too_long(now, out) {
+            self.cut_short = true;
+            return;
+        }
         match self.config.policy {
             Policy::Fcfs => policy::fcfs::cycle(self, now, out),
             Policy::Sjf => policy::sjf::cycle(self, now, out),

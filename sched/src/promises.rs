@@ -1,5 +1,6 @@
 //! Starts that jobs are promised, and the plan that keeps them apart, from cycle to cycle.
 
+use crate::floors::Floors;
 use crate::queue::{Key, Queue};
 use crate::running::Load;
 use flurm_resource_graph::{Graph, Plan};
@@ -8,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The end of what has no known end.
 const NEVER: Timestamp = Timestamp(i64::MAX);
+
+/// Promises that are taken out of a plan one by one, at most.
+const RELEASED_MAX: usize = 256;
 
 /// What a job is promised.
 #[derive(Debug)]
@@ -34,6 +38,7 @@ pub(crate) struct Promises {
     stuck: Option<(u64, Key)>,
     /// What was given back before its time ends at the latest then: who could start before that may move forward.
     gap: Option<Timestamp>,
+    floors: Floors,
     /// How far down the queue that was looked into, and the gap that those leave who moved meanwhile.
     moving: (Option<Key>, Option<Timestamp>),
 }
@@ -43,6 +48,7 @@ impl Promises {
     pub(crate) fn update(&mut self, graph: &Graph, now: Now) {
         let advanced = self.plan.as_mut().is_some_and(|plan| plan.advance(now.wall));
         if !advanced {
+            self.floors.clear();
             let broken: Vec<Key> = self.all().filter(|(_, r)| !graph.stands(r)).map(|(key, _)| key).collect();
             self.plan = None;
             broken.into_iter().for_each(|key| self.drop(key));
@@ -80,6 +86,7 @@ impl Promises {
     }
 
     fn widen(&mut self, until: Timestamp) {
+        self.floors.clear();
         self.gap = self.gap.max(Some(until));
         self.moving.0 = None;
     }
@@ -135,8 +142,14 @@ impl Promises {
         Some((r, lane))
     }
 
-    /// A job without a promise is to be looked at once more.
+    /// Where the search for a start begins and what was found out about it.
+    pub(crate) fn floors(&mut self) -> &mut Floors {
+        &mut self.floors
+    }
+
+    /// A job without a promise is to be looked at once more, and what it was promised is free.
     pub(crate) fn look_at(&mut self, key: Key, lane: usize) {
+        self.floors.clear();
         self.again.insert(key, lane);
     }
 
@@ -169,6 +182,10 @@ impl Promises {
             self.again.insert(key, lane);
         }
         let behind: Vec<Key> = self.by_key.range(key..).map(|(key, _)| *key).collect();
+        if behind.len() > RELEASED_MAX {
+            // To make the plan anew costs less than to take so many out of it.
+            self.plan = None;
+        }
         behind.iter().for_each(|key| self.drop(*key));
         if self.stuck.is_some_and(|(_, stuck)| key < stuck) {
             self.stuck = None;
@@ -194,6 +211,9 @@ impl Promises {
     pub(crate) fn close(&mut self, lane: usize) {
         let theirs = self.by_key.iter().filter(|(_, promise)| promise.lane == lane);
         let theirs: Vec<Key> = theirs.map(|(key, _)| *key).collect();
+        if theirs.len() > RELEASED_MAX {
+            self.plan = None;
+        }
         theirs.into_iter().for_each(|key| self.drop(key));
         self.look_again(lane);
     }
@@ -263,6 +283,7 @@ impl Promises {
 
     /// It has moved, and leaves a gap that ends then.
     pub(crate) fn has_moved(&mut self, end: Timestamp) {
+        self.floors.clear();
         let end = if end.is_zero() { NEVER } else { end };
         self.gap = self.gap.max(Some(end));
         self.moving.1 = self.moving.1.max(Some(end));

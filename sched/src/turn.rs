@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 /// What it counts to try a job, apart from the search for a place.
 const TRY_VISITS: usize = 64;
 
+/// Jobs that a cycle turns down for want of time, at most: why is found out for each of them.
+const DENIED_MAX: usize = 256;
+
 impl Sched {
     /// Has a cycle done enough? Then another one goes on.
     pub(crate) fn spent(&mut self, visited: usize) -> bool {
@@ -74,18 +77,22 @@ impl Sched {
         }
     }
 
-    /// Turns down whoever could not be over in time even if he started now.
-    pub(crate) fn deny_too_long(&mut self, now: Now, out: &mut Vec<SchedOutput>) {
-        while let (Some(last), Some((length, id))) = (self.graph.last_end(), self.queue.longest()) {
+    /// Turns down whoever could not be over in time even if he started now. Tells whether these were all of them.
+    pub(crate) fn deny_too_long(&mut self, now: Now, out: &mut Vec<SchedOutput>) -> bool {
+        for _ in 0..DENIED_MAX {
+            let (Some(last), Some((length, id))) = (self.graph.last_end(), self.queue.longest()) else {
+                return true;
+            };
             if u64::try_from(last.0.saturating_sub(now.wall.0)).is_ok_and(|left| length <= left) {
-                return;
+                return true;
             }
-            let Some(job) = self.queue.get(id) else { return };
+            let Some(job) = self.queue.get(id) else { return true };
             match self.is_still_satisfiable(job, now) {
-                Ok(()) => return,
+                Ok(()) => return true,
                 Err(note) => self.deny(id, note, out),
             }
         }
+        false
     }
 
     pub(crate) fn is_still_satisfiable(&self, job: &Pending, now: Now) -> Result<(), String> {

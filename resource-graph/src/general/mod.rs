@@ -19,6 +19,7 @@ use crate::at_least::BRANCHES;
 use crate::cosched::Sharing;
 use crate::counts::{self, Counts};
 use crate::index::{Index, View};
+use crate::totals::{KINDS_MAX, Totals};
 use crate::{Found, Graph, MatchOp};
 use fixedbitset::FixedBitSet;
 use flurm_jobspec::Jobspec;
@@ -28,7 +29,7 @@ use search::{Outcome, Picked, Search};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tree::{Place, Tree};
-use wants::{Wants, least};
+use wants::Wants;
 
 /// What of a tree is taken that is no core and no GPU, and what is not in use.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +37,8 @@ pub(crate) struct Pools {
     tree: Arc<Tree>,
     /// Amounts by pool.
     taken: Vec<u64>,
+    /// How much of each kind that is summed up.
+    sums: [u64; KINDS_MAX],
     /// How many pools something is taken of.
     in_use: usize,
     down: Arc<Down>,
@@ -52,7 +55,7 @@ impl Pools {
     /// Nothing is taken.
     pub(crate) fn new(tree: Tree) -> Pools {
         let taken = vec![0; tree.pools as usize];
-        Pools { tree: Arc::new(tree), taken, in_use: 0, down: Arc::default() }
+        Pools { tree: Arc::new(tree), taken, sums: [0; KINDS_MAX], in_use: 0, down: Arc::default() }
     }
 
     pub(crate) fn tree(&self) -> &Tree {
@@ -102,13 +105,14 @@ impl Pools {
     /// The same with nothing taken.
     pub(crate) fn none_taken(&self) -> Pools {
         let (tree, down) = (Arc::clone(&self.tree), Arc::clone(&self.down));
-        Pools { taken: vec![0; self.taken.len()], in_use: 0, tree, down }
+        Pools { taken: vec![0; self.taken.len()], sums: [0; KINDS_MAX], in_use: 0, tree, down }
     }
 
     /// Nothing is taken from now on.
     pub(crate) fn clear(&mut self) {
         if self.in_use > 0 {
             self.taken.fill(0);
+            self.sums = [0; KINDS_MAX];
             self.in_use = 0;
         }
     }
@@ -117,23 +121,34 @@ impl Pools {
     pub(crate) fn set_free(&mut self, portions: &[Portion], free: bool) {
         for portion in portions {
             if let Some(pool) = portion.pool() {
-                let taken = &mut self.taken[pool as usize];
-                let before = usize::from(*taken > 0);
-                *taken = if free {
+                let taken = self.taken[pool as usize];
+                let now = if free {
                     taken.saturating_sub(portion.amount)
                 } else {
                     taken.saturating_add(portion.amount)
                 };
-                self.in_use = self.in_use + usize::from(*taken > 0) - before;
+                self.set(pool, now);
             }
         }
     }
 
     /// At least so much of a pool is taken.
     pub(crate) fn raise(&mut self, pool: u32, amount: u64) {
-        let taken = &mut self.taken[pool as usize];
-        self.in_use += usize::from(*taken == 0 && amount > 0);
-        *taken = amount.max(*taken);
+        self.set(pool, amount.max(self.taken[pool as usize]));
+    }
+
+    fn set(&mut self, pool: u32, amount: u64) {
+        let before = std::mem::replace(&mut self.taken[pool as usize], amount);
+        self.in_use = self.in_use + usize::from(amount > 0) - usize::from(before > 0);
+        if let Some(kind) = self.tree.summed_kind(pool) {
+            self.sums[kind] = self.sums[kind].wrapping_add(amount).wrapping_sub(before);
+        }
+    }
+
+    /// Can there be as much left as is asked for? What is not in use counts as if it were.
+    pub(crate) fn may_have(&self, asked: &Totals) -> bool {
+        let left = self.tree.sums.iter().zip(&self.sums).map(|(all, taken)| all.saturating_sub(*taken));
+        left.zip(&asked.pools).all(|(left, asked)| left >= *asked)
     }
 
     /// How much that is of which pools, ascending by their numbers. What is not in the tree is passed over.
@@ -190,9 +205,10 @@ impl Graph {
         Wants::of(self.index.pools.tree(), jobspec, self.placement, counts)
     }
 
-    /// Cores and GPUs that a job of any shape takes at least; none if it can have nothing.
-    pub(crate) fn general_total(&self, jobspec: &Jobspec) -> Option<(u64, u64)> {
-        Some(least(&self.wants(jobspec, &Counts::default()).ok()?.list))
+    /// What a job of any shape takes at least; none if it can have nothing.
+    pub(crate) fn general_total(&self, jobspec: &Jobspec) -> Option<Totals> {
+        let wants = self.wants(jobspec, &Counts::default()).ok()?;
+        Some(wants::totals(self.index.pools.tree(), &wants.list))
     }
 
     /// What a job of any shape gets out of what is free in an index, with the largest of its counts.

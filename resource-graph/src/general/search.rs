@@ -180,7 +180,8 @@ impl<'a, 'w> Search<'a, 'w> {
             puts_off: false,
             second_looks: 0,
             reached: 0,
-            visited: 0,
+            // To lay it over what is free costs something before anything is looked at.
+            visited: 16 + index.len() / 64,
         }
     }
 

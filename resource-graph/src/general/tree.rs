@@ -14,6 +14,7 @@ use crate::describe::flatten::{ON_NODE_MAX, Role, numbers};
 use crate::describe::{Description, Properties, Thing, Word, Words};
 use crate::index::Index;
 use crate::layout::Ids;
+use crate::totals::KINDS_MAX;
 use crate::units;
 use flurm_types::{R, RNode, Socket, Texts};
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,6 +153,10 @@ pub(crate) struct Tree {
     pub(crate) nodes: Vec<Node>,
     pub(crate) insides: Vec<Inside>,
     pub(crate) kinds: BTreeMap<Word, Kind>,
+    /// The kinds of pools that are summed up.
+    summed: Vec<Word>,
+    /// How much there is of each of them.
+    pub(crate) sums: [u64; KINDS_MAX],
     /// Number of pools in all.
     pub(crate) pools: u32,
     /// What was said to be down.
@@ -270,6 +275,7 @@ impl Tree {
         let top = (0..).zip(&tree.top.vertices).skip(1);
         tree.named = top.map(|(v, vertex)| ((vertex.parent, vertex.name), v)).collect();
         tree.learn_kinds();
+        tree.sum_up();
         tree.texts = Arc::new(Texts { words: tree.words.all().to_vec(), sets });
         tree
     }
@@ -292,6 +298,23 @@ impl Tree {
             }
         }
         self.kinds = kinds;
+    }
+
+    fn sum_up(&mut self) {
+        let lists = self.insides.iter().map(|inside| &inside.list);
+        for list in std::iter::once(&self.top).chain(lists) {
+            let kinds = list.pools.iter().map(|v| list.vertices[*v as usize].kind);
+            self.summed.extend(kinds);
+        }
+        self.summed.sort_unstable();
+        self.summed.dedup();
+        self.summed.truncate(KINDS_MAX);
+        for pool in 0..self.pools {
+            if let Some(kind) = self.summed_kind(pool) {
+                let size = self.span(self.pool_place(pool)).size;
+                self.sums[kind] = self.sums[kind].saturating_add(size);
+            }
+        }
     }
 
     /// The vertices of a description.

@@ -8,6 +8,7 @@ use super::tree::{Kind, Tree};
 use crate::counts::{self, Counts};
 use crate::describe::Word;
 use crate::describe::flatten::Role;
+use crate::totals::{KINDS_MAX, Totals};
 use crate::units;
 use flurm_jobspec::{Jobspec, Kind as Named, Placement, Resource};
 use flurm_types::Idset;
@@ -87,6 +88,26 @@ pub(crate) fn least(list: &[Want]) -> (u64, u64) {
         };
         (sum.0.saturating_add(one.0), sum.1.saturating_add(one.1))
     })
+}
+
+/// What a list takes at least of everything that is summed up.
+pub(crate) fn totals(tree: &Tree, list: &[Want]) -> Totals {
+    fn add(tree: &Tree, list: &[Want], times: u64, sums: &mut [u64; KINDS_MAX]) {
+        for want in list {
+            match want {
+                Want::Things(things) => add(tree, &things.with, times.saturating_mul(things.count), sums),
+                Want::Pieces(pieces) => add(tree, &pieces.with, times.saturating_mul(pieces.count), sums),
+                Want::Amount(Amount { kind, amount, .. }) => {
+                    if let Some(kind) = tree.summed(*kind) {
+                        sums[kind] = sums[kind].saturating_add(amount.saturating_mul(times));
+                    }
+                }
+            }
+        }
+    }
+    let mut totals = Totals::new(least(list));
+    add(tree, list, 1, &mut totals.pools);
+    totals
 }
 
 /// Will whoever gets this have a core?

@@ -8,8 +8,8 @@
 //! Heads are looked for once in an epoch, and so is what their starts need. Candidates come by their shapes, so that a
 //! cycle costs what has changed and not what waits.
 
-use crate::{Sched, SchedOutput, group::Wants, heads::Head, running::Load};
-use flurm_resource_graph::{Graph, Room, are_apart};
+use crate::{CYCLE_VISITS_MAX, Sched, SchedOutput, group::Wants, heads::Head, running::Load};
+use flurm_resource_graph::{Graph, Room, Sought, are_apart};
 use flurm_types::{JobId, Now, R, Timestamp};
 use std::collections::BTreeSet;
 
@@ -111,7 +111,17 @@ fn serve(sched: &mut Sched, id: JobId, now: Now, out: &mut Vec<SchedOutput>, vis
         }
         (Some(_), Some(_)) => None,
         (None, _) => {
-            let found = sched.graph.first_room(&wants, now.wall, visited);
+            let seeking = sched.heads.sought.take_if(|(sought, _)| *sought == id).map(|(_, seeking)| seeking);
+            let found = sched.graph.first_room(&wants, now.wall, seeking, visited, CYCLE_VISITS_MAX);
+            let found = match found {
+                Sought::Found(found) => Some(found),
+                Sought::None => None,
+                Sought::Cut(seeking) => {
+                    // Nobody is before it meanwhile, and the next cycle goes on from there.
+                    sched.heads.sought = Some((id, seeking));
+                    return;
+                }
+            };
             if found.is_none() && !sched.graph.fits_open(&wants, now.wall) {
                 // It waits for nodes to come back, which does not depend on who else runs.
                 sched.no_room(id);

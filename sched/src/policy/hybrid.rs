@@ -7,8 +7,12 @@
 //! When somebody leaves early, promises are moved forward in the order of the queue. Only a job that could start before
 //! his time would have been over is looked at for that, and only for such starts.
 
-use crate::{Sched, SchedOutput, queue::Key};
+use crate::{CYCLE_VISITS_MAX, Sched, SchedOutput, queue::Key};
+use flurm_resource_graph::{Sought, Unit};
 use flurm_types::{Now, Timestamp};
+
+/// The end of what has no known end.
+const NEVER: Timestamp = Timestamp(i64::MAX);
 
 pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<SchedOutput>) {
     let mut visited = 0;
@@ -85,7 +89,12 @@ fn move_forward(
     let Some(job) = sched.queue.get(key.3) else { return };
     let (lane, wants) = (job.lane, sched.wants(job));
     let plan = sched.promises.plan();
-    let Some(r) = sched.graph.earliest(plan, key.3, &wants, (now.wall, before), visited) else { return };
+    // What is too much for one cycle stays as it is.
+    let Sought::Found(r) =
+        sched.graph.seek(plan, key.3, &wants, (now.wall, before), visited, CYCLE_VISITS_MAX)
+    else {
+        return;
+    };
     let left = sched.promises.take(key).map_or(Timestamp::ZERO, |(r, _)| r.expiration);
     sched.promises.has_moved(left);
     // What it leaves is of use to those who were refused because of it.
@@ -106,10 +115,28 @@ fn look_at(sched: &mut Sched, key: Key, now: Now, out: &mut Vec<SchedOutput>, vi
         return;
     }
     let Some(job) = sched.queue.get(id) else { return };
-    let (lane, wants) = (job.lane, sched.wants(job));
+    let (lane, wants, shape, length) = (job.lane, sched.wants(job), job.shape, job.length);
+    // Who shares nodes may join somebody who has come since.
+    let is_alone = Unit::from(&wants).jobs().all(|job| job.attributes().cosched.is_none());
+    let floors = sched.promises.floors();
+    let (floor, visits_max) = (floors.of(shape, length), floors.visits_max(id));
+    let from = if is_alone { floor.max(now.wall) } else { now.wall };
     let plan = sched.promises.plan();
-    let always = (now.wall, Timestamp(i64::MAX));
-    let Some(r) = sched.graph.earliest(plan, id, &wants, always, visited) else {
+    let sought = sched.graph.seek(plan, id, &wants, (from, NEVER), visited, visits_max);
+    let (floors, start) = (
+        sched.promises.floors(),
+        match &sought {
+            Sought::Found(r) => r.starttime,
+            Sought::None => NEVER,
+            Sought::Cut(at) => *at,
+        },
+    );
+    floors.set(shape, length, start);
+    if let Sought::Cut(_) = sought {
+        floors.cut(id);
+        return;
+    }
+    let Sought::Found(r) = sought else {
         sched.wait(now, id, None, None, out);
         if sched.graph.fits_open(&wants, now.wall) {
             // It waits for somebody who has no known end, so whoever passed it might delay it.

@@ -6,14 +6,17 @@
 use super::Search;
 use crate::describe::flatten::Role;
 use crate::general::tree::Place;
-use crate::general::wants::{Amount, Things, Want};
+use crate::general::wants::{Amount, Want};
 use crate::index::View;
 use flurm_jobspec::Placement;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-/// What comes first is tried first; of equals the one that is written first.
-type Rank = ((u8, u64), u32);
+/// The least is tried first; of equals the one that is written first.
+type Rank = u64;
+
+/// Ranks of nodes that do not have room for all begin here.
+const TOO_SMALL: Rank = 1 << 63;
 
 /// A list of them.
 #[derive(Debug)]
@@ -28,12 +31,16 @@ enum Others<'w> {
     None,
     /// In no order yet; the entry says in which.
     Loose(&'w Want, Vec<Place>),
-    InOrder(BinaryHeap<Reverse<(Rank, Place)>>),
+    /// By their rank and their number in the list.
+    InOrder(BinaryHeap<Reverse<(Rank, u32)>>, Vec<Place>),
 }
 
 /// What room there is on nodes of one kind with so many free cores and GPUs and nothing taken of their pools.
-#[derive(Default)]
 struct Rooms {
+    /// Is it a matter of numbers alone?
+    is_counted: bool,
+    /// Is nothing taken of any pool, and none out of use?
+    all_whole: bool,
     last: Option<((u32, u32, u32), u64)>,
     all: BTreeMap<(u32, u32, u32), u64>,
 }
@@ -73,7 +80,7 @@ impl<'w> Search<'_, 'w> {
                     && self.allowed.contains(**at as usize)
             });
             list.extend(nodes.map(|at| Place::In(*at, 0)));
-            self.visited += tree.nodes_of(scope).len() / 64;
+            self.visited += tree.nodes_of(scope).len() / 16;
         }
         self.visited += 1;
         let made = match self.placement {
@@ -104,72 +111,86 @@ impl<'w> Search<'_, 'w> {
                     self.best(list, want, loose)?
                 }
                 Others::Loose(want, loose) => {
-                    let mut rooms = Rooms::default();
-                    let ranked = (0..)
-                        .zip(loose)
-                        .map(|(nth, place)| Reverse(((self.rank(want, place, &mut rooms), nth), place)));
-                    let heap: BinaryHeap<_> = ranked.collect();
-                    self.visited += heap.len() / 16;
-                    self.next_in_order(list, heap)?
+                    let mut rooms = self.rooms(want);
+                    let ranked = (0..).zip(&loose);
+                    let ranked =
+                        ranked.map(|(nth, place)| Reverse((self.rank(want, *place, &mut rooms), nth)));
+                    let heap = ranked.collect();
+                    self.next_in_order(list, heap, loose)?
                 }
-                Others::InOrder(heap) => self.next_in_order(list, heap)?,
+                Others::InOrder(heap, all) => self.next_in_order(list, heap, all)?,
             };
             self.candidates[list].first.push(next);
         }
         Some(self.candidates[list].first[turn])
     }
 
-    fn next_in_order(&mut self, list: usize, mut heap: BinaryHeap<Reverse<(Rank, Place)>>) -> Option<Place> {
-        let Reverse((_, place)) = heap.pop()?;
-        self.candidates[list].others = Others::InOrder(heap);
+    fn next_in_order(
+        &mut self,
+        list: usize,
+        mut heap: BinaryHeap<Reverse<(Rank, u32)>>,
+        all: Vec<Place>,
+    ) -> Option<Place> {
+        let Reverse((_, nth)) = heap.pop()?;
+        let place = all[nth as usize];
+        self.candidates[list].others = Others::InOrder(heap, all);
         Some(place)
     }
 
-    /// Takes the one that is tried first out of a list. None is better than one that has room for all that is left and
-    /// for nothing else.
+    /// Takes the one that is tried first out of a list. If it does not have room for all, others will be asked for.
     fn best(&mut self, list: usize, want: &'w Want, mut loose: Vec<Place>) -> Option<Place> {
+        // None is before one that has room for all that is asked for and for nothing else.
         let perfect = match want {
-            Want::Pieces(pieces) if pieces.simple => Some((0, pieces.count)),
-            Want::Pieces(_) | Want::Things(_) | Want::Amount(_) => None,
+            Want::Pieces(pieces) if pieces.simple => pieces.count,
+            Want::Things(things) => things.least.0.max(1),
+            Want::Pieces(_) | Want::Amount(_) => 0,
         };
-        let (mut best, mut rooms) = (None, Rooms::default());
-        for (nth, place) in loose.iter().enumerate() {
-            let rank = self.rank(want, *place, &mut rooms);
-            if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, nth));
-            }
-            if Some(rank) == perfect {
+        let (mut ranked, mut rooms) = (Vec::with_capacity(loose.len()), self.rooms(want));
+        for (nth, place) in (0..).zip(&loose) {
+            ranked.push(Reverse((self.rank(want, *place, &mut rooms), nth)));
+            if ranked.last().is_some_and(|Reverse((rank, _))| *rank == perfect) {
                 break;
             }
         }
-        let (_, nth) = best?;
-        self.visited += loose.len() / 64;
-        let place = loose.remove(nth);
+        self.visited += ranked.len() / 8;
+        let Reverse((rank, nth)) = *ranked.iter().max()?;
+        if rank >= TOO_SMALL {
+            return self.next_in_order(list, ranked.into(), loose);
+        }
+        let place = loose.remove(nth as usize);
         self.candidates[list].others = Others::Loose(want, loose);
         Some(place)
     }
 
+    fn rooms(&self, want: &Want) -> Rooms {
+        let list = if let Want::Pieces(pieces) = want { &pieces.with[..] } else { &[] };
+        let is_counted = list.iter().all(
+            |want| matches!(want, Want::Amount(Amount { role, ids: None, .. }) if *role != Role::Thread),
+        );
+        let pools = &self.index.pools;
+        let all_whole = self.more.is_empty()
+            && (self.view == View::Ever || !pools.any_taken() && pools.down().is_empty());
+        Rooms { is_counted, all_whole, last: None, all: BTreeMap::new() }
+    }
+
     /// One node for all if there is one, the one with the least room; else the largest first. Of nodes to have parts
     /// of, the ones with the least room.
-    fn rank(&self, want: &Want, place: Place, rooms: &mut Rooms) -> (u8, u64) {
+    fn rank(&self, want: &Want, place: Place, rooms: &mut Rooms) -> Rank {
         match (want, place) {
             (Want::Pieces(pieces), Place::In(at, _)) if pieces.simple => {
                 match self.room(at, &pieces.with, rooms) {
-                    room if room >= pieces.count => (0, room),
-                    room => (1, u64::MAX - room),
+                    room if room >= pieces.count => room.min(TOO_SMALL - 1),
+                    room => u64::MAX - room.min(TOO_SMALL - 1),
                 }
             }
-            (Want::Pieces(_), _) => (1, u64::MAX - self.cores_free(place)),
-            (Want::Things(Things { .. }) | Want::Amount(_), _) => (0, self.cores_free(place)),
+            (Want::Pieces(_), _) => u64::MAX - self.cores_free(place),
+            (Want::Things(_) | Want::Amount(_), _) => self.cores_free(place),
         }
     }
 
     /// How often a list of amounts fits into a node. Nodes that are alike have the same room.
     fn room(&self, at: u32, list: &[Want], rooms: &mut Rooms) -> u64 {
-        let is_counted = list.iter().all(
-            |want| matches!(want, Want::Amount(Amount { role, ids: None, .. }) if *role != Role::Thread),
-        );
-        if !is_counted || !self.is_untouched(at) {
+        if !rooms.is_counted || !self.is_untouched(at, rooms.all_whole) {
             return self.capacity(at, list);
         }
         let peak = self.index.stock(self.view).peak(at as usize);
@@ -183,12 +204,14 @@ impl<'w> Search<'_, 'w> {
     }
 
     /// Is what is known of a node in sums still so, and are all its pools in use and nothing of them taken?
-    fn is_untouched(&self, at: u32) -> bool {
+    fn is_untouched(&self, at: u32, all_whole: bool) -> bool {
+        if all_whole || self.touched.contains(at as usize) {
+            return !self.touched.contains(at as usize);
+        }
         let node = &self.tree.nodes[at as usize];
         let pools = self.tree.insides[node.inside as usize].list.pools.len() as u32;
         let known = self.base.get(node.pool0 as usize..(node.pool0 + pools) as usize);
-        !self.touched.contains(at as usize)
-            && known.is_none_or(|known| known.iter().all(|taken| *taken == 0))
+        known.is_none_or(|known| known.iter().all(|taken| *taken == 0))
             && self.more.range(node.pool0..node.pool0 + pools).next().is_none()
             && (self.view == View::Ever || self.index.pools.down().is_empty())
     }

@@ -162,6 +162,16 @@ impl Tree {
         }
     }
 
+    /// The number of a kind, if its pools are summed up.
+    pub(crate) fn summed(&self, kind: Word) -> Option<usize> {
+        self.summed.binary_search(&kind).ok()
+    }
+
+    /// That of the kind of a pool.
+    pub(crate) fn summed_kind(&self, pool: u32) -> Option<usize> {
+        self.summed(self.span(self.pool_place(pool)).kind)
+    }
+
     /// The place of a pool.
     pub(crate) fn pool_place(&self, pool: u32) -> Place {
         if let Some(v) = self.top.pools.get(pool as usize) {
