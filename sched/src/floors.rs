@@ -27,7 +27,9 @@ impl Floors {
 
     /// No such job starts before this, if that is known.
     pub(crate) fn of(&self, shape: Shape, length: Length) -> Timestamp {
-        let shorter = self.known.range((shape, 0)..=(shape, length)).rev().take(LOOKED_UP_MAX);
+        // Who says no length takes what time there is, which may be less than others need.
+        let least = if length == Length::MAX { length } else { 0 };
+        let shorter = self.known.range((shape, least)..=(shape, length)).rev().take(LOOKED_UP_MAX);
         shorter.map(|(_, start)| *start).max().unwrap_or(Timestamp::ZERO)
     }
 
@@ -61,8 +63,8 @@ mod tests {
         floors.set(1, 50, at(7));
         floors.set(1, 80, at(5));
         floors.set(2, 10, at(9));
-        let starts = [(1, 49), (1, 50), (1, 90), (2, 9), (2, 10), (3, 99)];
-        assert_eq!(starts.map(|(shape, length)| floors.of(shape, length).0), [0, 7, 7, 0, 9, 0]);
+        let starts = [(1, 49), (1, 50), (1, 90), (1, Length::MAX), (2, 9), (2, 10), (3, 99)];
+        assert_eq!(starts.map(|(shape, length)| floors.of(shape, length).0), [0, 7, 7, 0, 0, 9, 0]);
         floors.clear();
         assert_eq!(floors.of(1, 90), Timestamp::ZERO);
     }

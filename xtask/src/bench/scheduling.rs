@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use flurm_jobspec::Jobspec;
-use flurm_sched::simulate::{Report, Trace, run};
+use flurm_sched::simulate::{Job, Report, Trace, run};
 use flurm_sched::{Config, Policy, ResourceChange, Sched, SchedInput};
-use flurm_types::{Idset, JobId, Now, R, RNode, Timestamp};
+use flurm_types::{Idset, JobId, Now, R, RNode, Socket, Timestamp};
 use serde_json::json;
 
 use super::Effort;
@@ -27,10 +27,14 @@ pub fn scheduling(effort: Effort) -> Result<Vec<Figure>, String> {
             figures.extend(cycles(*pending, policy, Mix::Shapes(64)));
         }
     }
+    for policy in [hybrid, Policy::Conservative] {
+        figures.extend(cycles(pending[0].min(3000), policy, Mix::Memory(64)));
+    }
     // Nothing that is known of one of them is of use for another.
     for policy in [Policy::Easy, hybrid] {
         figures.extend(cycles(pending[0], policy, Mix::Different));
     }
+    figures.push(memory_replay(if effort == Effort::Quick { 200 } else { 2000 }));
     if let Some(path) = std::env::var_os("FLURM_BENCH_SWF") {
         let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
         figures.extend(replay(&text)?);
@@ -43,6 +47,8 @@ pub fn scheduling(effort: Effort) -> Result<Vec<Figure>, String> {
 enum Mix {
     /// Of so many shapes.
     Shapes(usize),
+    /// The same, with memory for each core.
+    Memory(usize),
     /// Each of its own size and length.
     Different,
 }
@@ -50,12 +56,22 @@ enum Mix {
 impl Mix {
     fn job(self, id: usize, known: &mut Vec<Arc<Jobspec>>, random: &mut Lcg) -> Arc<Jobspec> {
         match self {
-            Mix::Shapes(shapes) if known.len() == shapes => return Arc::clone(&known[id % shapes]),
-            Mix::Shapes(_) | Mix::Different => {}
+            Mix::Shapes(shapes) | Mix::Memory(shapes) if known.len() == shapes => {
+                return Arc::clone(&known[id % shapes]);
+            }
+            Mix::Shapes(_) | Mix::Memory(_) | Mix::Different => {}
         }
-        let core = json!([{ "type": "core", "count": 1 }]);
+        let core = json!({ "type": "core", "count": 1 });
+        let core = match self {
+            Mix::Shapes(_) | Mix::Different => json!([core]),
+            // Three in four ask for less than there is for a core, the others for more.
+            Mix::Memory(_) => {
+                let gib = if random.below(4) == 0 { 8 } else { 1 + random.below(4) };
+                json!([core, { "type": "memory", "count": gib, "unit": "GB" }])
+            }
+        };
         let (size, seconds) = match self {
-            Mix::Shapes(_) => {
+            Mix::Shapes(_) | Mix::Memory(_) => {
                 let nodes = random.below(4) == 0;
                 let size = if nodes { 48 * (1 + random.below(32)) } else { 1 + random.below(48) };
                 (size, 60 * (1 + random.below(600)))
@@ -63,16 +79,54 @@ impl Mix {
             Mix::Different => (1 + random.below(48 * 32), 60 + random.below(36_000)),
         };
         let job = Arc::new(jobspec(size as u32, &core, false, &json!({ "duration": seconds })));
-        if let Mix::Shapes(_) = self {
+        if let Mix::Shapes(_) | Mix::Memory(_) = self {
             known.push(Arc::clone(&job));
         }
         job
     }
 }
 
+/// The nodes, with 240 GiB on each if memory counts.
+fn machine(memory: bool) -> R {
+    let mut inventory = inventory(NODES);
+    if memory {
+        for topology in inventory.topology.values_mut() {
+            let with = |socket: &Socket| Socket { memory_gib: Some(120), ..socket.clone() };
+            topology.sockets = topology.sockets.iter().map(with).collect();
+        }
+    }
+    inventory
+}
+
+/// Seconds for a trace of jobs that ask for memory, under `conservative`.
+fn memory_replay(count: usize) -> Figure {
+    let (mut random, mut known) = (Lcg(5), Vec::new());
+    let jobs = (0..count).map(|n| {
+        let jobspec = Mix::Memory(256).job(n, &mut known, &mut random);
+        let asked = jobspec.attributes().duration;
+        Job {
+            number: n as u64,
+            submit: Timestamp::from_secs_f64(1e9 + n as f64),
+            // Most leave early.
+            runtime_s: (asked * (1 + random.below(100)) as f64 / 100.0).ceil(),
+            priority: 16,
+            waited_s: None,
+            class: None,
+            jobspec,
+        }
+    });
+    let trace = Trace { jobs: jobs.collect() };
+    let config = Config { policy: Policy::Conservative, ..Config::default() };
+    let start = Instant::now();
+    let run = run(&trace, &machine(true), &config, |_| ());
+    assert!(run.outcomes.iter().all(|job| job.ran.is_some()), "each of them fits");
+    let what = format!("conservative, {count} jobs with memory replayed");
+    Figure::value(what, "s", count, start.elapsed().as_secs_f64())
+}
+
 /// Jobs on a full machine; one leaves at a time, and one comes.
 fn cycles(pending: usize, policy: Policy, mix: Mix) -> Vec<Figure> {
-    let inventory = inventory(NODES);
+    let inventory = machine(matches!(mix, Mix::Memory(_)));
     let ranks = inventory.ranks();
     let mut sched = Sched::new(policy);
     let (mut out, mut random) = (Vec::new(), Lcg(11));
@@ -112,6 +166,7 @@ fn cycles(pending: usize, policy: Policy, mix: Mix) -> Vec<Figure> {
     }
     let mix = match mix {
         Mix::Shapes(shapes) => format!("pending of {shapes} shapes"),
+        Mix::Memory(shapes) => format!("pending of {shapes} shapes with memory"),
         Mix::Different => "different ones pending".to_owned(),
     };
     let what = format!("{policy}, {pending} {mix}");
