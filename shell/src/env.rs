@@ -66,6 +66,11 @@ pub struct Base {
 }
 
 impl Base {
+    /// A variable that all these jobs have.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.block.iter().find_map(|variable| variable.strip_prefix(name)?.strip_prefix('='))
+    }
+
     /// Remembers the program that `find` finds for this command, unless it depends on the directory of the job.
     ///
     /// # Errors

@@ -17,12 +17,13 @@ use crate::launch::{Child, Claim, Launched, Work};
 use crate::options::pty::Size;
 use crate::options::{Sink, Source};
 use crate::plan::{self, Plan};
+use crate::pmix::Pmix;
 use crate::pty;
 use crate::shell::{Event, For, Key, Owner, Shell, Timer, wall};
 use crate::tasks_pmi::Pmi;
 use flurm_jobspec::Jobspec;
 use flurm_types::{Idset, R};
-use flurm_wire::exec::{Kill, Start, StartJob, What};
+use flurm_wire::exec::{ABORT, Kill, Start, StartJob, What};
 use flurm_wire::job::Stdin;
 use flurm_wire::rexec::Stream;
 use flurm_wire::shell::{Flow, FlowHere};
@@ -46,30 +47,33 @@ pub(crate) struct Job {
     pub(crate) plan: Arc<Plan>,
     pub(crate) r: Arc<R>,
     field: Field,
-    phase: Phase,
+    pub(crate) phase: Phase,
     tasks_left: usize,
     streams: usize,
     readers: Vec<AbortHandle>,
     inputs: Vec<Feed>,
     output: Output,
     /// Room for output that has not been acknowledged.
-    room: Arc<Semaphore>,
+    pub(crate) room: Arc<Semaphore>,
     /// What the leader wants of its output.
     flow: Flow,
     /// It has been told to end: who does not read its output is not waited for.
-    ending: bool,
+    pub(crate) ending: bool,
     /// Wait status of the worst task.
-    status: i32,
+    pub(crate) status: i32,
     /// It ended before its tasks were started; whoever prepares them may still write to its directory.
-    abandoned: bool,
+    pub(crate) abandoned: bool,
     pub(crate) pmi: Option<Pmi>,
     pub(crate) collectives: Collectives<Message>,
     /// What the parent has been asked, by the collective's name.
     pub(crate) questions: BTreeMap<String, Question>,
+    pub(crate) pmix: Option<Pmix>,
+    /// A task has asked for PMI.
+    pub(crate) spoke: bool,
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(crate) enum Phase {
     /// What came while the tasks were on their way.
     Launching {
         ticket: u64,
@@ -94,7 +98,7 @@ struct Feed {
 }
 
 /// 128 + signal counts as a shell counts it.
-fn exit_code(status: i32) -> i32 {
+pub(crate) fn exit_code(status: i32) -> i32 {
     if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) }
 }
 
@@ -150,7 +154,8 @@ impl Shell {
             }
         };
         let claim = Claim::default();
-        let work = Work::Tasks { plan: Arc::clone(&plan), base: Arc::clone(base), claim: claim.clone() };
+        let work =
+            Work::Tasks { plan: Arc::clone(&plan), base: Arc::clone(base), claim: claim.clone(), pmix: None };
         let ticket = self.order(For::Job(key), tag, work);
         let job = Job {
             field,
@@ -168,6 +173,8 @@ impl Shell {
             pmi: None,
             collectives: Collectives::new(plan.node_index),
             questions: BTreeMap::new(),
+            pmix: None,
+            spoke: false,
             r: Arc::clone(&job.r),
             plan,
         };
@@ -178,6 +185,9 @@ impl Shell {
     }
 
     pub(crate) fn job_launched(&mut self, key: Key, launched: Launched) {
+        if let Some(first) = launched.first {
+            return self.pmix_first(key, first);
+        }
         let now = Instant::now();
         let Some(job) = self.jobs.get_mut(&key) else { return };
         let Phase::Launching { end, signals, inputs, .. } = std::mem::replace(&mut job.phase, Phase::Running)
@@ -194,6 +204,7 @@ impl Shell {
         match launched.failure {
             Some(failure) => {
                 job.status = worse(job.status, failure.status);
+                job.ending = true;
                 let what = What::Failed { kind: "exec".into(), note: failure.note, status: failure.status };
                 self.outbox.push(key, what, 0);
                 self.families.end(field, now, Duration::from_millis(GRACE_MS));
@@ -460,10 +471,20 @@ impl Shell {
 
     /// The job cannot go on: the leader hears why, and ends it elsewhere; here it ends at once.
     pub(crate) fn fail(&mut self, key: Key, note: String, status: i32) {
+        self.fail_as(key, "exec", note, status);
+    }
+
+    /// A task ends the job, with this exit code.
+    pub(crate) fn abort(&mut self, key: Key, note: String, code: i32) {
+        let code = if (1..=255).contains(&code) { code } else { 1 };
+        self.fail_as(key, ABORT, note, code << 8);
+    }
+
+    fn fail_as(&mut self, key: Key, kind: &str, note: String, status: i32) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         job.status = worse(job.status, status);
         let field = job.field;
-        self.outbox.push(key, What::Failed { kind: "exec".into(), note, status }, 0);
+        self.outbox.push(key, What::Failed { kind: kind.into(), note, status }, 0);
         self.families.end(field, Instant::now(), Duration::from_millis(GRACE_MS));
     }
 
@@ -472,6 +493,9 @@ impl Shell {
         job.phase = Phase::Empty;
         job.pmi = None;
         job.inputs.clear();
+        self.pmix_over(key, now);
+        self.look_for_singletons(key);
+        let Some(job) = self.jobs.get_mut(&key) else { return };
         if job.streams > 0 {
             self.timers.insert((now + LINGER, key, Timer::Linger));
         }
@@ -497,6 +521,7 @@ impl Shell {
             }
             Timer::ExitTimeout => {}
             Timer::Collective => self.ask_again(key),
+            Timer::PmixLate => self.pmix_late(key),
             // Not the pipe is waited for, but who reads what came out of it.
             Timer::Linger if job.is_held_up() && !leaving => {
                 self.timers.insert((now + LINGER, key, Timer::Linger));

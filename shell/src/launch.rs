@@ -14,13 +14,16 @@ use crate::cpu::{self, Cores};
 use crate::env::{Base, Block};
 use crate::files::{Files, pipe};
 use crate::gpu::Vendors;
+use crate::offer::{self, Program, Want};
+use crate::options::pmi::Ask;
 use crate::options::{Sink, Source};
 use crate::plan::Plan;
+use crate::pmix::LIBRARY_VARIABLE;
 use crate::scratch;
 use crate::spawn::{self, Limit, Process, Stack, Step};
 use flurm_jobspec::Content;
 use flurm_wire::rexec::Stream;
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, OsStr, c_char};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -43,9 +46,15 @@ pub struct Order {
 #[derive(Debug)]
 pub enum Work {
     /// All tasks of a job on this rank.
-    Tasks { plan: Arc<Plan>, base: Arc<Base>, claim: Claim },
+    Tasks {
+        plan: Arc<Plan>,
+        base: Arc<Base>,
+        claim: Claim,
+        /// What a PMIx server wants tasks to find in their environment; none before it was seen whether one is needed.
+        pmix: Option<Arc<Block>>,
+    },
     /// One program outside any job, on pipes.
-    Program { command: Vec<String>, cwd: String, base: Base },
+    Program { command: Vec<String>, cwd: String, base: Arc<Base> },
     /// The initial program, on our own descriptors.
     Initial { command: Vec<String>, cwd: String, base: Base },
 }
@@ -70,6 +79,25 @@ pub struct Launched {
     /// Children that the main thread has reaped before it heard of them. Their numbers may be somebody else's by now.
     pub ended: Vec<i32>,
     pub failure: Option<Failure>,
+    /// Nothing was started yet: a PMIx server first.
+    pub first: Option<PmixFirst>,
+}
+
+/// Tasks that wait for a PMIx server.
+#[derive(Debug)]
+pub struct PmixFirst {
+    pub tag: Option<u64>,
+    pub base: Arc<Base>,
+    pub claim: Claim,
+    pub libraries: Vec<String>,
+    /// They cannot do without.
+    pub must: bool,
+}
+
+impl Launched {
+    pub(crate) fn new(ticket: u64) -> Launched {
+        Launched { ticket, children: Vec::new(), ended: Vec::new(), failure: None, first: None }
+    }
 }
 
 #[derive(Debug)]
@@ -155,8 +183,11 @@ impl Launchers {
                 loop {
                     let errand = queue.lock().expect("nothing panics while it waits for an order").recv();
                     let launched = match errand.expect("this thread holds a sender") {
-                        Errand::Order(order) if order.has_files() => open_aside(order, errands.clone()),
-                        Errand::Order(order) => carry_out(&order, None, &mut stack),
+                        Errand::Order(order) => match pmix_first(&order) {
+                            None if order.has_files() => open_aside(order, errands.clone()),
+                            None => carry_out(&order, None, &mut stack),
+                            first => Some(Launched { first, ..Launched::new(order.ticket) }),
+                        },
                         Errand::Opened(order, files) => carry_out(&order, Some(files), &mut stack),
                     };
                     launched.into_iter().for_each(&done);
@@ -182,6 +213,30 @@ impl Order {
     }
 }
 
+/// Looks, once, whether the program of a job needs a PMIx server before it can start.
+fn pmix_first(order: &Order) -> Option<PmixFirst> {
+    let Work::Tasks { plan, base, claim, pmix: None } = &order.work else { return None };
+    let command = plan.command_of(0);
+    let name = command.first()?;
+    // What cannot be found will be said when it cannot be started.
+    let path = base.program(name, || find_program(name, base.path.as_deref(), &plan.cwd)).ok()?;
+    let path = Path::new(&plan.cwd).join(OsStr::from_bytes(path.as_bytes()));
+    let several = plan.ntasks > 1;
+    let ask = plan.options.pmi.pmix;
+    if !several && ask == Ask::No {
+        return None;
+    }
+    let program = plan.program.get_or_init(|| Program::of(&path));
+    let want = offer::pmix(ask, program);
+    (want != Want::No).then(|| PmixFirst {
+        tag: order.tag,
+        base: Arc::clone(base),
+        claim: claim.clone(),
+        libraries: offer::libraries(base.get(LIBRARY_VARIABLE), &path, base.get("LD_LIBRARY_PATH")),
+        must: want == Want::Must,
+    })
+}
+
 /// Opens the files of a job on a thread that nobody waits for. Something comes of it at once only if there is no thread.
 fn open_aside(order: Order, errands: mpsc::Sender<Errand>) -> Option<Launched> {
     let Work::Tasks { plan, claim, .. } = &order.work else { return None };
@@ -192,7 +247,7 @@ fn open_aside(order: Order, errands: mpsc::Sender<Errand>) -> Option<Launched> {
         errands.send(Errand::Opened(order, files)).expect("launchers live as long as the process");
     });
     let failure = Failure::of("thread to open files", &opening.err()?);
-    claim.take().then(|| Launched { ticket, children: Vec::new(), ended: Vec::new(), failure: Some(failure) })
+    claim.take().then(|| Launched { failure: Some(failure), ..Launched::new(ticket) })
 }
 
 /// What differs between programs of one order.
@@ -206,17 +261,17 @@ struct One {
 
 /// None: the shell has claimed the order, and does not want it.
 fn carry_out(order: &Order, files: Option<Result<Files, Failure>>, stack: &mut Stack) -> Option<Launched> {
-    let mut launched =
-        Launched { ticket: order.ticket, children: Vec::new(), ended: Vec::new(), failure: None };
+    let mut launched = Launched::new(order.ticket);
     let result = match &order.work {
         Work::Tasks { plan, claim, .. } if !claim.take() => {
             // Perhaps it was made after the shell had looked for it.
             let _ = std::fs::remove_dir_all(&plan.tmpdir);
             return None;
         }
-        Work::Tasks { plan, base, .. } => {
+        Work::Tasks { plan, base, pmix, .. } => {
             let files = files.unwrap_or_else(|| prepare(plan).map(|()| Files::default()));
-            files.and_then(|files| tasks(plan, files, base, order.tag, stack, &mut launched.children))
+            let pmix = pmix.as_deref();
+            files.and_then(|files| tasks(plan, files, base, pmix, order.tag, stack, &mut launched.children))
         }
         Work::Program { command, cwd, base } => {
             program(command, cwd, base, order.tag, stack).map(|child| launched.children.push(child))
@@ -390,6 +445,7 @@ fn tasks(
     plan: &Plan,
     mut files: Files,
     base: &Base,
+    pmix: Option<&Block>,
     tag: Option<u64>,
     stack: &mut Stack,
     children: &mut Vec<Child>,
@@ -399,7 +455,7 @@ fn tasks(
     for local in 0..plan.tasks.len() {
         let mut task = files.stdio(plan, local)?;
         let variables = plan.task_variables(local, base, Vendors::here);
-        let (ours, theirs) = if plan.options.pmi {
+        let (ours, theirs) = if plan.options.pmi.wire {
             let (ours, theirs) = UnixStream::pair().map_err(|e| Failure::of("socket for PMI", &e))?;
             ours.set_nonblocking(true).map_err(|e| Failure::of("socket for PMI", &e))?;
             (Some(ours), Some(theirs))
@@ -414,6 +470,11 @@ fn tasks(
             pmi.push("PMI_SIZE", &plan.ntasks.to_string());
             pmi.push("PMI_SPAWNED", "0");
         }
+        let no_pmix = Block::default();
+        let pmix = pmix.filter(|block| !block.is_empty()).unwrap_or(&no_pmix);
+        if !pmix.is_empty() {
+            pmi.push("PMIX_RANK", &plan.tasks[local].to_string());
+        }
         let terminal = task.terminal.take();
         let one =
             One { command: plan.command_of(local), stdio: task.stdio, keep, terminal: terminal.is_some() };
@@ -426,7 +487,7 @@ fn tasks(
                 format!("flurm-shell: warning: cpu-affinity: {} has no CPU {missing}\n", plan.node.host);
             task.tell(&line);
         }
-        let pid = start.run(&one, &[plan.job_variables(), &variables, &pmi], mask.as_ref(), stack)?;
+        let pid = start.run(&one, &[plan.job_variables(), &variables, &pmi, pmix], mask.as_ref(), stack)?;
         children.push(Child { pid, stdin: task.stdin.take(), outputs: task.outlets, pmi: ours, terminal });
     }
     Ok(())

@@ -16,12 +16,15 @@
 //! | [`io`] | pipes, files, the output log | yes |
 //! | [`pmi`] | the PMI-1 server | no |
 //! | `collective` | all-gathers among the shells of a job | yes |
+//! | [`offer`], [`elf`] | which ways to PMI a program needs | reads programs |
+//! | [`pmix`] | the PMIx server, a process of its own | yes |
 //! | [`outbox`] | reports until they are acknowledged | no |
 //! | [`shell`], `jobs`, `initial`, `tasks_pmi`, `rexec`, `link` | the loop that ties them together | yes |
 
 pub mod binding;
 mod collective;
 pub mod cpu;
+pub mod elf;
 pub mod end;
 pub mod env;
 mod files;
@@ -31,6 +34,7 @@ pub mod io;
 mod jobs;
 pub mod launch;
 mod link;
+pub mod offer;
 pub mod options;
 pub mod outbox;
 pub mod plan;
@@ -40,6 +44,7 @@ pub mod pty;
 mod rexec;
 pub mod scratch;
 pub mod shell;
+mod singletons;
 pub mod spawn;
 mod tasks_pmi;
 pub mod template;

@@ -4,10 +4,12 @@ use crate::binding::Binding;
 use crate::cpu::Cores;
 use crate::env::{Base, Block};
 use crate::gpu::Vendors;
+use crate::offer::Program;
 use crate::options::{Context, OptionError, Options, Order};
 use crate::template::{Node, Tags};
 use flurm_jobspec::{Archive, Jobspec, Kind, Resource, TaskCount};
 use flurm_types::{Hostlist, Idset, JobId, R, RNode, TaskMap};
+use std::sync::OnceLock;
 
 /// What a shell knows besides the job.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub struct Plan {
     pub files: Archive,
     pub options: Options,
     pub binding: Binding,
+    /// Known once somebody has looked at it.
+    pub program: OnceLock<Program>,
     variables: Block,
 }
 
@@ -92,6 +96,7 @@ pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Re
         files: attributes.files.clone(),
         options,
         binding,
+        program: OnceLock::new(),
         variables: Block::default(),
         node: r.nodes[at].clone(),
     };

@@ -18,7 +18,7 @@ use flurm_client::{Client, ClientError, Uri};
 use flurm_types::{JobId, Rank, Timestamp};
 use flurm_wire::rexec::{Control, Run, Stream};
 use flurm_wire::shell::{
-    Fence, FenceLost, Fenced, FlowHere, Hello, KillHere, KillInitial, Quit, StartHere, StartInitial,
+    Fence, FenceLost, Fenced, FlowHere, Hello, KillHere, KillInitial, PmixGet, Quit, StartHere, StartInitial,
     StdinHere, Welcome,
 };
 use flurm_wire::{Dest, Kind, Message, Topic};
@@ -83,6 +83,11 @@ pub enum Event {
         local: usize,
         line: Option<String>,
     },
+    /// A word of a job's PMIx server, none at the end of its output.
+    Pmix {
+        key: Key,
+        word: Option<Box<crate::pmix::Word>>,
+    },
     /// The parent in a collective has answered.
     Fenced {
         key: Key,
@@ -145,12 +150,15 @@ pub(crate) enum Timer {
     Linger,
     /// A question to another shell was lost: ask again.
     Collective,
+    /// Its PMIx server should have been ready by now.
+    PmixLate,
 }
 
 /// Whose child a process is.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Owner {
     Task(Key, usize),
+    Pmix(Key),
     Exec(u64),
     Initial,
 }
@@ -159,6 +167,7 @@ pub(crate) enum Owner {
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub(crate) enum For {
     Job(Key),
+    Pmix(Key, Field),
     Exec(u64),
     Initial,
 }
@@ -344,9 +353,15 @@ impl Shell {
             Event::Output { key, stream, task, bytes } => self.output(key, stream, task, bytes),
             Event::StreamEnd { key, problem } => self.stream_end(key, problem),
             Event::InputTaken(message) => self.respond(*message, flurm_wire::job::Done {}),
-            Event::Pmi { key, local, line } => self.pmi_request(key, local, line),
             Event::Fenced { key, name, seq, answer } => self.fenced(key, name, seq, *answer),
             Event::Collected { key, name, result } => self.collected(key, &name, result),
+            Event::Pmi { key, local, line } => {
+                if line.is_some() {
+                    self.spoke(key);
+                }
+                self.pmi_request(key, local, line);
+            }
+            Event::Pmix { key, word } => self.pmix_word(key, word),
             Event::InitialSent(told) => self.initial_told(told),
             Event::ExecOver(exec) => {
                 self.execs.remove(&exec);
@@ -406,6 +421,7 @@ impl Shell {
             Quit::NAME => message.body().map(|Quit {}| self.quit()),
             Fence::NAME => message.body().map(|fence| self.fence(message.clone(), fence)),
             FenceLost::NAME => message.body().map(|lost| self.fence_lost(message.clone(), &lost)),
+            PmixGet::NAME => message.body().map(|get| self.pmix_get(message.clone(), &get)),
             Run::NAME => message.body().map(|run| self.exec_run(message.clone(), run)),
             Control::NAME => message.body().map(|control| self.exec_control(message.clone(), control)),
             _ => Err(flurm_wire::WireError::new(
@@ -422,6 +438,7 @@ impl Shell {
     fn collected(&mut self, key: Key, name: &str, result: Collected) {
         match name {
             crate::tasks_pmi::NAME => self.pmi_fenced(key, result),
+            name if name.starts_with(crate::pmix::COLLECTIVE) => self.pmix_fenced(key, name, result),
             _ => tracing::warn!(name, "nobody has begun this collective"),
         }
     }
@@ -469,6 +486,7 @@ impl Shell {
         launched.ended = ended.iter().map(|(_, exit)| exit.pid).collect();
         match whom {
             For::Job(key) => self.job_launched(key, launched),
+            For::Pmix(key, field) => self.pmix_launched(key, field, launched),
             For::Exec(exec) => self.exec_launched(exec, launched),
             For::Initial => self.initial_launched(launched),
         }
@@ -497,6 +515,7 @@ impl Shell {
         match self.owners.remove(&exit.pid) {
             None => return false,
             Some(Owner::Task(key, local)) => self.task_exited(key, local, exit.status),
+            Some(Owner::Pmix(key)) => self.pmix_exited(key, exit.status),
             Some(Owner::Exec(exec)) => self.exec_exited(exec, exit.status),
             Some(Owner::Initial) => self.initial_exited(exit),
         }

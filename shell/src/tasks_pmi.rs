@@ -67,8 +67,7 @@ impl Shell {
                 self.collect(key, NAME.into(), &data);
             }
             Reply::Abort(code) => {
-                let status = code.parse::<i32>().unwrap_or(1).clamp(1, 255) << 8;
-                self.fail(key, format!("task {task} aborted through PMI"), status);
+                self.abort(key, format!("task {task} aborted through PMI"), code.parse().unwrap_or(1));
             }
             Reply::Broken(why) => {
                 pmi.tasks[local] = None;

@@ -40,6 +40,10 @@ pub struct Report {
     pub what: What,
 }
 
+/// The kind of [`What::Failed`] when a task has ended the job itself (`MPI_Abort`): the job ends with that task's code, not with
+/// the signals by which the others are ended for it.
+pub const ABORT: &str = "abort";
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {

@@ -178,3 +178,22 @@ impl Topic for FenceLost {
     const NAME: &'static str = "shell.fence-lost";
     type Response = Done;
 }
+
+/// A task on one rank wants what a task on another has put (PMIx's direct modex): shell to shell.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PmixGet {
+    pub id: JobId,
+    pub attempt: u32,
+    pub task: u32,
+}
+
+/// All that the task has put, as base64.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PmixGot {
+    pub data: String,
+}
+
+impl Topic for PmixGet {
+    const NAME: &'static str = "shell.pmix-get";
+    type Response = PmixGot;
+}

@@ -251,6 +251,7 @@ fn examples() -> String {
         &shell::Fence { id: id(), attempt: 0, name: "pmi".into(), seq: 0, from: 1, parts: parts.clone() },
         &shell::Fenced { parts },
     );
+    line(out, &shell::PmixGet { id: id(), attempt: 0, task: 5 }, &shell::PmixGot { data: "AAE=".into() });
     line(
         out,
         &shell::FenceLost { id: id(), attempt: 0, from: 1, name: Some("pmi".into()), why: "gone".into() },

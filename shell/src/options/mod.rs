@@ -45,7 +45,7 @@ pub struct Options {
     pub lines: [bool; 2],
     pub cpus: Affinity,
     pub gpus: Affinity,
-    pub pmi: bool,
+    pub pmi: pmi::Offer,
     pub exit_on_error: bool,
     pub exit_timeout_s: Option<f64>,
     /// Signal and seconds before the end of the job's time.

@@ -121,10 +121,10 @@ fn options_work_or_are_refused() {
         plan(JobId(1), &spec, &r(&[(0, "0")]), &place(0), "/r/job-1").map(|plan| plan.options)
     };
     let plain = with(json!({})).unwrap();
-    assert_eq!((&plain.stdin, &plain.stdout, plain.pmi), (&Source::Nothing, &Sink::Log, false));
+    assert_eq!((&plain.stdin, &plain.stdout, plain.pmi.wire), (&Source::Nothing, &Sink::Log, false));
     let file = with(json!({"output": {"stdout": {"type": "file", "path": "o"}}})).unwrap();
     assert_eq!(file.stderr, Sink::File { template: "o".into(), label: false }, "stderr follows stdout");
-    assert!(with(json!({"mpi": "intel"})).unwrap().pmi);
+    assert!(with(json!({"mpi": "intel"})).unwrap().pmi.wire);
     assert!(with(json!({"output": {"limit": "1G"}})).is_ok());
     assert_eq!(with(json!({"exit-timeout": "2m"})).unwrap().exit_timeout_s, Some(120.0));
     let map = with(json!({"cpu-affinity": "dry-run,map:0-1;4"})).unwrap().cpus;
@@ -134,7 +134,7 @@ fn options_work_or_are_refused() {
         json!({"nosetpgrp": 1}),
         json!({"outptu": {}}),
         json!({"output.limit": "1025M"}),
-        json!({"pmi": "pmix"}),
+        json!({"pmi": "pmix3"}),
         json!({"cpu-affinity": "sometimes"}),
         json!({"cpu-affinity": "verbose,sometimes"}),
         json!({"taskmap": {"scheme": "random"}}),

@@ -4,7 +4,7 @@
 //! of half a million lines with threads of its own has no place in the process on which all jobs of a node
 //! depend: what it breaks is one job, what it leaks goes with that job, and a shell that serves no MPI stays as small as it is.
 //! A start costs some ten milliseconds, beside some hundred that Open MPI itself takes, and only jobs that may need it pay
-//!.
+//! ([`crate::offer`]).
 //!
 //! ```text
 //! shell                                   flurm pmix-server
@@ -19,9 +19,15 @@
 
 mod facts;
 pub mod server;
+mod shell;
 mod sys;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use shell::Pmix;
+
+/// Names of collectives begin so.
+pub(crate) const COLLECTIVE: &str = "pmix/";
 
 /// The library as the loader finds it by itself.
 pub const LIBRARY: &str = "libpmix.so.2";

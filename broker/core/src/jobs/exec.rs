@@ -9,7 +9,7 @@ use crate::cx::Cx;
 use flurm_job_manager::{Job, Raised, Request};
 use flurm_sched::ResourceChange;
 use flurm_types::{Entry, Environment, Idset, JobId, JobState, R, Rank};
-use flurm_wire::exec::{Kill, Report, Reports, ShellReady, Start, StartJob, What};
+use flurm_wire::exec::{ABORT, Kill, Report, Reports, ShellReady, Start, StartJob, What};
 use flurm_wire::fact::GuestLog;
 use flurm_wire::job::{Done, Exception, Stdin};
 use flurm_wire::shell::{Flow, FlowHere, KillHere, StartHere, StdinHere};
@@ -56,6 +56,8 @@ pub(super) struct Run {
     gone: Idset,
     /// The worst so far.
     status: i32,
+    /// A task has said how the job ends.
+    aborted: Option<i32>,
     /// Some task of it has lived, or has been tried to.
     lived: bool,
     /// It is older than our leading: what shells have said of it may have been said to another.
@@ -197,6 +199,7 @@ impl Jobs {
                 run.worsen(status);
                 // One reason is enough, however many ranks have it.
                 if self.manager.job(id).is_some_and(|job| job.exception().is_none()) {
+                    run.aborted = (kind == ABORT).then_some(status);
                     self.expect(cx, &Request::Raise { id, raised: Raised::fatal(&kind, note) });
                 }
             }
@@ -232,7 +235,7 @@ impl Jobs {
     /// Takes the news of a run to the manager.
     pub(super) fn progress(&mut self, cx: &mut Cx, id: JobId) {
         let (Some(job), Some(run)) = (self.manager.job(id), self.runs.runs.get(&id)) else { return };
-        let (all_gone, status, lived) = (run.gone == run.ranks, run.status, run.lived);
+        let (all_gone, status, lived) = (run.gone == run.ranks, run.aborted.unwrap_or(run.status), run.lived);
         let releasable = run.gone.intersection(job.held());
         let unfinished = job.status().is_none();
         let running = job.state() == JobState::Run;
