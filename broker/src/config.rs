@@ -10,7 +10,7 @@ pub use inventory::align;
 
 use crate::bootstrap::Mistake;
 use crate::start::BrokerArgs;
-use flurm_types::{Fsd, Idset, R, RNode, Rank, Socket, Topology};
+use flurm_types::{Fsd, Idset, R, RNode, Rank, Socket, Topology, counted};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -210,7 +210,11 @@ impl Fake {
         let size = u32::try_from(hosts.len()).expect("sizes are 32 bits wide");
         if let Some(nnodes) = self.nnodes.filter(|nnodes| *nnodes != size) {
             return Err(Mistake::new(
-                format!("[fake-resources] has {nnodes} nodes, but this instance has {size} brokers"),
+                format!(
+                    "[fake-resources] has {}, but this instance has {}",
+                    counted(nnodes.into(), "node"),
+                    counted(size.into(), "broker")
+                ),
                 format!("set nnodes = {size}, or leave it out"),
             ));
         }

@@ -7,7 +7,7 @@ use crate::bootstrap::{
 use crate::config::Settings;
 use crate::hw;
 use crate::start::{BrokerArgs, DoctorArgs, vars};
-use flurm_types::Rank;
+use flurm_types::{Rank, counted};
 
 /// What came of one check.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,7 +69,8 @@ fn launcher(vars: &Vars, around: &Surroundings) -> Vec<Finding> {
     match &around.launcher {
         Launcher::Slurm(step) => {
             let sound = step.agrees(vars).and_then(|()| step.hosts(job));
-            let size = |hosts: Vec<String>| format!("launcher: Slurm, {} brokers", hosts.len());
+            let size =
+                |hosts: Vec<String>| format!("launcher: Slurm, {}", counted(hosts.len() as u64, "broker"));
             let mut findings = vec![Finding::of(sound.map(size))];
             if step.size > 1 {
                 let place = rendezvous::Place::open(vars, &step.key);
@@ -78,7 +79,9 @@ fn launcher(vars: &Vars, around: &Surroundings) -> Vec<Finding> {
             }
             findings
         }
-        Launcher::Pmi(place) => vec![Finding::Good(format!("launcher: PMI-1, {} brokers", place.size))],
+        Launcher::Pmi(place) => {
+            vec![Finding::Good(format!("launcher: PMI-1, {}", counted(place.size.into(), "broker")))]
+        }
         Launcher::Single => {
             let alone = match job.and_then(slurm::Job::too_many_nodes) {
                 Some(warning) => Finding::Warning(warning),

@@ -15,7 +15,7 @@ use crate::{
     totals::Totals,
 };
 use flurm_jobspec::{Group, Jobspec};
-use flurm_types::{Idset, R, RNode, Timestamp};
+use flurm_types::{Idset, R, RNode, Timestamp, counted};
 use std::{cell::Cell, cmp::Reverse, sync::Arc};
 
 /// What starts at once or not at all.
@@ -247,7 +247,7 @@ impl Graph {
         let all = allowed().reduce(Filter::and);
         let all = all.iter().flat_map(|all| all.positions(self.index.len()));
         let idle = all.filter(|at| self.index.is_idle(*at)).count();
-        format!("{} wait for {} (now: {idle})", unit.name(), say::counted(needed, "idle node"))
+        format!("{} wait for {} (now: {idle})", unit.name(), counted(needed, "idle node"))
     }
 
     /// What each job of a unit gets out of what was found for the unit, in their order. None if nodes have changed so

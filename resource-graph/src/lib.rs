@@ -439,12 +439,6 @@ impl Graph {
         self.held.get(&id).map_or(0, |held| held.parts.iter().map(|part| part.cores.len()).sum())
     }
 
-    /// When the time of a job that holds something is over; zero if nobody knows.
-    #[must_use]
-    pub fn held_until(&self, id: JobId) -> Option<Timestamp> {
-        self.held.get(&id).map(|held| held.until)
-    }
-
     /// Says what has become of nodes. What jobs hold there stays held.
     pub fn mark(&mut self, ranks: &Idset, mark: Mark) {
         match mark {

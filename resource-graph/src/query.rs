@@ -7,6 +7,7 @@ use crate::general::tree::{Home, Place};
 use crate::index::Index;
 use flurm_types::{Idset, JobId, R, Timestamp};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// A vertex and what has become of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,7 +154,31 @@ impl Criteria {
     }
 }
 
+impl Criteria {
+    /// The types that are named anywhere in them.
+    fn kinds(&self) -> Vec<&str> {
+        match self {
+            Criteria::Kind(kind) => vec![kind],
+            Criteria::And(list) | Criteria::Or(list) => list.iter().flat_map(Criteria::kinds).collect(),
+            Criteria::Not(inner) => inner.kinds(),
+            Criteria::Name(_) | Criteria::Property(_) | Criteria::Rank(_) => Vec::new(),
+            Criteria::Up(_) | Criteria::Allocated(_) | Criteria::Job(_) => Vec::new(),
+        }
+    }
+}
+
 impl Graph {
+    /// Criteria that name a type of which there is nothing here may be a slip: the first such type, and those that there
+    /// are.
+    #[must_use]
+    pub fn unknown_kind<'a>(&self, criteria: &'a Criteria) -> Option<(&'a str, BTreeSet<&str>)> {
+        let tree = self.index.pools.tree();
+        let known: BTreeSet<&str> =
+            tree.walk().map(|place| tree.words.text(tree.vertex(place).kind)).collect();
+        let unknown = criteria.kinds().into_iter().find(|kind| !known.contains(kind))?;
+        Some((unknown, known))
+    }
+
     /// The vertices that meet criteria, what holds before what it holds.
     #[must_use]
     pub fn select(&self, criteria: &Criteria) -> Vec<Info> {

@@ -8,7 +8,7 @@ use crate::{
     stock::{Need, Peak},
 };
 use flurm_jobspec::{Placement, Share};
-use flurm_types::Constraint;
+use flurm_types::{Constraint, counted};
 
 /// Why this can never be had here. To be asked only when it is so.
 pub(crate) fn never(field: Field<'_>) -> String {
@@ -204,8 +204,4 @@ fn described(ask: &Ask<'_>, need: Need) -> String {
 pub(crate) fn both(cores: u64, gpus: u64) -> String {
     let cores = counted(cores, "core");
     if gpus == 0 { cores } else { format!("{cores} and {}", counted(gpus, "GPU")) }
-}
-
-pub(crate) fn counted(n: u64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

@@ -11,7 +11,7 @@ use crate::{
     say,
 };
 use flurm_jobspec::{Jobspec, Placement};
-use flurm_types::{Idset, R, RNode, Timestamp};
+use flurm_types::{Idset, R, RNode, Timestamp, counted};
 use std::cell::Cell;
 
 impl Graph {
@@ -29,7 +29,7 @@ impl Graph {
         let ask = Ask { placement: Placement::First, fresh: false, ..ask };
         let part = R { nodes: r.nodes.clone(), ..self.inventory.restrict(&r.ranks()) };
         if let Some(asked) = ask.nodes.filter(|asked| *asked as usize != part.nnodes()) {
-            let nodes = say::counted(part.nnodes() as u64, "node");
+            let nodes = counted(part.nnodes() as u64, "node");
             return Err(format!("it has {nodes}, the job asks for {asked}"));
         }
         let allowed = self.names.allowed(ask.constraint, &self.index);
@@ -44,7 +44,7 @@ impl Graph {
         if place::place(field).is_none() {
             let (piece, on) = (ask.piece, ask.nodes.map_or("", |_| " on each node"));
             let sockets = piece.sockets.map_or(String::new(), |sockets| {
-                format!(" on each of {}", say::counted(sockets.count.into(), "socket"))
+                format!(" on each of {}", counted(sockets.count.into(), "socket"))
             });
             let each = say::both(piece.cores.into(), piece.gpus.into());
             return Err(format!("it has no room for {} times {each}{sockets}{on}", ask.pieces));

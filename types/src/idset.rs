@@ -121,13 +121,6 @@ impl Idset {
         self.ranges.last().map(|(_, hi)| *hi)
     }
 
-    /// The smallest id that is not below this one.
-    #[must_use]
-    pub fn at_or_after(&self, id: u32) -> Option<u32> {
-        let at = self.ranges.partition_point(|(_, hi)| *hi < id);
-        self.ranges.get(at).map(|(lo, _)| id.max(*lo))
-    }
-
     /// The first `n` ids, or all if there are fewer.
     #[must_use]
     pub fn take(&self, n: usize) -> Idset {

@@ -7,6 +7,7 @@
 //! and stops at a named limit before a short text can grow into a large value.
 
 mod constraint;
+mod counted;
 mod environment;
 mod eventlog;
 mod fsd;
@@ -22,6 +23,7 @@ mod time;
 mod urgency;
 
 pub use constraint::{Constraint, ConstraintError, Property};
+pub use counted::counted;
 pub use environment::Environment;
 pub use eventlog::{Entry, EntryError};
 pub use fsd::Fsd;

@@ -42,10 +42,3 @@ fn topology_survives_reading_and_writing() {
     assert_eq!(r(&set.to_json()), set);
     assert!(set.to_json().contains(r#""writer":"TreePool""#));
 }
-
-#[test]
-fn the_next_id_of_a_set_is_the_one_asked_for_or_the_first_behind_it() {
-    let set: Idset = "2-4,8".parse().unwrap();
-    let next = [0, 2, 3, 5, 8, 9].map(|id| set.at_or_after(id));
-    assert_eq!(next, [Some(2), Some(2), Some(3), Some(8), Some(8), None]);
-}

@@ -2,7 +2,7 @@
 
 use crate::bootstrap::Mistake;
 use flurm_resource_graph::describe::Description;
-use flurm_types::{Hostlist, Idset, R, RNode};
+use flurm_types::{Hostlist, Idset, R, RNode, counted};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -122,7 +122,11 @@ pub fn align(r: &R, hosts: &[String]) -> Result<R, Mistake> {
     let r = r.renumber();
     if r.nnodes() != hosts.len() {
         return Err(Mistake::new(
-            format!("R has {} nodes, but this instance has {} brokers", r.nnodes(), hosts.len()),
+            format!(
+                "R has {}, but this instance has {}",
+                counted(r.nnodes() as u64, "node"),
+                counted(hosts.len() as u64, "broker")
+            ),
             "start one broker on each node that R names",
         ));
     }

@@ -27,7 +27,7 @@ pub fn run(face: &Face) -> Result<u8, Failure> {
 fn outside(name: &str, slurm: Option<(String, String)>) -> String {
     let how = match slurm {
         Some((id, nodes)) => format!(
-            "You are in Slurm job {id} with {nodes} nodes. Start one broker on each:\n\n  \
+            "You are in Slurm job {id} with {nodes} node(s). Start one broker on each:\n\n  \
              srun -N{nodes} -n{nodes} --ntasks-per-node=1 --cpu-bind=none --mpi=none {name} start ./script.sh\n"
         ),
         None => format!(

@@ -4,7 +4,7 @@ use super::{Share, ask};
 use crate::face::Face;
 use crate::failure::Failure;
 use crate::out::{self, Script};
-use flurm_types::{Hostlist, Idset, RNode, Socket};
+use flurm_types::{Hostlist, Idset, RNode, Socket, counted};
 use flurm_wire::resource::StatusInfo;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -39,9 +39,10 @@ impl Args {
 
 fn draw(info: &StatusInfo, each: bool, script: Script) -> String {
     let share = Share::of(info);
-    let count = |r: &flurm_types::R| format!("{} cores, {} GPUs", r.ncores(), r.ngpus());
-    let mut text =
-        format!("{} nodes, {}; free: {}\n", info.all.nnodes(), count(&info.all), count(&share.free));
+    let (cores, gpus) = (|n: usize| counted(n as u64, "core"), |n: usize| counted(n as u64, "GPU"));
+    let count = |r: &flurm_types::R| format!("{}, {}", cores(r.ncores()), gpus(r.ngpus()));
+    let nodes = counted(info.all.nnodes() as u64, "node");
+    let mut text = format!("{nodes}, {}; free: {}\n", count(&info.all), count(&share.free));
     let mut looks: BTreeMap<(u32, Look), Vec<&RNode>> = BTreeMap::new();
     let mut first: BTreeMap<Look, u32> = BTreeMap::new();
     for node in &info.all.nodes {
@@ -61,9 +62,9 @@ fn draw(info: &StatusInfo, each: bool, script: Script) -> String {
         let (branch, below) = script.branch(at + 1 == looks.len());
         let hosts: Hostlist = nodes.iter().map(|node| node.host.clone()).collect();
         let node = nodes[0];
-        let mut line = format!("{branch}{hosts}: {} cores, {} free", node.cores.len(), look.free_cores);
+        let mut line = format!("{branch}{hosts}: {}, {} free", cores(node.cores.len()), look.free_cores);
         if !node.gpus.is_empty() {
-            line.push_str(&format!("; {} GPUs, {} free", node.gpus.len(), look.free_gpus));
+            line.push_str(&format!("; {}, {} free", gpus(node.gpus.len()), look.free_gpus));
         }
         if !look.up {
             line.push_str("; down");

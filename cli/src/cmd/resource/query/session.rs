@@ -461,6 +461,13 @@ impl Session {
         let criteria = Criteria::parse(criteria)
             .map_err(|rule| Failure::usage(format!("cannot read criteria: {rule}")))?;
         let lines: Vec<String> = self.graph.select(&criteria).into_iter().map(|info| info.path).collect();
+        if lines.is_empty()
+            && let Some((kind, known)) = self.graph.unknown_kind(&criteria)
+        {
+            let known: Vec<&str> = known.into_iter().collect();
+            return Err(Failure::new(format!("there is no vertex of type {kind}"))
+                .hint(format!("types here are {}", known.join(", "))));
+        }
         Ok(Answer { value: json!({ "found": lines }), lines, ..Answer::default() })
     }
 
