@@ -34,8 +34,9 @@ const PURE_MIN: f64 = 0.9;
 /// Shorter runs are mostly their beginning and end.
 const SHORTEST_S: f64 = 10.0;
 
-/// What was learnt is handed out to be kept no more often than this.
-const NEWS_US: i64 = 60_000_000;
+/// What was learnt is handed out to be kept after so long for each kind that is in it: at once where there are few, once
+/// in a minute where it is long.
+const NEWS_US: i64 = 250_000;
 
 /// The format of what is handed out.
 const VERSION: u32 = 1;
@@ -229,12 +230,16 @@ impl Learner {
         }
     }
 
+    /// When there is something to be kept.
+    pub(crate) fn has_news_at(&self) -> Option<Timestamp> {
+        let pause = NEWS_US.saturating_mul(self.kinds.len() as i64);
+        let at = self.told.map_or(Timestamp::ZERO, |told| Timestamp(told.0.saturating_add(pause)));
+        self.changed.then_some(at)
+    }
+
     /// What is to be kept, if there is something new and it was not said a moment ago.
     pub(crate) fn news(&mut self, now: Now) -> Option<Value> {
-        let early = self.told.is_some_and(|told| now.wall.0 < told.0.saturating_add(NEWS_US));
-        if !self.changed || early {
-            return None;
-        }
+        self.has_news_at().filter(|at| *at <= now.wall)?;
         (self.changed, self.told) = (false, Some(now.wall));
         let runs = self.kinds.iter().map(|(kind, runs)| (kind.clone(), runs.clone())).collect();
         let document = Document { version: VERSION, pairs: self.pairs(), runs };

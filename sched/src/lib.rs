@@ -320,13 +320,28 @@ impl Sched {
             // A microsecond after the last time at which the longest job could start.
             Timestamp(last.0.saturating_sub_unsigned(length).saturating_add(1))
         });
-        self.promises.first_start().into_iter().chain(too_late).min()
+        self.promises.first_start().into_iter().chain(too_late).chain(self.learner.has_news_at()).min()
     }
 
     /// Number of jobs that wait for resources.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.queue.len() + self.groups.beside_queue()
+    }
+
+    /// For listings: why a pending job has not been tried, where that can be said without a look at resources.
+    #[must_use]
+    pub fn not_tried(&self, id: JobId) -> Option<String> {
+        if let Some(reason) = self.groups.why(id) {
+            return Some(reason);
+        }
+        let id = self.groups.first(id).unwrap_or(id);
+        let job = self.queue.get(id)?;
+        if self.inventories == 0 {
+            return Some("waits for the resources of this instance to become known".to_owned());
+        }
+        let first = self.queue.after_in(job.lane, None).filter(|first| first.id != id)?;
+        Some(format!("behind {}", first.id))
     }
 
     /// Could such a job join the group that it names? The answer changes as members come and go.

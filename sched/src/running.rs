@@ -1,7 +1,7 @@
 //! What the jobs of each lane have that run, for lanes that may have only so much at once.
 
 use crate::Running;
-use flurm_types::JobId;
+use flurm_types::{JobId, counted};
 use std::collections::BTreeMap;
 
 /// Jobs and their cores.
@@ -69,6 +69,6 @@ impl Running {
             return Some(format!("queue {queue} has at most {max} running jobs at once"));
         }
         let max = self.cores_max.filter(|max| load.cores > u64::from(*max))?;
-        Some(format!("queue {queue} has at most {max} cores at once"))
+        Some(format!("queue {queue} has at most {} at once", counted(max.into(), "core")))
     }
 }

@@ -7,7 +7,7 @@
 use crate::running::Load;
 use crate::{Policy, Sched, group::Wants, queue::Pending};
 use flurm_resource_graph::{Plan, span};
-use flurm_types::{JobId, Now, Timestamp};
+use flurm_types::{JobId, Now, Timestamp, counted};
 use std::collections::BTreeMap;
 
 /// Jobs ahead of one that are given places before it.
@@ -68,12 +68,6 @@ impl Sched {
         let promised = self.promises.get(job.key).map(|r| r.starttime).filter(|start| *start > now.wall);
         let earliest = promised.or(estimate);
         Some(Why { earliest, ..self.reason(job, &wants, &mut plan, earliest.is_none(), now) })
-    }
-
-    /// When a pending job starts, as far as anybody knows; `None` if it is not pending, too.
-    #[must_use]
-    pub fn expected_start(&self, id: JobId, now: Now) -> Option<Timestamp> {
-        self.why(id, now)?.earliest
     }
 
     /// The start that its owner has been told, without looking for a better answer.
@@ -139,8 +133,11 @@ impl Sched {
         }
         let Some(r) = self.graph.fit_now(wants, now.wall, &mut 0) else {
             let others = first.map_or(0, |_| 1 + more);
-            let behind =
-                if unknown && others > 0 { format!(", behind {others} others") } else { String::new() };
+            let behind = match others {
+                0 => String::new(),
+                _ if !unknown => String::new(),
+                others => format!(", behind {}", counted(others as u64, "other")),
+            };
             return why(self.graph.shortage(wants, now.wall) + &behind, None);
         };
         self.graph.reserve(plan, job.id, &r);

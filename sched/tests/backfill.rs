@@ -5,6 +5,7 @@ use flurm_sched::simulate::{Job, Run, Trace, run};
 use flurm_sched::{Config, Policy, QueueConfig};
 use flurm_types::{Constraint, Idset, R, RNode, Timestamp};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A job of a random trace, in seconds and cores.
@@ -27,10 +28,11 @@ fn trace(jobs: &[Random]) -> Trace {
             priority: 16,
             waited_s: None,
             class: None,
+            beside: BTreeMap::new(),
             jobspec: Arc::new(builder.build().unwrap()),
         }
     };
-    Trace { jobs: (1..).zip(jobs).map(job).collect() }
+    Trace { jobs: (1..).zip(jobs).map(job).collect(), ..Trace::default() }
 }
 
 /// Nodes with so many cores each.

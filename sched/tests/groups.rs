@@ -140,7 +140,7 @@ fn a_group_that_must_wait_starts_as_one_and_is_not_delayed() {
             Policy::Sjf => assert_eq!(running, [1, 5]),
             Policy::Easy | Policy::Conservative | Policy::Hybrid { .. } => {
                 assert_eq!(running, [1, 5], "{policy}");
-                let start = world.sched.expected_start(JobId(3), world.now());
+                let start = world.sched.why(JobId(3), world.now()).and_then(|why| why.earliest);
                 assert_eq!(start, Some(Timestamp(101_000_000)), "{policy}: all members are told");
             }
         }

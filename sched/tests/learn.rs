@@ -165,12 +165,22 @@ fn runs_that_cannot_be_compared_teach_nothing() {
 }
 
 #[test]
-fn what_was_learnt_is_said_once_a_minute_at_most() {
+fn what_was_learnt_is_said_at_once_where_it_is_short_and_once_a_minute_where_it_is_long() {
     let mut world = World::new();
     (0..24).for_each(|_| world.alone("short", "hot", 15.0));
-    let minutes = 24 * 15 / 60;
-    assert!((minutes - 1..=minutes + 1).contains(&world.learnt.len()), "{}", world.learnt.len());
+    assert_eq!(world.learnt.len(), 24, "a leader that is lost takes nothing with it");
     // Only the last runs are kept.
     let runs = &world.learnt.last().unwrap()["runs"][0][1]["alone"];
     assert_eq!(runs.as_array().unwrap().len(), 8);
+    (0..250).for_each(|n| world.alone(&format!("kind{n}"), "hot", 15.0));
+    let before = world.learnt.len();
+    (0..24).for_each(|_| world.alone("short", "hot", 15.0));
+    let minutes = 24 * 15 / 60;
+    let said = world.learnt.len() - before;
+    assert!((minutes - 1..=minutes + 1).contains(&said), "{said}");
+    // What was left is due by itself.
+    for _ in 0..2 {
+        world.alone("short", "hot", 15.0);
+    }
+    assert!(world.sched.wakes_at().is_some_and(|at| at <= Timestamp::from_secs_f64(world.now_s + 63.0)));
 }

@@ -213,7 +213,7 @@ fn who_could_not_be_over_in_time_does_not_start() {
         world.now = at(4600.0);
         world.free(1);
         assert_eq!(world.started(), [3], "{policy}: it takes what time there is");
-        assert_eq!(world.sched.graph().held_until(JobId(3)), Some(at(6400.0).wall));
+        assert_eq!(world.sched.graph().held_by(JobId(3)).map(|(r, _)| r.expiration), Some(at(6400.0).wall));
     }
 }
 

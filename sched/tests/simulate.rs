@@ -1,7 +1,7 @@
 //! Traces that are read, and the figures of their runs.
 
 use flurm_sched::simulate::{Report, Trace, run};
-use flurm_sched::{Config, Policy, QueueConfig};
+use flurm_sched::{Config, Policy, QueueConfig, SlowDowns};
 use flurm_types::{Idset, R, RNode};
 
 fn machine(nodes: u32) -> R {
@@ -19,7 +19,7 @@ const SWF: &str =
 #[test]
 fn a_trace_gives_the_figures_that_follow_from_it() {
     let trace = Trace::parse(SWF).unwrap();
-    assert_eq!(trace.jobs.len(), 3, "who has no run time is left out");
+    assert_eq!((trace.jobs.len(), trace.never_ran), (3, 1), "who has no run time is left out");
     let with = |policy| run(&trace, &machine(4), &Config { policy, ..Config::default() }, |_| ());
     let (fcfs, easy) = (with(Policy::Fcfs).report(), with(Policy::Easy).report());
     // Job 2 waits for all cores; job 3 passes it only where that is allowed.
@@ -141,4 +141,32 @@ fn lines_of_json_may_say_more() {
     ] {
         assert_eq!(Trace::parse(bad).unwrap_err().to_string(), said);
     }
+}
+
+#[test]
+fn run_times_beside_others_are_not_those_of_jobs_alone() {
+    let line = |beside: &str| format!(r#"{{"submit":0,"runtime":100,"ntasks":1,"class":"memory"{beside}}}"#);
+    let slowdowns = SlowDowns::parse("[slowdown.memory]\nmemory = 2.0\n").unwrap();
+    for (beside, alone_s) in
+        [("", 100.0), (r#","beside":{"memory":1.0}"#, 50.0), (r#","beside":{"memory":0.5}"#, 75.0)]
+    {
+        let trace = Trace::parse(&line(beside)).unwrap();
+        assert_eq!(Trace::parse(&trace.to_json_lines()).unwrap(), trace);
+        let run =
+            run(&trace, &machine(1), &Config { slowdowns: slowdowns.clone(), ..Config::default() }, |_| ());
+        assert_eq!((run.outcomes[0].runtime_s, run.report().makespan_s), (alone_s, alone_s), "{beside}");
+    }
+    for beside in
+        [r#","beside":{"memory":1.5}"#, r#","beside":{"memory":0.7,"io":0.7}"#, r#","beside":"memory""#]
+    {
+        assert!(Trace::parse(&line(beside)).is_err(), "{beside}");
+    }
+}
+
+#[test]
+fn who_is_turned_down_is_told_why() {
+    let trace = Trace::parse("{\"submit\":0,\"runtime\":1,\"ntasks\":9}\n").unwrap();
+    let run = run(&trace, &machine(2), &Config::default(), |_| ());
+    let why = run.outcomes[0].refused.as_deref();
+    assert_eq!(why, Some("this instance has 4 cores, the job asks for 9"));
 }

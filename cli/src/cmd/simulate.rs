@@ -9,7 +9,7 @@ use flurm_broker::bootstrap::Mistake;
 use flurm_jobspec::{Jobspec, Placement};
 use flurm_sched::simulate::{Report, Run, Trace, run};
 use flurm_sched::{Config, Policy};
-use flurm_types::{R, Timestamp};
+use flurm_types::{R, Timestamp, counted};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -121,7 +121,7 @@ impl Args {
         let mut inventory = inventory.for_jobs(jobs.map(|job| &*job.jobspec));
         let base = self.configure(&mut inventory, &mut traces)?;
         let several = traces.len() * self.policy.len() * self.placement.len() > 1;
-        let mut lines = Vec::new();
+        let (mut lines, mut told) = (Vec::new(), BTreeSet::new());
         for (of, trace, refused) in &traces {
             // Another load is not what was recorded.
             let recorded = self.scale_load.is_none().then(|| trace.report(inventory.ncores())).flatten();
@@ -147,6 +147,16 @@ impl Args {
                     };
                     let name = self.name(&line);
                     let ran = played(trace, &inventory, &config, &name);
+                    let why = ran.outcomes.iter().filter_map(|job| Some((job.number, job.refused.as_ref()?)));
+                    let turned_down = why.clone().count();
+                    if let Some((job, why)) = why.min_by_key(|(job, _)| *job) {
+                        let count = counted(turned_down as u64, "job");
+                        // Under another policy it is mostly the same.
+                        let text = format!("{of}, {place}: {count} refused; job {job}: {why}");
+                        if told.insert(text.clone()) {
+                            crate::say!("{text}");
+                        }
+                    }
                     let (jobs, cores) = (trace.jobs.len(), inventory.ncores());
                     let title = format!("{of}, {policy}, {place}: {jobs} jobs on {cores} cores");
                     self.files(&ran, trace, &title, several.then_some(&name))?;
@@ -236,6 +246,10 @@ impl Args {
     fn trace(&self, path: &Path) -> Result<Trace, Failure> {
         let named = |error| Failure::new(format!("{}: cannot {error}", path.display()));
         let mut trace = Trace::parse(&read(path)?).map_err(named)?;
+        if trace.never_ran > 0 {
+            let lines = counted(trace.never_ran as u64, "job");
+            crate::say!("{}: {lines} without run time or processors left out", stem(path));
+        }
         if let Some(jobs) = self.jobs {
             trace.jobs.truncate(jobs);
         }

@@ -133,7 +133,12 @@ fn serve(sched: &mut Sched, id: JobId, now: Now, out: &mut Vec<SchedOutput>, vis
         }
     };
     // Who has room now waits for the head of another lane, of which nobody knows how that goes on.
-    let told = start.as_ref().map(|start| start.at).filter(|at| *at > now.wall);
+    // So does who wants what the head of another lane is to have: that one is not reckoned with.
+    let apart = |r: &R| {
+        let mut others = sched.heads.by_lane.iter().filter(|(other, _)| **other != lane);
+        others.all(|(_, other)| other.start.as_ref().is_some_and(|start| are_apart(&start.r, r)))
+    };
+    let told = start.as_ref().filter(|start| start.at > now.wall && apart(&start.r)).map(|start| start.at);
     sched.wait(now, id, told, excess, out);
     sched.heads.by_lane.insert(lane, Head { id, wants, key, start });
 }

@@ -26,6 +26,9 @@ fn line(job: &Job) -> String {
     if let Some(secs) = job.waited_s {
         put("wait", secs.into());
     }
+    if !job.beside.is_empty() {
+        put("beside", json!(job.beside));
+    }
     if let Some(class) = &job.class {
         put("class", class.as_str().into());
     }

@@ -35,6 +35,8 @@ pub struct Outcome {
     pub ran: Option<Ran>,
     /// When it was first said to start, by policies that say so.
     pub promised: Option<Timestamp>,
+    /// Why it was turned down.
+    pub refused: Option<String>,
 }
 
 /// Where and when a job ran.
@@ -89,7 +91,7 @@ pub fn run_with(
     let mut out = Vec::new();
     sched.step(Now::default(), SchedInput::Resource(ResourceChange::Define(inventory.clone())), &mut out);
     sched.step(Now::default(), SchedInput::Resource(ResourceChange::Up(inventory.ranks())), &mut out);
-    let mut outcomes: Vec<Outcome> = trace.jobs.iter().map(outcome).collect();
+    let mut outcomes: Vec<Outcome> = trace.jobs.iter().map(|job| outcome(job, truth)).collect();
     let classes = trace.jobs.iter().filter_map(|job| job.class.as_deref());
     let mut going = Contention::new(inventory, classes, truth);
     let mut events: BinaryHeap<Reverse<(Timestamp, Event)>> =
@@ -122,14 +124,18 @@ pub fn run_with(
                 SchedOutput::Alloc { id, r, .. } => {
                     let n = place(id);
                     let job = &trace.jobs[n];
-                    going.begins(n, job.class.as_deref(), job.runtime_s, &r);
+                    going.begins(n, job.class.as_deref(), outcomes[n].runtime_s, &r);
                     outcomes[n].ran = Some(Ran { start: now.wall, end: now.wall, cut_off: false, r });
                 }
                 SchedOutput::Annotate { id, .. } => {
                     let promised = &mut outcomes[place(id)].promised;
                     *promised = promised.or(sched.promised(id));
                 }
-                SchedOutput::Deny { .. } | SchedOutput::Canceled { .. } => over += 1,
+                SchedOutput::Deny { id, note } => {
+                    over += 1;
+                    outcomes[place(id)].refused = Some(note);
+                }
+                SchedOutput::Canceled { .. } => over += 1,
                 SchedOutput::Learnt { .. } => {}
             }
         }
@@ -145,9 +151,9 @@ pub fn run_with(
     Run { inventory: inventory.clone(), outcomes }
 }
 
-fn outcome(job: &Job) -> Outcome {
-    let Job { number, submit, runtime_s, .. } = *job;
-    Outcome { number, submit, runtime_s, ran: None, promised: None }
+fn outcome(job: &Job, truth: &SlowDowns) -> Outcome {
+    let Job { number, submit, .. } = *job;
+    Outcome { number, submit, runtime_s: job.alone_s(truth), ran: None, promised: None, refused: None }
 }
 
 /// Wall clock and the other one go together.

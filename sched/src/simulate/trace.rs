@@ -15,6 +15,7 @@
 //! | `id` | the job's number, else its place in the trace |
 //! | `priority` | higher goes first; 16 |
 //! | `wait` | seconds that it really waited |
+//! | `beside` | `{CLASS: PART}`: for these parts of its run time jobs of these classes were beside it, so that alone it had run less |
 //! | `class` | what it stresses, such as `memory`; jobs with a class slow each other down |
 //! | `jobspec` | a whole jobspec, instead of the following |
 //! | `ntasks`, `nodes`, `cores_per_task`, `gpus_per_task`, `exclusive` | its size, as the options of `flurm submit` |
@@ -24,6 +25,7 @@
 //! | `group` | the co-scheduling group that it is in: `NAME` or `NAME:SIZE` |
 
 use flurm_jobspec::{Cosched, Jobspec, build::Builder};
+use flurm_resource_graph::SlowDowns;
 use flurm_types::{Constraint, Timestamp};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -47,6 +49,8 @@ const SECONDS_MAX: f64 = 4e9;
 pub struct Trace {
     /// In the order in which they were written.
     pub jobs: Vec<Job>,
+    /// Lines about jobs that never ran, which are left out.
+    pub never_ran: usize,
 }
 
 /// A job of a trace.
@@ -56,8 +60,10 @@ pub struct Job {
     pub number: u64,
     /// When it is submitted, as [`time`] gives it.
     pub submit: Timestamp,
-    /// How long it runs, if nobody slows it down.
+    /// How long it runs, if nobody slows it down, or together with those in `beside`.
     pub runtime_s: f64,
+    /// Parts of that time for which jobs of these classes were beside it.
+    pub beside: BTreeMap<String, f64>,
     /// Higher goes first.
     pub priority: i64,
     /// How long it waited in truth, if that is known.
@@ -66,6 +72,16 @@ pub struct Job {
     pub class: Option<String>,
     /// What it asks for.
     pub jobspec: Arc<Jobspec>,
+}
+
+impl Job {
+    /// How long it runs alone, if jobs slow each other down as this says.
+    pub(super) fn alone_s(&self, table: &SlowDowns) -> f64 {
+        let Some(class) = &self.class else { return self.runtime_s };
+        // Beside somebody it does less in the same time.
+        let lost = |(other, part): (&String, &f64)| part * (1.0 - 1.0 / table.of(class, other).max(1.0));
+        self.runtime_s * (1.0 - self.beside.iter().map(lost).sum::<f64>())
+    }
 }
 
 /// A trace that cannot be read.
@@ -87,7 +103,7 @@ impl Trace {
         let lines = || (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
         let content = lines().find(|(_, line)| !line.trim_start().starts_with([';', '#']));
         let is_json = content.is_some_and(|(_, line)| line.trim_start().starts_with('{'));
-        let mut jobs = Vec::new();
+        let (mut jobs, mut never_ran) = (Vec::new(), 0);
         // Jobs of the same shape share a jobspec, which a trace has many of.
         let mut known = BTreeMap::new();
         for (line, text) in lines().filter(|(_, line)| !line.trim_start().starts_with([';', '#'])) {
@@ -99,14 +115,14 @@ impl Trace {
                     }
                     jobs.push(job);
                 }
-                Ok(None) => {}
+                Ok(None) => never_ran += 1,
                 Err(rule) => return Err(TraceError { line, rule }),
             }
             if jobs.len() > JOBS_MAX {
                 return Err(TraceError { line, rule: format!("more than {JOBS_MAX} jobs") });
             }
         }
-        Ok(Trace { jobs })
+        Ok(Trace { jobs, never_ran })
     }
 
     /// The same jobs, all of them willing to share their sockets that could and that ask for no placement.
@@ -122,7 +138,7 @@ impl Trace {
             let jobspec = Arc::new(Jobspec::clone(&job.jobspec).amended(with));
             Job { jobspec, ..job.clone() }
         };
-        Trace { jobs: self.jobs.iter().map(willing).collect() }
+        Trace { jobs: self.jobs.iter().map(willing).collect(), ..*self }
     }
 }
 
@@ -176,7 +192,8 @@ fn swf_line(line: &str, known: &mut BTreeMap<Like, Arc<Jobspec>>) -> Result<Opti
     let number = field(1).unwrap_or(0.0) as u64;
     let (submit, waited_s) =
         (time(fields[1]), Some(fields[2]).filter(|secs| (0.0..=SECONDS_MAX).contains(secs)));
-    Ok(Some(Job { number, submit, runtime_s, priority: PRIORITY, waited_s, class: None, jobspec }))
+    let (priority, class, beside) = (PRIORITY, None, BTreeMap::new());
+    Ok(Some(Job { number, submit, runtime_s, beside, priority, waited_s, class, jobspec }))
 }
 
 pub(super) fn json_line(line: &str) -> Result<Option<Job>, String> {
@@ -196,6 +213,7 @@ pub(super) fn json_line(line: &str) -> Result<Option<Job>, String> {
     if let Some(class) = &class {
         Cosched::check_class(class)?;
     }
+    let beside = parts(&mut job, "beside")?;
     let jobspec = match job.remove("jobspec") {
         Some(document) => Jobspec::parse(&document.to_string()).map_err(|error| error.to_string())?,
         None => built(&mut job, runtime_s, class.as_deref())?,
@@ -205,7 +223,7 @@ pub(super) fn json_line(line: &str) -> Result<Option<Job>, String> {
     }
     let own = jobspec.attributes().cosched.as_ref().and_then(|cosched| cosched.class.clone());
     let (submit, class, jobspec) = (time(submit), class.or(own), Arc::new(jobspec));
-    Ok(Some(Job { number, submit, runtime_s, priority, waited_s, class, jobspec }))
+    Ok(Some(Job { number, submit, runtime_s, beside, priority, waited_s, class, jobspec }))
 }
 
 fn built(job: &mut Map<String, Value>, runtime_s: f64, class: Option<&str>) -> Result<Jobspec, String> {
@@ -249,6 +267,23 @@ fn built(job: &mut Map<String, Value>, runtime_s: f64, class: Option<&str>) -> R
         }
     }
     builder.build().map_err(|error| error.to_string())
+}
+
+/// Classes with parts of a whole.
+fn parts(job: &mut Map<String, Value>, key: &str) -> Result<BTreeMap<String, f64>, String> {
+    let wrong = || format!("`{key}` has a class and a part of the run time for each that was beside the job");
+    let given = match job.remove(key) {
+        None => Map::new(),
+        Some(Value::Object(given)) => given,
+        Some(_) => return Err(wrong()),
+    };
+    let mut parts = BTreeMap::new();
+    for (class, part) in given {
+        Cosched::check_class(&class)?;
+        let part = part.as_f64().filter(|part| (0.0..=1.0).contains(part)).ok_or_else(wrong)?;
+        parts.insert(class, part);
+    }
+    if parts.values().sum::<f64>() > 1.0 + 1e-6 { Err(wrong()) } else { Ok(parts) }
 }
 
 /// Seconds that are not negative.
