@@ -485,6 +485,14 @@ pub struct QueueInfo {
     /// Its nodes.
     #[serde(default)]
     pub ranks: Idset,
+    /// Added to the priority of its jobs.
+    #[serde(default)]
+    pub priority: i64,
+    /// The most that its jobs have together while they run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs_max: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores_max: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::format::{self, Column, Value};
 use crate::{out, when};
 use clap::Subcommand;
-use flurm_types::R;
+use flurm_types::{R, counted};
 use flurm_wire::Dest;
 use flurm_wire::job::{Queue, QueueAct, QueueInfo, QueueStatus};
 use std::io::Write;
@@ -155,8 +155,17 @@ fn text(status: &QueueStatus, verbose: bool) -> String {
             false => format!("Scheduling is stopped{}", because(&queue.stop_reason)),
         });
         if verbose {
-            say(format!("{} pending jobs", queue.pending));
-            say(format!("{} running jobs", queue.running));
+            say(counted(queue.pending, "pending job"));
+            say(counted(queue.running, "running job"));
+            if queue.priority != 0 {
+                say(format!("Priority of its jobs: {:+}", queue.priority));
+            }
+            let most = [(queue.jobs_max, "job"), (queue.cores_max, "core")];
+            let most: Vec<String> =
+                most.into_iter().filter_map(|(max, what)| Some(counted(max?.into(), what))).collect();
+            if !most.is_empty() {
+                say(format!("At most {} at once", most.join(" and ")));
+            }
         }
     }
     if verbose {
@@ -218,6 +227,9 @@ static COLUMNS: &[Column<Row>] = &[
         header: "NGPUS",
         value: |row, _| range(row.queue.min.ngpus, row.queue.max.ngpus),
     },
+    Column { name: "priority", header: "PRIO", value: |row, _| Value::Int(row.queue.priority) },
+    Column { name: "limits.running.jobs", header: "RJOBS", value: |row, _| most(row.queue.jobs_max) },
+    Column { name: "limits.running.cores", header: "RCORES", value: |row, _| most(row.queue.cores_max) },
     Column { name: "limits.min.nnodes", header: "MIN.NNODES", value: |row, _| least(row.queue.min.nnodes) },
     Column { name: "limits.max.nnodes", header: "MAX.NNODES", value: |row, _| most(row.queue.max.nnodes) },
     Column { name: "limits.min.ncores", header: "MIN.NCORES", value: |row, _| least(row.queue.min.ncores) },
@@ -246,7 +258,7 @@ const NAMED: format::Named = &[
     (
         "policy",
         "?:{queuem:<8.8} {submission:<8.8} {scheduling:<8.8} {defaults.timelimit!F:>8h} {limits.timelimit!F:>8h} \
-         {pending:>8} {running:>8}",
+         {priority:>5} {limits.running.jobs:>6} {limits.running.cores:>6} {pending:>8} {running:>8}",
     ),
     (
         "nodes",
@@ -336,6 +348,11 @@ mod tests {
             "Job submission is disabled: maintenance\nScheduling is started\n2 pending jobs\n0 running jobs\n\
              Scheduler: built-in, fcfs\n"
         );
+        let queue = &mut status.queues[0];
+        (queue.pending, queue.priority, queue.jobs_max, queue.cores_max) = (1, 10, Some(1), Some(96));
+        assert!(text(&status, true).contains(
+            "\n1 pending job\n0 running jobs\nPriority of its jobs: +10\nAt most 1 job and 96 cores at once\n"
+        ));
     }
 
     #[test]

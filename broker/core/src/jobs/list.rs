@@ -70,7 +70,31 @@ impl Jobs {
                 all.extend(said.iter().map(|(key, value)| (key.clone(), value.clone())));
             }
         }
+        if let Some(reason) = self.untold(job, record.annotations.as_ref()) {
+            let annotations = record.annotations.get_or_insert_with(|| Value::Object(Default::default()));
+            if let Some(all) = annotations.as_object_mut() {
+                let sched = all.entry("sched").or_insert_with(|| Value::Object(Default::default()));
+                sched["reason_pending"] = reason.into();
+            }
+        }
         record
+    }
+
+    /// Why a job waits about which the scheduler has said nothing, or something that counts no more.
+    fn untold(&self, job: &Job, said: Option<&Value>) -> Option<String> {
+        if job.state() != JobState::Sched || job.priority() == 0 {
+            return None;
+        }
+        let queue = &*job.brief().queue;
+        if self.manager.gates().of(queue).stopped.is_some() {
+            return Some(if queue.is_empty() {
+                "queue is stopped".into()
+            } else {
+                format!("queue {queue} is stopped")
+            });
+        }
+        let told = said.and_then(|said| said.pointer("/sched/reason_pending")).is_some();
+        if told { None } else { self.seat.waits().or_else(|| self.sched.not_tried(job.id())) }
     }
 
     pub(super) fn lookup(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {

@@ -139,6 +139,7 @@ impl Jobs {
             ngpus: size.ngpus,
         };
         let ranks: Idset = site.ranks(name, inventory);
+        let own = site.queues.get(name);
         QueueInfo {
             name: name.to_owned(),
             default: site.default_queue.as_deref() == Some(name),
@@ -153,6 +154,9 @@ impl Jobs {
             max: size(rules.max),
             min: size(rules.min),
             ranks,
+            priority: own.map_or(0, |queue| queue.priority),
+            jobs_max: own.and_then(|queue| queue.jobs_max),
+            cores_max: own.and_then(|queue| queue.cores_max),
         }
     }
 }
