@@ -1,8 +1,9 @@
 //! How a command fails: two lines on standard error, `error:` and `hint:`, and an exit code.
 
 use flurm_client::ClientError;
-use flurm_types::SyntaxError;
+use flurm_types::{JobId, SyntaxError};
 use flurm_wire::WireError;
+use std::ffi::OsString;
 use std::io;
 
 /// The operation failed.
@@ -57,6 +58,21 @@ impl Failure {
     #[must_use]
     pub fn within(self, place: &str) -> Failure {
         Failure { text: self.text.map(|text| format!("{place}: {text}")), ..self }
+    }
+
+    /// A job that is not there is called what the user has called it, in whatever encoding.
+    #[must_use]
+    pub fn with_typed_id(self, words: &[OsString]) -> Failure {
+        let Some((before, id)) = self.text.as_deref().and_then(|text| text.rsplit_once("there is no job "))
+        else {
+            return self;
+        };
+        let typed = words.iter().skip(1).filter_map(|word| word.to_str());
+        let wanted = id.parse::<JobId>().ok();
+        match typed.into_iter().find(|word| wanted.is_some() && word.parse::<JobId>().ok() == wanted) {
+            Some(word) => Failure { text: Some(format!("{before}there is no job {word}")), ..self },
+            None => self,
+        }
     }
 
     /// What is wrong and the way out, for those who print them elsewhere.
@@ -146,6 +162,21 @@ mod tests {
         let (text, hint) = failure.lines();
         assert_eq!(text, "cannot find an instance: neither FLURM_URI nor FLUX_URI is set");
         assert!(hint.is_some_and(|h| h.contains("flurm start")));
+    }
+
+    #[test]
+    fn a_job_that_is_not_there_has_the_name_that_the_user_gave_it() {
+        let words = |words: &str| words.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let said = |id: u64, typed: &str| {
+            let failure = Failure::new(format!("there is no job {}", JobId(id))).with_typed_id(&words(typed));
+            failure.lines().0.to_owned()
+        };
+        assert_eq!(said(123, "flurm job why 123"), "there is no job 123");
+        assert_eq!(said(123, "flurm job why 0x7b"), "there is no job 0x7b");
+        assert_eq!(said(123, "flurm job why ƒ38"), "there is no job ƒ38");
+        assert_eq!(said(123, "flurm job why --last"), "there is no job ƒ38");
+        let other = Failure::new("job ƒ38 is over").with_typed_id(&words("flurm cancel 123"));
+        assert_eq!(other.lines().0, "job ƒ38 is over");
     }
 
     #[test]

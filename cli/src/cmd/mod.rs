@@ -130,7 +130,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
     let name = Face::name(words.first().map(OsString::as_os_str));
     match parse(name, &words).map(|cli| cli.run(name, &words)) {
         Ok(Ok(code)) => code,
-        Ok(Err(failure)) => failure.say(),
+        Ok(Err(failure)) => failure.with_typed_id(&words).say(),
         Err(error) => {
             if let Some(failure) = strange::explain(&error, &words) {
                 return failure.say();
