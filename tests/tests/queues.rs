@@ -81,7 +81,7 @@ fn each_queue_has_gates_of_its_own() {
     assert_eq!(instance.ok(&["job", "why", &waits]), "waits: queue batch is stopped: later");
     assert_eq!(
         instance.ok(&["queue", "status", "-v"]),
-        "batch: Job submission is enabled\nbatch: Scheduling is stopped: later\nbatch: 1 pending jobs\n\
+        "batch: Job submission is enabled\nbatch: Scheduling is stopped: later\nbatch: 1 pending job\n\
          batch: 0 running jobs\ndebug: Job submission is enabled\ndebug: Scheduling is started\n\
          debug: 0 pending jobs\ndebug: 0 running jobs\nScheduler: built-in, easy"
     );
@@ -163,5 +163,22 @@ fn nodes_with_an_end_of_their_own_get_what_ends_before() {
     instance.ok(&["resource", "expire", "0", "never"]);
     instance.ok(&["cancel", &short]);
     instance.ok(&["job", "wait-event", &next, "start"]);
+    instance.ok(&["cancel", "--all", "--quiet"]);
+}
+
+#[test]
+fn every_waiting_job_is_listed_with_what_it_waits_for() {
+    let config = Some(fake_nodes(1, 4));
+    let instance = Instance::with(Options { size: 1, config, ..Options::default() });
+    instance.ok(&["submit", "--wait-event=start", "-n4", "sleep", "1000"]);
+    let first = instance.ok(&["submit", "-n4", "true"]);
+    let second = instance.ok(&["submit", "-n4", "true"]);
+    let info = |id: &str| instance.ok(&["jobs", "-no{contextual_info}", id]);
+    assert_eq!(info(&first), "waits for 4 cores (free: 0)");
+    assert_eq!(info(&second), format!("behind {first}"));
+    instance.ok(&["queue", "stop"]);
+    assert_eq!((info(&first).as_str(), info(&second).as_str()), ("queue is stopped", "queue is stopped"));
+    let unknown = instance.run(&["job", "why", "0x7b"]).code_is(1).stderr;
+    assert!(unknown.starts_with("error: there is no job 0x7b\n"), "{unknown}");
     instance.ok(&["cancel", "--all", "--quiet"]);
 }
