@@ -1,6 +1,6 @@
 //! R: reading what people and other tools write, and the algebra of sets.
 
-use flurm_types::{Idset, R, Timestamp};
+use flurm_types::{R, Timestamp};
 
 const TWO_NODES: &str = r#"{"version":1,
  "execution":{
