@@ -26,10 +26,13 @@ pub fn run(face: &Face) -> Result<u8, Failure> {
 /// How to start an instance here. `slurm` is the job around us, if there is one: its id and its nodes.
 fn outside(name: &str, slurm: Option<(String, String)>) -> String {
     let how = match slurm {
-        Some((id, nodes)) => format!(
-            "You are in Slurm job {id} with {nodes} node(s). Start one broker on each:\n\n  \
+        Some((id, nodes)) => {
+            let word = if nodes == "1" { "node" } else { "nodes" };
+            format!(
+                "You are in Slurm job {id} with {nodes} {word}. Start one broker on each:\n\n  \
              srun -N{nodes} -n{nodes} --ntasks-per-node=1 --cpu-bind=none --mpi=none {name} start ./script.sh\n"
-        ),
+            )
+        }
         None => format!(
             "Start an instance on this machine, with your shell in it:\n\n  {name} start\n\n\
              or play four nodes:\n\n  {name} start --test-size=4\n\n\
