@@ -111,11 +111,12 @@ fn memory_replay(count: usize) -> Figure {
             runtime_s: (asked * (1 + random.below(100)) as f64 / 100.0).ceil(),
             priority: 16,
             waited_s: None,
+            beside: std::collections::BTreeMap::new(),
             class: None,
             jobspec,
         }
     });
-    let trace = Trace { jobs: jobs.collect() };
+    let trace = Trace { jobs: jobs.collect(), ..Trace::default() };
     let config = Config { policy: Policy::Conservative, ..Config::default() };
     let start = Instant::now();
     let run = run(&trace, &machine(true), &config, |_| ());
