@@ -469,6 +469,12 @@ fn tasks(
             pmi.push("PMI_RANK", &plan.tasks[local].to_string());
             pmi.push("PMI_SIZE", &plan.ntasks.to_string());
             pmi.push("PMI_SPAWNED", "0");
+            // hydra tells its processes by these which of their node's they are.
+            pmi.push("MPI_LOCALRANKID", &local.to_string());
+            pmi.push("MPI_LOCALNRANKS", &plan.tasks.len().to_string());
+            if let Some(library) = crate::pmi::library() {
+                crate::pmi::LIBRARY_VARIABLES.iter().for_each(|name| pmi.push(name, library));
+            }
         }
         let no_pmix = Block::default();
         let pmix = pmix.filter(|block| !block.is_empty()).unwrap_or(&no_pmix);

@@ -14,12 +14,11 @@
 //! | [`end`] | who belongs to whom; the end of all | yes |
 //! | [`scratch`] | directories of jobs | yes |
 //! | [`io`] | pipes, files, the output log | yes |
-//! | [`pmi`] | the PMI-1 server | no |
 //! | `collective` | all-gathers among the shells of a job | yes |
 //! | [`offer`], [`elf`] | which ways to PMI a program needs | reads programs |
 //! | [`pmix`] | the PMIx server, a process of its own | yes |
 //! | [`outbox`] | reports until they are acknowledged | no |
-//! | [`shell`], `jobs`, `initial`, `tasks_pmi`, `rexec`, `link` | the loop that ties them together | yes |
+//! | [`shell`], `jobs`, `initial`, `pmi`, `rexec`, `link` | the loop that ties them together | yes |
 
 pub mod binding;
 mod collective;
@@ -38,7 +37,7 @@ pub mod offer;
 pub mod options;
 pub mod outbox;
 pub mod plan;
-pub mod pmi;
+mod pmi;
 pub mod pmix;
 pub mod pty;
 mod rexec;
@@ -46,7 +45,6 @@ pub mod scratch;
 pub mod shell;
 mod singletons;
 pub mod spawn;
-mod tasks_pmi;
 pub mod template;
 
 pub use shell::{ShellArgs, run};

@@ -1,174 +1,217 @@
-//! The PMI-1 server of one job on one rank (RFC 13), as text in and text out. Sockets and other ranks are the shell's.
+//! PMI-1 and PMI-2 for the tasks of jobs: their sockets, and the barrier across ranks, which is a collective of the
+//! job's shells. What requests mean is `flurm-pmi`'s.
 
-use flurm_types::R;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use crate::collective::Collected;
+use crate::shell::{Event, Key, Shell};
+use flurm_pmi::{Effect, Piece, ProtocolError, Server, Splitter, VALUE_MAX};
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-/// Limits that libraries are told; 64 and 1024 are what they have always been told.
-const NAME_BYTES_MAX: usize = 64;
-pub const VALUE_BYTES_MAX: usize = 1024;
+/// Of the collective.
+pub(crate) const NAME: &str = "pmi";
 
 /// No request is longer: the longest is a put.
-pub const LINE_BYTES_MAX: usize = 2048;
+const REQUEST_BYTES_MAX: usize = 4096;
 
-/// Keys that one job may put, counted so that a loop in one program does not eat the shell.
-const PUTS_MAX: usize = 1 << 20;
+/// R is there for whoever asks for it: an instance that runs as a job.
+const R_KEY: &str = "flurm.R";
 
+/// Our own `libpmi.so`, for programs that open a library instead of speaking over the socket.
+const LIBRARY: &str = "libpmi.so";
+/// By these names they look for it: Open MPI 4's `flux` component, others, Intel MPI.
+pub(crate) const LIBRARY_VARIABLES: [&str; 3] =
+    ["FLUX_PMI_LIBRARY_PATH", "PMI_LIBRARY", "I_MPI_PMI_LIBRARY"];
+
+/// Where it lies, if it does: `FLURM_LIB_DIR`, where `make install` puts it, or beside the binary of a developer.
+pub(crate) fn library() -> Option<&'static str> {
+    static FOUND: OnceLock<Option<String>> = OnceLock::new();
+    let find = || {
+        let named = std::env::var_os("FLURM_LIB_DIR").map(PathBuf::from);
+        let exe = std::env::current_exe().ok();
+        let beside = exe.as_deref().and_then(Path::parent);
+        let near = beside.map(|dir| [dir.join("../lib/flurm"), dir.to_owned()]);
+        let places = named.into_iter().chain(near.into_iter().flatten());
+        let found = places.map(|dir| dir.join(LIBRARY)).find(|file| file.exists())?;
+        found.canonicalize().ok()?.into_os_string().into_string().ok()
+    };
+    FOUND.get_or_init(find).as_deref()
+}
+
+/// A job's PMI on this rank.
 #[derive(Debug)]
-pub struct Server {
-    name: String,
-    ntasks: u32,
-    /// Tasks of this rank.
-    local: usize,
-    shared: BTreeMap<String, String>,
-    /// Put since the last barrier.
-    puts: BTreeMap<String, String>,
-    waiting: BTreeSet<usize>,
-    r: Arc<R>,
+pub(crate) struct Pmi {
+    server: Server,
+    /// By local task; none once it has finalized or gone.
+    tasks: Vec<Option<OwnedWriteHalf>>,
+    /// Writing it out costs something.
     offered_r: bool,
 }
 
-/// What is to be done about a request.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Reply {
-    Line(String),
-    /// The task waits in the barrier.
-    Wait,
-    /// All tasks here have entered it.
-    Fence(BTreeMap<String, String>),
-    /// The last answer.
-    Finalized(String),
-    /// The task wants the job to end.
-    Abort(String),
-    /// Not PMI: close and end the job.
-    Broken(String),
-}
+impl Shell {
+    pub(crate) fn pmi_connect(&mut self, key: Key, sockets: Vec<UnixStream>) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let level = self.place.as_ref().map_or(0, |place| place.instance_level + 1).to_string();
+        let uri = self.place.as_ref().map_or("", |place| &place.uri).to_owned();
+        // Libraries have a buffer for it; without a map they ask each other.
+        let mapping = Some(job.plan.map.pmi()).filter(|map| map.len() < VALUE_MAX).unwrap_or_default();
+        let known =
+            [("PMI_process_mapping", mapping), ("flurm.instance-level", level), ("flurm.parent-uri", uri)];
+        let server = Server::new(flurm_pmi::Job {
+            name: job.plan.id.f58_plain(),
+            size: job.plan.ntasks,
+            ranks: job.plan.tasks.clone(),
+            known: known.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        });
+        let mut tasks = Vec::new();
+        for (local, socket) in sockets.into_iter().enumerate() {
+            let Ok(socket) = tokio::net::UnixStream::from_std(socket) else {
+                tasks.push(None);
+                continue;
+            };
+            let (read, write) = socket.into_split();
+            tasks.push(Some(write));
+            tokio::spawn(read_requests(read, key, local, self.events.clone()));
+        }
+        job.pmi = Some(Pmi { server, tasks, offered_r: false });
+    }
 
-impl Server {
-    /// `known` is there before any barrier.
-    pub fn new(
-        name: String,
-        ntasks: u32,
+    pub(crate) fn pmi_request(
+        &mut self,
+        key: Key,
         local: usize,
-        known: BTreeMap<String, String>,
-        r: Arc<R>,
-    ) -> Server {
-        Server {
-            name,
-            ntasks,
-            local,
-            shared: known,
-            puts: BTreeMap::new(),
-            waiting: BTreeSet::new(),
-            r,
-            offered_r: false,
+        request: Result<Option<Piece>, ProtocolError>,
+    ) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let Some(pmi) = &mut job.pmi else { return };
+        if !pmi.offered_r && matches!(&request, Ok(Some(Piece::Line(line))) if line.contains(R_KEY)) {
+            pmi.offered_r = true;
+            let text = serde_json::to_string(&*job.r).expect("R has string keys");
+            pmi.server.offer(in_pieces(R_KEY, &text));
         }
-    }
-
-    pub fn request(&mut self, task: usize, line: &str) -> Reply {
-        let fields = fields(line);
-        let get = |name: &str| fields.get(name).copied().unwrap_or("");
-        let answer = |text: String| Reply::Line(text + "\n");
-        match get("cmd") {
-            "init" if get("pmi_version") == "1" => {
-                answer("cmd=response_to_init rc=0 pmi_version=1 pmi_subversion=1".into())
+        let mut effects = Vec::new();
+        let understood = match request {
+            Ok(Some(piece)) => pmi.server.request(local, &piece, &mut effects),
+            Ok(None) => {
+                pmi.tasks[local] = None;
+                Ok(())
             }
-            "init" => answer("cmd=response_to_init rc=-1 pmi_version=1 pmi_subversion=1".into()),
-            "get_maxes" => answer(format!(
-                "cmd=maxes rc=0 kvsname_max={NAME_BYTES_MAX} keylen_max={NAME_BYTES_MAX} vallen_max={VALUE_BYTES_MAX}"
-            )),
-            "get_appnum" => answer("cmd=appnum rc=0 appnum=0".into()),
-            "get_universe_size" => answer(format!("cmd=universe_size rc=0 size={}", self.ntasks)),
-            "get_my_kvsname" => answer(format!("cmd=my_kvsname rc=0 kvsname={}", self.name)),
-            "put" => answer(self.put(get("kvsname"), get("key"), get("value"))),
-            "get" => answer(self.get(get("kvsname"), get("key"))),
-            "barrier_in" => self.barrier(task),
-            "finalize" => Reply::Finalized("cmd=finalize_ack rc=0\n".into()),
-            "abort" => Reply::Abort(get("exitcode").to_owned()),
-            refused @ ("publish_name" | "unpublish_name" | "lookup_name" | "spawn") => {
-                let name = refused.split('_').next().unwrap_or(refused);
-                answer(format!("cmd={name}_result rc=-1 msg=not_supported"))
-            }
-            _ => Reply::Broken(format!("`{}` is not a PMI request", line.trim_end().escape_default())),
-        }
-    }
-
-    fn put(&mut self, name: &str, key: &str, value: &str) -> String {
-        let problem = if name != self.name {
-            "unknown_kvsname"
-        } else if key.is_empty() || key.len() > NAME_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
-            "too_long"
-        } else if self.puts.len() >= PUTS_MAX {
-            "too_many_keys"
-        } else {
-            self.puts.insert(key.to_owned(), value.to_owned());
-            return "cmd=put_result rc=0".into();
+            Err(error) => Err(error),
         };
-        format!("cmd=put_result rc=-1 msg={problem}")
+        let task = job.plan.tasks[local];
+        let problem = understood.err().map(|error| {
+            pmi.tasks[local] = None;
+            format!("task {task}: {error}")
+        });
+        let (fence, abort) = pmi.carry_out(effects);
+        let abort = abort.map(|(local, code, message)| {
+            let task = job.plan.tasks[local];
+            let text = if message.is_empty() { String::new() } else { format!(": {message}") };
+            (format!("task {task} aborted through PMI{text}"), code)
+        });
+        if let Some((note, code)) = abort {
+            self.abort(key, note, code);
+        } else if let Some(note) = problem {
+            self.fail(key, note, 1 << 8);
+        }
+        if let Some(puts) = fence {
+            let data = serde_json::to_vec(&puts).expect("text is JSON");
+            self.collect(key, NAME.into(), &data);
+        }
     }
 
-    fn get(&mut self, name: &str, key: &str) -> String {
-        if name != self.name {
-            return "cmd=get_result rc=-1 msg=unknown_kvsname".into();
-        }
-        // Only an instance asks for R, and writing it out costs something.
-        if !self.offered_r && key.starts_with("flurm.R") {
-            self.offered_r = true;
-            let text = serde_json::to_string(&*self.r).expect("R has string keys");
-            self.shared.extend(in_pieces("flurm.R", &text));
-        }
-        // A task may read what it has put itself; others see it after the barrier.
-        match self.shared.get(key).or_else(|| self.puts.get(key)) {
-            Some(value) => format!("cmd=get_result rc=0 value={value}"),
-            None => "cmd=get_result rc=-1 msg=unknown_key".into(),
-        }
-    }
-
-    fn barrier(&mut self, task: usize) -> Reply {
-        self.waiting.insert(task);
-        if self.waiting.len() < self.local {
-            return Reply::Wait;
-        }
-        Reply::Fence(std::mem::take(&mut self.puts))
-    }
-
-    /// The barrier is through, or cannot be passed any more (`None`): who is answered what.
-    pub fn fenced(&mut self, puts: Option<BTreeMap<String, String>>) -> (BTreeSet<usize>, &'static str) {
-        let line = match puts {
-            Some(puts) => {
-                self.shared.extend(puts);
-                "cmd=barrier_out rc=0\n"
+    /// The barrier is through, or cannot be passed any more.
+    pub(crate) fn pmi_fenced(&mut self, key: Key, result: Collected) {
+        let Some(pmi) = self.jobs.get_mut(&key).and_then(|job| job.pmi.as_mut()) else { return };
+        let puts = result.and_then(|parts| {
+            let mut puts = BTreeMap::new();
+            for (from, data) in parts {
+                let part: BTreeMap<String, String> = serde_json::from_slice(&data)
+                    .map_err(|error| format!("read what node {from} of the job has put: {error}"))?;
+                puts.extend(part);
             }
-            None => "cmd=barrier_out rc=-1\n",
-        };
-        (std::mem::take(&mut self.waiting), line)
+            Ok(puts)
+        });
+        if let Err(why) = &puts {
+            tracing::warn!(job = %key.0.f58(), why, "a PMI barrier failed");
+        }
+        let mut effects = Vec::new();
+        pmi.server.fenced(puts, &mut effects);
+        pmi.carry_out(effects);
     }
 }
 
-/// `key=value key=value`; `value=` takes the rest of the line, blanks and all.
-fn fields(line: &str) -> BTreeMap<&str, &str> {
-    let mut fields = BTreeMap::new();
-    let mut rest = line.trim_end_matches(['\n', '\r']).trim_start();
-    while let Some((key, after)) = rest.split_once('=') {
-        let (value, next) =
-            if key == "value" { (after, "") } else { after.split_once(' ').unwrap_or((after, "")) };
-        // A multi-line request names itself with `mcmd`.
-        fields.insert(if key == "mcmd" { "cmd" } else { key }, value);
-        rest = next.trim_start();
+type Abort = (usize, i32, String);
+
+impl Pmi {
+    /// Answers; what is more than an answer is handed back.
+    fn carry_out(&mut self, effects: Vec<Effect>) -> (Option<BTreeMap<String, String>>, Option<Abort>) {
+        let (mut fence, mut abort) = (None, None);
+        let mut finalized = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Reply { task, bytes } => self.answer(task, &bytes),
+                Effect::Finalized { task } => finalized.push(task),
+                Effect::Abort { task, exitcode, message } => abort = Some((task, exitcode, message)),
+                Effect::Fence(puts) => fence = Some(puts),
+            }
+        }
+        for task in finalized {
+            self.tasks[task] = None;
+        }
+        (fence, abort)
     }
-    fields
+
+    fn answer(&mut self, local: usize, bytes: &[u8]) {
+        // Requests and answers alternate, so the socket's buffer is empty; who does otherwise is cut off.
+        if let Some(task) = &self.tasks[local]
+            && !matches!(task.try_write(bytes), Ok(n) if n == bytes.len())
+        {
+            self.tasks[local] = None;
+        }
+    }
+}
+
+async fn read_requests(
+    mut read: OwnedReadHalf,
+    key: Key,
+    local: usize,
+    events: tokio::sync::mpsc::UnboundedSender<Event>,
+) {
+    let mut splitter = Splitter::new(REQUEST_BYTES_MAX);
+    let mut buffer = [0; REQUEST_BYTES_MAX];
+    loop {
+        let mut request = splitter.piece();
+        if let Ok(None) = request {
+            match read.read(&mut buffer).await {
+                Ok(n) if n > 0 => {
+                    splitter.feed(&buffer[..n]);
+                    continue;
+                }
+                _ => request = Ok(None),
+            }
+        }
+        let over = !matches!(request, Ok(Some(_)));
+        // The shell may be leaving.
+        if events.send(Event::Pmi { key, local, request }).is_err() || over {
+            return;
+        }
+    }
 }
 
 /// A long text under `NAME.0`, `NAME.1`, … with their number under `NAME.n`; a short one under its name.
-pub fn in_pieces(name: &str, text: &str) -> BTreeMap<String, String> {
-    if text.len() <= VALUE_BYTES_MAX {
+fn in_pieces(name: &str, text: &str) -> BTreeMap<String, String> {
+    if text.len() < VALUE_MAX {
         return BTreeMap::from([(name.to_owned(), text.to_owned())]);
     }
     let mut pieces = BTreeMap::new();
     let mut rest = text;
     let mut n = 0;
     while !rest.is_empty() {
-        let mut end = rest.len().min(VALUE_BYTES_MAX);
+        let mut end = rest.len().min(VALUE_MAX - 1);
         while !rest.is_char_boundary(end) {
             end -= 1;
         }
@@ -184,50 +227,12 @@ pub fn in_pieces(name: &str, text: &str) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
 
-    fn server(local: usize) -> Server {
-        Server::new("kvs".into(), 4, local, BTreeMap::new(), Arc::default())
-    }
-
-    fn line(reply: Reply) -> String {
-        match reply {
-            Reply::Line(line) => line,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn what_one_task_puts_all_get_after_the_barrier() {
-        let mut server = server(2);
-        assert!(line(server.request(0, "cmd=init pmi_version=1 pmi_subversion=1\n")).contains("rc=0"));
-        let put = "cmd=put  kvsname=kvs key=card-0 value=tcp://a b=c \n";
-        assert_eq!(line(server.request(0, put)), "cmd=put_result rc=0\n");
-        assert!(line(server.request(1, "cmd=put kvsname=other key=a value=b")).contains("rc=-1"));
-        assert_eq!(server.request(1, "cmd=barrier_in\n"), Reply::Wait);
-        let Reply::Fence(puts) = server.request(0, "cmd=barrier_in\n") else { panic!("no fence") };
-        assert_eq!(puts["card-0"], "tcp://a b=c ");
-        let (tasks, out) = server.fenced(Some(puts));
-        assert_eq!((tasks.len(), out), (2, "cmd=barrier_out rc=0\n"));
-        assert_eq!(
-            line(server.request(1, "cmd=get kvsname=kvs key=card-0")),
-            "cmd=get_result rc=0 value=tcp://a b=c \n"
-        );
-        assert!(line(server.request(1, "cmd=get kvsname=kvs key=nothing")).contains("rc=-1"));
-    }
-
-    #[test]
-    fn what_is_not_pmi_closes() {
-        for bad in ["", "hello\n", "cmd=", "=\n", "cmd=fly high=1"] {
-            assert!(matches!(server(1).request(0, bad), Reply::Broken(_)), "{bad:?}");
-        }
-        assert!(line(server(1).request(0, "mcmd=spawn\n")).contains("spawn_result rc=-1"));
-    }
-
     #[test]
     fn long_texts_travel_in_pieces() {
         let text = "ƒ".repeat(1000);
         let pieces = in_pieces("flurm.R", &text);
         assert_eq!(pieces["flurm.R.n"], "2");
-        assert!(pieces.values().all(|piece| piece.len() <= VALUE_BYTES_MAX));
+        assert!(pieces.values().all(|piece| piece.len() < VALUE_MAX));
         assert_eq!(pieces["flurm.R.0"].clone() + &pieces["flurm.R.1"], text);
         assert_eq!(in_pieces("k", "short").len(), 1);
     }

@@ -15,6 +15,7 @@ use crate::rexec::Exec;
 use crate::scratch::Scratch;
 use crate::{end, link, spawn};
 use flurm_client::{Client, ClientError, Uri};
+use flurm_pmi::{Piece, ProtocolError};
 use flurm_types::{JobId, Rank, Timestamp};
 use flurm_wire::rexec::{Control, Run, Stream};
 use flurm_wire::shell::{
@@ -81,7 +82,7 @@ pub enum Event {
     Pmi {
         key: Key,
         local: usize,
-        line: Option<String>,
+        request: Result<Option<Piece>, ProtocolError>,
     },
     /// A word of a job's PMIx server, none at the end of its output.
     Pmix {
@@ -355,11 +356,11 @@ impl Shell {
             Event::InputTaken(message) => self.respond(*message, flurm_wire::job::Done {}),
             Event::Fenced { key, name, seq, answer } => self.fenced(key, name, seq, *answer),
             Event::Collected { key, name, result } => self.collected(key, &name, result),
-            Event::Pmi { key, local, line } => {
-                if line.is_some() {
+            Event::Pmi { key, local, request } => {
+                if matches!(request, Ok(Some(_))) {
                     self.spoke(key);
                 }
-                self.pmi_request(key, local, line);
+                self.pmi_request(key, local, request);
             }
             Event::Pmix { key, word } => self.pmix_word(key, word),
             Event::InitialSent(told) => self.initial_told(told),
@@ -437,7 +438,7 @@ impl Shell {
     /// Hands the result of a collective to whoever began it.
     fn collected(&mut self, key: Key, name: &str, result: Collected) {
         match name {
-            crate::tasks_pmi::NAME => self.pmi_fenced(key, result),
+            crate::pmi::NAME => self.pmi_fenced(key, result),
             name if name.starts_with(crate::pmix::COLLECTIVE) => self.pmix_fenced(key, name, result),
             _ => tracing::warn!(name, "nobody has begun this collective"),
         }

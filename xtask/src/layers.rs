@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8, &str)] = &[
     ("flurm-types", 0, "types"),
     ("flurm-jobspec", 1, "jobspec"),
     ("flurm-wire", 1, "wire"),
+    ("flurm-pmi", 1, "pmi"),
     ("flurm-slurm-protocol", 1, "slurm-protocol"),
     ("flurm-resource-graph", 2, "resource-graph"),
     ("flurm-job-manager", 3, "job-manager"),

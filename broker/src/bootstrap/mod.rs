@@ -17,7 +17,6 @@ pub mod mistake;
 pub mod net;
 pub mod parent;
 pub mod pmi;
-pub mod pmi_wire;
 pub mod rendezvous;
 pub mod rundir;
 pub mod slurm;

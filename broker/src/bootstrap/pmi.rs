@@ -9,10 +9,10 @@
 //! ```
 
 use super::card::{Answer, Card, ancestors};
-use super::pmi_wire::{LINE_MAX, Line, Request};
 use super::{Mistake, Vars};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use flurm_pmi::one::{Line, Request};
 use flurm_types::{Rank, TaskMap};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,6 +21,9 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
+
+/// Longest line that is read, and longest text of several: who sends more is no launcher.
+const LINE_MAX: usize = 16 << 20;
 
 /// What `PMI_*` says.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
@@ -313,30 +316,30 @@ pub fn mistake(error: &PmiError, place: Place, limit: Duration) -> Option<Mistak
 #[cfg(test)]
 mod tests {
     use super::super::card::Table;
-    use super::super::pmi_wire::{Effect, Server};
     use super::*;
     use crate::boot::Secret;
+    use flurm_pmi::{Effect, Job, Piece, Server};
     use std::collections::BTreeMap;
     use std::io::{BufRead, BufReader};
     use std::sync::{Arc, Mutex};
 
     /// Serves `size` clients in threads of their own.
     fn launch(size: u32) -> Vec<UnixStream> {
-        let preset = BTreeMap::from([("PMI_process_mapping".to_owned(), format!("(vector,(0,1,{size}))"))]);
-        let server = Server::new(size, "kvs", preset);
+        let known = BTreeMap::from([("PMI_process_mapping".to_owned(), format!("(vector,(0,1,{size}))"))]);
+        let server = Server::new(Job { name: "kvs".into(), size, ranks: (0..size).collect(), known });
         let (ours, theirs): (Vec<_>, Vec<_>) = (0..size).map(|_| UnixStream::pair().unwrap()).unzip();
         let out: Vec<_> = ours.iter().map(|stream: &UnixStream| stream.try_clone().unwrap()).collect();
         let shared = Arc::new(Mutex::new((server, out)));
-        for (rank, stream) in (0..).zip(ours) {
+        for (task, stream) in ours.into_iter().enumerate() {
             let shared = shared.clone();
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
                     let mut shared = shared.lock().unwrap();
                     let mut effects = Vec::new();
-                    shared.0.line(rank, &line, &mut effects).unwrap();
+                    shared.0.request(task, &Piece::Line(line), &mut effects).unwrap();
                     for effect in effects {
-                        if let Effect::Reply { rank, reply } = effect {
-                            shared.1[rank as usize].write_all(reply.to_string().as_bytes()).unwrap();
+                        if let Effect::Reply { task, bytes } = effect {
+                            shared.1[task].write_all(&bytes).unwrap();
                         }
                     }
                 }

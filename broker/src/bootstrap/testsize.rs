@@ -6,10 +6,10 @@
 //!                └──▶ named; the rest gets TERM, KILL
 //! ```
 
-use super::pmi_wire::{Effect, LINE_MAX, Server};
 use super::{Mistake, Vars, slurm};
 use crate::config::Settings;
 use crate::start::BrokerArgs;
+use flurm_pmi::{Effect, Job, Piece, Server, Splitter};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,8 @@ use tokio::time::Instant;
 
 /// Children know by it that they are a test.
 const KVSNAME: &str = "flurm-test";
+/// Longest request of a broker.
+const REQUEST_MAX: usize = 1 << 20;
 /// After rank 0 has ended in order, the others are about to.
 const END_MAX: Duration = Duration::from_secs(10);
 /// After SIGTERM: tasks get five seconds of it themselves before they are killed, and then a shell has to look around.
@@ -72,7 +74,7 @@ pub fn start(size: u32, args: &BrokerArgs, vars: &Vars) -> i32 {
 
 enum Event {
     /// None: the broker has closed its end.
-    Line(u32, Option<String>),
+    Pmi(u32, Option<Piece>),
     /// Some child has ended.
     Child,
     Signal(i32),
@@ -91,7 +93,12 @@ async fn run(size: u32, args: &BrokerArgs, vars: &Vars) -> io::Result<i32> {
     let (tell, mut events) = mpsc::channel(64);
     watch_signals(&tell)?;
     let mapping = format!("(vector,(0,1,{size}))");
-    let server = Server::new(size, KVSNAME, BTreeMap::from([("PMI_process_mapping".to_owned(), mapping)]));
+    let server = Server::new(Job {
+        name: KVSNAME.into(),
+        size,
+        ranks: (0..size).collect(),
+        known: BTreeMap::from([("PMI_process_mapping".to_owned(), mapping)]),
+    });
     let mut launch = Launch {
         children: BTreeMap::new(),
         to: BTreeMap::new(),
@@ -147,32 +154,34 @@ impl Launch {
         ours.set_nonblocking(true)?;
         let (from, to) = tokio::net::UnixStream::from_std(ours)?.into_split();
         self.to.insert(rank, to);
-        tokio::spawn(read_lines(rank, from, tell.clone()));
+        tokio::spawn(read_requests(rank, from, tell.clone()));
         Ok(())
     }
 
     async fn take(&mut self, event: Event) {
         match event {
-            Event::Line(rank, Some(line)) => self.line(rank, &line).await,
-            Event::Line(rank, None) => drop(self.to.remove(&rank)),
+            Event::Pmi(rank, Some(piece)) => self.request(rank, &piece).await,
+            Event::Pmi(rank, None) => drop(self.to.remove(&rank)),
             Event::Child => self.reap(),
             Event::Signal(signum) => self.forward(signum),
         }
     }
 
-    async fn line(&mut self, rank: u32, line: &str) {
+    async fn request(&mut self, rank: u32, piece: &Piece) {
         let mut effects = Vec::new();
-        if self.server.line(rank, line, &mut effects).is_err() {
+        if self.server.request(rank as usize, piece, &mut effects).is_err() {
             self.to.remove(&rank);
         }
         for effect in effects {
             match effect {
-                Effect::Reply { rank, reply } => {
-                    let Some(to) = self.to.get_mut(&rank) else { continue };
+                Effect::Reply { task, bytes } => {
+                    let Some(to) = self.to.get_mut(&(task as u32)) else { continue };
                     // A broker that has gone is noticed when it is reaped.
-                    let _ = to.write_all(reply.to_string().as_bytes()).await;
+                    let _ = to.write_all(&bytes).await;
                 }
-                Effect::Finalized { rank } => drop(self.finalized.insert(rank)),
+                Effect::Finalized { task } => drop(self.finalized.insert(task as u32)),
+                // All are here, so the server answers a barrier by itself.
+                Effect::Fence(_) => {}
                 Effect::Abort { exitcode, .. } => self.over = Some((exitcode, Duration::ZERO)),
             }
         }
@@ -264,19 +273,27 @@ fn options(args: &BrokerArgs) -> Vec<std::ffi::OsString> {
     options
 }
 
-async fn read_lines(rank: u32, mut from: OwnedReadHalf, tell: mpsc::Sender<Event>) {
-    let mut buffer = Vec::new();
-    // A broker that closes, breaks off or sends a line without end is not listened to any longer.
-    while buffer.len() < LINE_MAX && from.read_buf(&mut buffer).await.is_ok_and(|len| len > 0) {
-        while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
-            let line = String::from_utf8_lossy(&buffer[..end]).into_owned();
-            buffer.drain(..=end);
-            if tell.send(Event::Line(rank, Some(line))).await.is_err() {
+async fn read_requests(rank: u32, mut from: OwnedReadHalf, tell: mpsc::Sender<Event>) {
+    let mut splitter = Splitter::new(REQUEST_MAX);
+    let mut buffer = [0; 4096];
+    // A broker that closes, breaks off or sends what is no PMI is not listened to any longer.
+    while let Ok(len) = from.read(&mut buffer).await
+        && len > 0
+    {
+        splitter.feed(&buffer[..len]);
+        loop {
+            let piece = match splitter.piece() {
+                Ok(Some(piece)) => Some(piece),
+                Ok(None) => break,
+                Err(_) => None,
+            };
+            let over = piece.is_none();
+            if tell.send(Event::Pmi(rank, piece)).await.is_err() || over {
                 return;
             }
         }
     }
-    let _ = tell.send(Event::Line(rank, None)).await;
+    let _ = tell.send(Event::Pmi(rank, None)).await;
 }
 
 fn watch_signals(tell: &mpsc::Sender<Event>) -> io::Result<()> {
