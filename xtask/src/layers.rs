@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u8, &str)] = &[
     ("flurm-sched", 3, "sched"),
     ("flurm-core", 4, "broker/core"),
     ("flurm-broker", 5, "broker"),
+    ("flurm-libpmi", 5, "pmi/lib"),
     ("flurm-client", 5, "client"),
     ("flurm-shell", 6, "shell"),
     ("flurm-slurm-service", 6, "slurm-service"),
