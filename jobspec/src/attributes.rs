@@ -235,6 +235,9 @@ pub const OUTPUT_BYTES_KEPT: u64 = 10 << 20;
 /// What `output.limit` may say at most: all of it is in the leader's memory.
 pub const OUTPUT_BYTES_KEPT_MAX: u64 = 1 << 30;
 
+/// Seconds that tasks may outlive the first that ends, unless `exit-timeout` says something else: Flux's.
+pub const EXIT_TIMEOUT_S: f64 = 30.0;
+
 /// A number of bytes: `4096`, `"10M"`.
 pub fn size(value: &Value) -> Option<u64> {
     match value {
@@ -263,6 +266,17 @@ impl Attributes {
         let nested = || self.shell_options.get("output")?.get("limit");
         let limit = self.shell_options.get("output.limit").or_else(nested);
         limit.map_or(Some(OUTPUT_BYTES_KEPT), size).filter(|bytes| *bytes <= OUTPUT_BYTES_KEPT_MAX)
+    }
+
+    /// Seconds that tasks may outlive the first that ends; none when they may as long as they like. A value that is no
+    /// time is for the shell to refuse.
+    pub fn exit_timeout_s(&self) -> Option<f64> {
+        match self.shell_options.get("exit-timeout") {
+            None => Some(EXIT_TIMEOUT_S),
+            Some(Value::Number(n)) => n.as_f64(),
+            Some(Value::String(s)) => s.parse::<flurm_types::Fsd>().ok().map(|fsd| fsd.as_secs()),
+            Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => None,
+        }
     }
 
     /// The count of tasks that the shell options ask for, if they do.

@@ -21,7 +21,7 @@ mod task;
 mod write;
 
 pub use amend::Amendment;
-pub use attributes::{Attributes, OUTPUT_BYTES_KEPT, OUTPUT_BYTES_KEPT_MAX, size};
+pub use attributes::{Attributes, EXIT_TIMEOUT_S, OUTPUT_BYTES_KEPT, OUTPUT_BYTES_KEPT_MAX, size};
 pub use cosched::{Cosched, Group};
 pub use count::{Count, Operator, Range};
 pub use dependency::Dependency;

@@ -70,6 +70,10 @@ pub struct Exit {
     pub pid: i32,
     /// Wait status.
     pub status: i32,
+    /// The largest that it, or a descendant it has waited for, has been.
+    pub peak_kib: u64,
+    /// Processor time of all of them.
+    pub cpu: Duration,
 }
 
 impl Families {
@@ -205,16 +209,14 @@ impl Families {
     /// Is any adopted process left? Buries those that have ended.
     fn has_orphans(&mut self, exits: &mut Vec<Exit>) -> bool {
         loop {
-            let mut status = 0;
-            // SAFETY: a writable status; no child means no effect.
-            match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::__WNOTHREAD) } {
-                0 => return true,
-                pid if pid > 0 => {
-                    self.buried(pid);
-                    exits.push(Exit { pid, status });
+            match wait_for(libc::WNOHANG | libc::__WNOTHREAD) {
+                Ok(None) => return true,
+                Ok(Some(exit)) => {
+                    self.buried(exit.pid);
+                    exits.push(exit);
                 }
                 // ECHILD.
-                _ => return false,
+                Err(()) => return false,
             }
         }
     }
@@ -276,6 +278,18 @@ impl Families {
         })
     }
 
+    /// Who is there now, by family.
+    pub fn members(&mut self) -> Vec<(Field, Vec<i32>)> {
+        let tree = Tree::read();
+        self.attribute(&tree);
+        let of = |(field, family): (&Field, &Family)| {
+            let orphans = self.orphans.iter().filter(|(_, of)| **of == Some(*field)).map(|(pid, _)| *pid);
+            let roots = family.alive.iter().copied().chain(orphans);
+            (*field, tree.below(roots).into_iter().map(|process| process.pid).collect())
+        };
+        self.families.iter().map(of).collect()
+    }
+
     /// When to call [`Families::settle`] again without an exit.
     pub fn next_due(&self) -> Option<Instant> {
         self.families
@@ -325,10 +339,30 @@ pub fn kill_leftovers(base: &Path) {
 }
 
 fn wait() -> Option<Exit> {
+    // Children of all threads of this process are ours to reap.
+    wait_for(libc::WNOHANG).ok().flatten()
+}
+
+/// None when nobody has ended yet; an error when there is nobody.
+fn wait_for(flags: i32) -> Result<Option<Exit>, ()> {
     let mut status = 0;
-    // SAFETY: a writable status; children of all threads of this process are ours to reap.
-    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
-    (pid > 0).then_some(Exit { pid, status })
+    // SAFETY: all zeros is a value of it.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: a writable status and usage; no child means no effect.
+    let pid = unsafe { libc::wait4(-1, &raw mut status, flags, &raw mut usage) };
+    let time = |time: libc::timeval| {
+        Duration::from_micros(time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_usec.unsigned_abs())
+    };
+    match pid {
+        0 => Ok(None),
+        pid if pid > 0 => Ok(Some(Exit {
+            pid,
+            status,
+            peak_kib: usage.ru_maxrss.unsigned_abs(),
+            cpu: time(usage.ru_utime) + time(usage.ru_stime),
+        })),
+        _ => Err(()),
+    }
 }
 
 /// To a task's process group, and to the task itself should it have left the group. The pid is a child of ours that has

@@ -10,7 +10,7 @@
 //! `gone` is reported and kept until the leader has committed it.
 
 use crate::collective::{Collectives, Question};
-use crate::end::{Field, GRACE_MS};
+use crate::end::{Exit, Field, GRACE_MS};
 use crate::env::{self, Base};
 use crate::io::{self, Given, Input, Output, PIECE_BYTES_MAX, STDIN_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX};
 use crate::launch::{Child, Claim, Launched, Work};
@@ -21,6 +21,7 @@ use crate::pmi::Pmi;
 use crate::pmix::Pmix;
 use crate::pty;
 use crate::shell::{Event, For, Key, Owner, Shell, Timer, wall};
+use crate::sysmon::{self, Usage};
 use flurm_jobspec::Jobspec;
 use flurm_types::{Idset, R};
 use flurm_wire::exec::{ABORT, Kill, Start, StartJob, What};
@@ -63,6 +64,10 @@ pub(crate) struct Job {
     pub(crate) status: i32,
     /// It ended before its tasks were started; whoever prepares them may still write to its directory.
     pub(crate) abandoned: bool,
+    /// We have killed some of it, or are about to.
+    killed: bool,
+    /// Of a job that wants to be measured.
+    pub(crate) usage: Option<Usage>,
     pub(crate) pmi: Option<Pmi>,
     pub(crate) collectives: Collectives<Message>,
     /// What the parent has been asked, by the collective's name.
@@ -107,6 +112,12 @@ fn worse(a: i32, b: i32) -> i32 {
 }
 
 impl Job {
+    /// How often it wants to be looked at.
+    pub(crate) fn sampled(&self) -> Option<Duration> {
+        self.usage.as_ref()?;
+        Some(self.plan.options.sysmon.unwrap_or(sysmon::PERIOD))
+    }
+
     /// Do its readers wait for somebody beyond the leader?
     fn is_held_up(&self) -> bool {
         let full = self.room.available_permits() < PIECE_BYTES_MAX;
@@ -170,6 +181,8 @@ impl Shell {
             ending: false,
             status: 0,
             abandoned: false,
+            killed: false,
+            usage: None,
             pmi: None,
             collectives: Collectives::new(plan.node_index),
             questions: BTreeMap::new(),
@@ -213,6 +226,7 @@ impl Shell {
                 self.outbox.push(key, What::Started { time: wall(), pids }, 0);
                 self.redirects(key);
                 self.set_warning(key, now);
+                self.measure(key, now);
             }
         }
         for signum in signals {
@@ -317,6 +331,14 @@ impl Shell {
         }
     }
 
+    fn measure(&mut self, key: Key, now: Instant) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        if job.plan.options.sysmon.is_some() || job.plan.memory_watched.is_some() {
+            job.usage = Some(Usage::new());
+            self.sample_at = Some(now);
+        }
+    }
+
     fn set_warning(&mut self, key: Key, now: Instant) {
         let Some(job) = self.jobs.get(&key) else { return };
         let Some((_, left_s)) = job.plan.options.warning else { return };
@@ -340,6 +362,7 @@ impl Shell {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         let grace = Duration::from_millis(kill.grace_ms);
         job.ending |= kill.end;
+        job.killed |= kill.end || kill.signum == libc::SIGKILL;
         if let Phase::Launching { end, signals, .. } = &mut job.phase {
             if kill.end {
                 *end = Some(end.map_or(grace, |before| before.min(grace)));
@@ -447,10 +470,18 @@ impl Shell {
         self.finish(key);
     }
 
-    pub(crate) fn task_exited(&mut self, key: Key, local: usize, status: i32) {
-        let now = Instant::now();
+    pub(crate) fn task_exited(&mut self, key: Key, local: usize, exit: Exit) {
+        let (now, status) = (Instant::now(), exit.status);
         let Some(job) = self.jobs.get_mut(&key) else { return };
         job.tasks_left -= 1;
+        if let Some(usage) = &mut job.usage {
+            usage.task_exited(exit.peak_kib << 10, exit.cpu);
+        }
+        // Perhaps by way of a shell, which then ends with this code.
+        if exit_code(status) == 128 + libc::SIGKILL && !job.killed {
+            self.ask_why_killed(key, local);
+        }
+        let Some(job) = self.jobs.get_mut(&key) else { return };
         job.status = worse(job.status, status);
         let first = job.tasks_left + 1 == job.plan.tasks.len();
         let options = &job.plan.options;
@@ -469,6 +500,16 @@ impl Shell {
         }
     }
 
+    /// A task was killed, and not by us: does the kernel say that it was for lack of memory?
+    fn ask_why_killed(&mut self, key: Key, local: usize) {
+        let (Some(job), Some(counter)) = (self.jobs.get(&key), self.oom.risen()) else { return };
+        let (task, host) = (job.plan.tasks[local], &job.plan.node.host);
+        let counter = counter.display();
+        let note =
+            format!("task {task} was killed on {host} because memory ran out (oom_kill rose in {counter})");
+        self.outbox.push(key, What::Warning { kind: "oom".into(), severity: 1, note }, 0);
+    }
+
     /// The job cannot go on: the leader hears why, and ends it elsewhere; here it ends at once.
     pub(crate) fn fail(&mut self, key: Key, note: String, status: i32) {
         self.fail_as(key, "exec", note, status);
@@ -483,6 +524,7 @@ impl Shell {
     fn fail_as(&mut self, key: Key, kind: &str, note: String, status: i32) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         job.status = worse(job.status, status);
+        job.killed = true;
         let field = job.field;
         self.outbox.push(key, What::Failed { kind: kind.into(), note, status }, 0);
         self.families.end(field, Instant::now(), Duration::from_millis(GRACE_MS));
@@ -544,6 +586,7 @@ impl Shell {
         let (status, time) = (job.status, wall());
         self.dirty.remove(&key);
         self.report_output(key);
+        self.tell_usage(key);
         let Some(job) = self.jobs.get_mut(&key) else { return };
         let entries = job.output.end(&job.plan.tasks, time);
         if !entries.is_empty() {

@@ -14,13 +14,15 @@ use crate::cpu::{self, Cores};
 use crate::env::{Base, Block};
 use crate::files::{Files, pipe};
 use crate::gpu::Vendors;
+use crate::limits::{self, Limits};
 use crate::offer::{self, Program, Want};
 use crate::options::pmi::Ask;
 use crate::options::{Sink, Source};
 use crate::plan::Plan;
 use crate::pmix::LIBRARY_VARIABLE;
+use crate::refusal::{self, errno_text};
 use crate::scratch;
-use crate::spawn::{self, Limit, Process, Stack, Step};
+use crate::spawn::{self, Limit, OomAdjust, Process, Stack, Step};
 use flurm_jobspec::Content;
 use flurm_wire::rexec::Stream;
 use std::ffi::{CString, OsStr, c_char};
@@ -134,16 +136,15 @@ impl Failure {
         Failure { note: format!("{what}: {}", errno_text(errno)), status: 1 << 8, errno }
     }
 
-    fn exec(program: &str, errno: i32) -> Failure {
+    fn exec(name: &str, program: &Path, errno: i32) -> Failure {
         let code = if errno == libc::ENOENT { 127 } else { 126 };
-        Failure { note: format!("{program}: {}", errno_text(errno)), status: code << 8, errno }
+        Failure { note: format!("{name}: {}", refusal::of_exec(program, errno)), status: code << 8, errno }
     }
-}
 
-/// The words of the C library, without Rust's "(os error 2)".
-fn errno_text(errno: i32) -> String {
-    let text = io::Error::from_raw_os_error(errno).to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
+    /// Of the job, not of the system.
+    fn invalid(note: String) -> Failure {
+        Failure { note, status: 1 << 8, errno: libc::EINVAL }
+    }
 }
 
 /// The threads, and the way to give them work.
@@ -306,12 +307,13 @@ struct Start<'a> {
     tag: Option<u64>,
     limits: Vec<(Limit, libc::rlimit)>,
     foreground: bool,
-    oom_adjust: Option<CString>,
+    oom_adjust: Option<OomAdjust>,
+    umask: Option<u32>,
 }
 
 impl<'a> Start<'a> {
     fn new(base: &'a Base, cwd: &'a str, tag: Option<u64>) -> Start<'a> {
-        Start { base, cwd, tag, limits: Vec::new(), foreground: false, oom_adjust: None }
+        Start { base, cwd, tag, limits: Vec::new(), foreground: false, oom_adjust: None, umask: None }
     }
 
     fn run(
@@ -323,21 +325,21 @@ impl<'a> Start<'a> {
     ) -> Result<i32, Failure> {
         let name = one.command.first().map_or("", String::as_str);
         let program = self.base.program(name, || find_program(name, self.base.path.as_deref(), self.cwd));
-        let program = program.map_err(|errno| Failure::exec(name, errno))?;
-        let c_strings = |words: &[String]| -> Result<Vec<CString>, Failure> {
-            words
-                .iter()
-                .map(|word| CString::new(word.as_str()).map_err(|_| Failure::exec(name, libc::EINVAL)))
-                .collect()
-        };
-        let mut words = c_strings(&one.command)?;
-        let directory = CString::new(self.cwd).map_err(|_| Failure::exec(name, libc::EINVAL))?;
+        // Seen from the job's directory, for messages.
+        let path = |program: &CString| Path::new(self.cwd).join(OsStr::from_bytes(program.as_bytes()));
+        let program = program.map_err(|errno| Failure::exec(name, &Path::new(self.cwd).join(name), errno))?;
+        let nul = |_| Failure::invalid(format!("{name}: a word of the command has a NUL in it"));
+        let words: Result<Vec<CString>, _> =
+            one.command.iter().map(|word| CString::new(word.as_str()).map_err(nul)).collect();
+        let mut words = words?;
+        let directory = CString::new(self.cwd).map_err(nul)?;
         let environment: Vec<*const c_char> = std::iter::once(&self.base.block)
             .chain(blocks.iter().copied())
             .flat_map(Block::pointers)
             .chain([std::ptr::null()])
             .collect();
         let mut limits = self.limits.clone();
+        // The last, so that places in the list are those of the job's.
         limits.extend(self.tag.and_then(tag_limit));
         let mut try_run = |program: &CString, words: &[CString]| {
             let arguments: Vec<*const c_char> =
@@ -353,7 +355,8 @@ impl<'a> Start<'a> {
                 mask,
                 foreground: self.foreground,
                 terminal: one.terminal,
-                oom_adjust: self.oom_adjust.as_deref(),
+                oom_adjust: self.oom_adjust.as_ref(),
+                umask: self.umask,
             };
             spawn::spawn(&process, stack)
         };
@@ -364,14 +367,18 @@ impl<'a> Start<'a> {
         let errno = error.source.raw_os_error().unwrap_or(libc::EIO);
         match error.step {
             // A script without `#!` is the shell's, as `execvp` has it.
-            Step::Exec if errno == libc::ENOEXEC => {
+            Step::Exec if errno == libc::ENOEXEC && !refusal::is_binary(&path(&program)) => {
                 let sh = c"/bin/sh".to_owned();
-                words.splice(0..1, [sh.clone(), program]);
-                try_run(&sh, &words).map_err(|_| Failure::exec(name, errno))
+                words.splice(0..1, [sh.clone(), program.clone()]);
+                try_run(&sh, &words).map_err(|_| Failure::exec(name, &path(&program), errno))
             }
-            Step::Exec => Err(Failure::exec(name, errno)),
+            Step::Exec => Err(Failure::exec(name, &path(&program), errno)),
             Step::Directory => Err(Failure::of(&format!("working directory {}", self.cwd), &error.source)),
-            Step::Limits => Err(Failure::of("resource limit", &error.source)),
+            Step::Limits => {
+                let name = limits.get(error.at).map_or("?", |(limit, _)| limits::name(*limit));
+                Err(Failure::of(&format!("set resource limit {name}"), &error.source))
+            }
+            Step::OomAdjust => Err(Failure::of("shell option `oom.adjust`", &error.source)),
             Step::Start | Step::Descriptors => Err(Failure::of(name, &error.source)),
         }
     }
@@ -450,8 +457,11 @@ fn tasks(
     stack: &mut Stack,
     children: &mut Vec<Child>,
 ) -> Result<(), Failure> {
-    let adjust = plan.options.oom_adjust.map(|n| CString::new(n.to_string()).expect("a number has no NUL"));
-    let start = Start { limits: limits(plan)?, oom_adjust: adjust, ..Start::new(base, &plan.cwd, tag) };
+    let Limits { set: limits, lowered } = limits::read(&plan.options.limits)
+        .map_err(|name| Failure::invalid(format!("shell option `rlimit.{name}` is not a limit")))?;
+    let adjust = plan.options.oom_adjust.map_or_else(OomAdjust::raised, OomAdjust::asked);
+    let umask = plan.options.umask;
+    let start = Start { limits, oom_adjust: Some(adjust), umask, ..Start::new(base, &plan.cwd, tag) };
     for local in 0..plan.tasks.len() {
         let mut task = files.stdio(plan, local)?;
         let variables = plan.task_variables(local, base, Vendors::here);
@@ -488,6 +498,9 @@ fn tasks(
         if let Some(line) = plan.told_binding(local, cores()) {
             task.tell(&line);
         }
+        if plan.options.verbose {
+            lowered.iter().for_each(|limit| task.tell(&format!("flurm-shell: rlimit: {limit}\n")));
+        }
         if let Some(missing) = plan.binding.missing_cpus(local, cores()) {
             let line =
                 format!("flurm-shell: warning: cpu-affinity: {} has no CPU {missing}\n", plan.node.host);
@@ -520,41 +533,4 @@ fn write_file(path: &Path, file: &flurm_jobspec::File) -> io::Result<()> {
         }
         (_, None) => std::fs::create_dir_all(path),
     }
-}
-
-fn limits(plan: &Plan) -> Result<Vec<(Limit, libc::rlimit)>, Failure> {
-    let one = |(name, soft): &(String, Option<u64>)| {
-        let Some(resource) = limit_of(name) else {
-            let note = format!("shell option `rlimit.{name}` is not a limit");
-            return Err(Failure { note, status: 1 << 8, errno: libc::EINVAL });
-        };
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: a known resource and a writable limit.
-        unsafe { libc::getrlimit(resource, &raw mut limit) };
-        // What the user asks for beyond the hard limit of this node cannot be had.
-        limit.rlim_cur = soft.unwrap_or(libc::RLIM_INFINITY).min(limit.rlim_max);
-        Ok((resource, limit))
-    };
-    plan.options.limits.iter().map(one).collect()
-}
-
-fn limit_of(name: &str) -> Option<Limit> {
-    Some(match name.to_ascii_lowercase().as_str() {
-        "as" => libc::RLIMIT_AS,
-        "core" => libc::RLIMIT_CORE,
-        "cpu" => libc::RLIMIT_CPU,
-        "data" => libc::RLIMIT_DATA,
-        "fsize" => libc::RLIMIT_FSIZE,
-        "memlock" => libc::RLIMIT_MEMLOCK,
-        "msgqueue" => libc::RLIMIT_MSGQUEUE,
-        "nice" => libc::RLIMIT_NICE,
-        "nofile" | "ofile" => libc::RLIMIT_NOFILE,
-        "nproc" => libc::RLIMIT_NPROC,
-        "rss" => libc::RLIMIT_RSS,
-        "rtprio" => libc::RLIMIT_RTPRIO,
-        "rttime" => libc::RLIMIT_RTTIME,
-        "sigpending" => libc::RLIMIT_SIGPENDING,
-        "stack" => libc::RLIMIT_STACK,
-        _ => return None,
-    })
 }

@@ -9,6 +9,8 @@
 //! | [`plan`], [`options`], [`template`], [`mod@env`] | jobspec and R to tasks, files, variables | no |
 //! | [`binding`] | cores and GPUs of each task | no |
 //! | [`cpu`], [`gpu`] | core numbers to CPUs, GPUs to variables | read sysfs |
+//! | [`limits`], [`refusal`] | limits of tasks; why a program does not start | look at this node |
+//! | [`memory`], `sysmon` | what jobs use, and what ran out | reads `/proc` and cgroups |
 //! | [`spawn`], [`launch`], `files` | processes, on launcher threads | yes |
 //! | [`pty`] | terminals of tasks | yes |
 //! | [`end`] | who belongs to whom; the end of all | yes |
@@ -32,7 +34,9 @@ mod initial;
 pub mod io;
 mod jobs;
 pub mod launch;
+pub mod limits;
 mod link;
+pub mod memory;
 pub mod offer;
 pub mod options;
 pub mod outbox;
@@ -40,11 +44,13 @@ pub mod plan;
 mod pmi;
 pub mod pmix;
 pub mod pty;
+pub mod refusal;
 mod rexec;
 pub mod scratch;
 pub mod shell;
 mod singletons;
 pub mod spawn;
+mod sysmon;
 pub mod template;
 
 pub use shell::{ShellArgs, run};

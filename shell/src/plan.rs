@@ -5,7 +5,7 @@ use crate::cpu::Cores;
 use crate::env::{Base, Block};
 use crate::gpu::Vendors;
 use crate::offer::Program;
-use crate::options::{Context, OptionError, Options, Order};
+use crate::options::{Context, OptionError, Options, Order, Watch};
 use crate::template::{Node, Tags};
 use flurm_jobspec::{Archive, Jobspec, Kind, Resource, TaskCount};
 use flurm_types::{Hostlist, Idset, JobId, R, RNode, TaskMap};
@@ -44,6 +44,8 @@ pub struct Plan {
     pub binding: Binding,
     /// Known once somebody has looked at it.
     pub program: OnceLock<Program>,
+    /// Bytes beyond which the job may be ended when memory is short.
+    pub memory_watched: Option<u64>,
     variables: Block,
 }
 
@@ -79,6 +81,11 @@ pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Re
     let asked = attributes.placement.is_some() || attributes.cosched.is_some();
     let topology = r.topology.get(&place.rank).map_or(&[][..], |topology| &topology.sockets);
     let binding = Binding::of(&options, &r.nodes[at], topology, tasks.len(), asked);
+    let memory_watched = match options.memory {
+        Watch::Off => None,
+        Watch::Request => Some(slot.memory_bytes.saturating_mul(u64::from(slots(&slot, r)[at]))),
+        Watch::Bytes(bytes) => Some(bytes),
+    };
     let cwd = if attributes.cwd.is_empty() { "/" } else { &attributes.cwd };
     let mut plan = Plan {
         id,
@@ -97,6 +104,7 @@ pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Re
         options,
         binding,
         program: OnceLock::new(),
+        memory_watched,
         variables: Block::default(),
         node: r.nodes[at].clone(),
     };
@@ -112,6 +120,7 @@ struct Slot {
     /// 0 when a slot is a whole node.
     cores: u32,
     gpus: u32,
+    memory_bytes: u64,
 }
 
 impl Slot {
@@ -144,7 +153,18 @@ impl Slot {
             Kind::Gpu => self.gpus = self.gpus.saturating_add(times),
             // A slot that is a whole node.
             Kind::Node => self.per_node = Some(1),
-            Kind::Slot | Kind::Socket | Kind::Memory | Kind::Other(_) => {}
+            Kind::Memory => {
+                let unit = resource.unit.as_deref().and_then(|unit| unit.chars().next());
+                let shift = match unit {
+                    Some('K' | 'k') => 10,
+                    Some('M' | 'm') => 20,
+                    Some('T' | 't') => 40,
+                    Some('B') => 0,
+                    _ => 30,
+                };
+                self.memory_bytes = self.memory_bytes.saturating_add(u64::from(times) << shift);
+            }
+            Kind::Slot | Kind::Socket | Kind::Other(_) => {}
         }
         resource.with.iter().for_each(|inner| self.inside(inner, times));
     }

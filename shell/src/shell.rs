@@ -9,6 +9,7 @@ use crate::end::{Exit, Families, Field, GRACE_MS};
 use crate::initial::Initial;
 use crate::jobs::Job;
 use crate::launch::{Launched, Launchers, Order, Work};
+use crate::memory::OomCounter;
 use crate::outbox::Outbox;
 use crate::plan::Place;
 use crate::rexec::Exec;
@@ -131,6 +132,9 @@ pub(crate) struct Shell {
     strays: Vec<(u64, Exit)>,
     pub(crate) outbox: Outbox,
     pub(crate) retry_at: Option<Instant>,
+    /// When jobs that want it are measured.
+    pub(crate) sample_at: Option<Instant>,
+    pub(crate) oom: OomCounter,
     /// Jobs with output to report.
     pub(crate) dirty: BTreeSet<Key>,
     pub(crate) timers: BTreeSet<(Instant, Key, Timer)>,
@@ -283,6 +287,8 @@ impl Shell {
             strays: Vec::new(),
             outbox: Outbox::new(rank),
             retry_at: None,
+            sample_at: None,
+            oom: OomCounter::new(Path::new("/")),
             dirty: BTreeSet::new(),
             timers: BTreeSet::new(),
             execs: BTreeMap::new(),
@@ -333,7 +339,10 @@ impl Shell {
     fn next_due(&self) -> Option<Instant> {
         let leaving = self.leaving.as_ref().map(|leaving| leaving.poll_at);
         let timer = self.timers.first().map(|(at, ..)| *at);
-        [self.families.next_due(), timer, self.orphan_at, self.retry_at, leaving].into_iter().flatten().min()
+        [self.families.next_due(), timer, self.orphan_at, self.retry_at, leaving, self.sample_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn take(&mut self, event: Event) {
@@ -515,7 +524,7 @@ impl Shell {
     fn exited(&mut self, exit: Exit) -> bool {
         match self.owners.remove(&exit.pid) {
             None => return false,
-            Some(Owner::Task(key, local)) => self.task_exited(key, local, exit.status),
+            Some(Owner::Task(key, local)) => self.task_exited(key, local, exit),
             Some(Owner::Pmix(key)) => self.pmix_exited(key, exit.status),
             Some(Owner::Exec(exec)) => self.exec_exited(exec, exit.status),
             Some(Owner::Initial) => self.initial_exited(exit),
@@ -537,6 +546,9 @@ impl Shell {
         }
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
+        }
+        if self.sample_at.is_some_and(|at| at <= now) {
+            self.sample_at = self.sample(now);
         }
         self.early_expire(now);
     }

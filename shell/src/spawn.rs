@@ -6,7 +6,7 @@
 
 use crate::cpu::Mask;
 use std::cell::UnsafeCell;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::OnceLock;
@@ -35,7 +35,36 @@ pub struct Process<'a> {
     pub foreground: bool,
     /// Make a session of its own, whose terminal is the one at descriptor 1.
     pub terminal: bool,
-    pub oom_adjust: Option<&'a CStr>,
+    pub oom_adjust: Option<&'a OomAdjust>,
+    pub umask: Option<libc::mode_t>,
+}
+
+/// How early the kernel is to end a process when memory runs out.
+#[derive(Debug)]
+pub struct OomAdjust {
+    text: CString,
+    /// Somebody has asked for it, so it must not fail unheard.
+    asked: bool,
+}
+
+/// Tasks are better ended than the broker and the shell, which everybody's jobs hang on: as if a task used half of the
+/// machine's memory more. Anybody may raise this number.
+const OOM_RAISE: i32 = 500;
+
+impl OomAdjust {
+    pub fn asked(adjust: i32) -> OomAdjust {
+        OomAdjust { text: CString::new(adjust.to_string()).expect("a number has no NUL"), asked: true }
+    }
+
+    /// Above ours.
+    pub fn raised() -> OomAdjust {
+        static OWN: OnceLock<i32> = OnceLock::new();
+        let own = OWN.get_or_init(|| {
+            let text = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+            text.trim().parse().unwrap_or(0)
+        });
+        OomAdjust { asked: false, ..OomAdjust::asked(own.saturating_add(OOM_RAISE).min(1000)) }
+    }
 }
 
 /// What failed in the child.
@@ -47,11 +76,14 @@ pub enum Step {
     Descriptors = 2,
     Limits = 3,
     Exec = 4,
+    OomAdjust = 5,
 }
 
 #[derive(Debug)]
 pub struct SpawnError {
     pub step: Step,
+    /// Which one of several: limits.
+    pub at: usize,
     pub source: io::Error,
 }
 
@@ -72,7 +104,7 @@ struct Borrowed<'a> {
     process: &'a Process<'a>,
     parent: libc::pid_t,
     ignored: &'static [c_int],
-    failed: UnsafeCell<Option<(Step, c_int)>>,
+    failed: UnsafeCell<Option<(Step, usize, c_int)>>,
 }
 
 /// Signals that we ignore, which would pass to the task: a Rust program ignores SIGPIPE, and whoever started the
@@ -115,12 +147,12 @@ pub fn spawn(process: &Process<'_>, stack: &mut Stack) -> Result<libc::pid_t, Sp
         libc::clone(child, top, flags, (&raw mut borrowed).cast())
     };
     if pid < 0 {
-        return Err(SpawnError { step: Step::Start, source: io::Error::last_os_error() });
+        return Err(SpawnError { step: Step::Start, at: 0, source: io::Error::last_os_error() });
     }
     match borrowed.failed.into_inner() {
         None => Ok(pid),
         // Its exit is reaped like that of any other child.
-        Some((step, errno)) => Err(SpawnError { step, source: io::Error::from_raw_os_error(errno) }),
+        Some((step, at, errno)) => Err(SpawnError { step, at, source: io::Error::from_raw_os_error(errno) }),
     }
 }
 
@@ -135,19 +167,23 @@ extern "C" fn child(argument: *mut c_void) -> c_int {
             Ok(()) => {
                 let (arguments, environment) = (process.arguments.as_ptr(), process.environment.as_ptr());
                 libc::execve(process.program.as_ptr(), arguments, environment);
-                Step::Exec
+                (Step::Exec, 0)
             }
-            Err(step) => step,
+            Err(failed) => failed,
         };
-        *(*borrowed).failed.get() = Some((step, *libc::__errno_location()));
+        *(*borrowed).failed.get() = Some((step.0, step.1, *libc::__errno_location()));
         libc::_exit(127)
     }
 }
 
 /// # Safety
 /// Runs in a child that shares our memory: system calls only.
-unsafe fn prepare(process: &Process<'_>, parent: libc::pid_t, ignored: &[c_int]) -> Result<(), Step> {
-    let done = |result: c_int, step| if result < 0 { Err(step) } else { Ok(()) };
+unsafe fn prepare(
+    process: &Process<'_>,
+    parent: libc::pid_t,
+    ignored: &[c_int],
+) -> Result<(), (Step, usize)> {
+    let done = |result: c_int, step| if result < 0 { Err((step, 0)) } else { Ok(()) };
     // SAFETY: plain system calls on values that live in the parent, which waits.
     unsafe {
         // A killed shell takes its tasks along; what they started is found by the shell that follows.
@@ -163,8 +199,13 @@ unsafe fn prepare(process: &Process<'_>, parent: libc::pid_t, ignored: &[c_int])
         if process.foreground {
             libc::tcsetpgrp(0, libc::getpid());
         }
-        for (resource, limit) in process.limits {
-            done(libc::setrlimit(*resource, limit), Step::Limits)?;
+        for (at, (resource, limit)) in process.limits.iter().enumerate() {
+            if libc::setrlimit(*resource, limit) != 0 {
+                return Err((Step::Limits, at));
+            }
+        }
+        if let Some(umask) = process.umask {
+            libc::umask(umask);
         }
         if let Some(mask) = process.mask {
             // A CPU may have been taken from us since R was made; then the task runs where it can.
@@ -172,7 +213,11 @@ unsafe fn prepare(process: &Process<'_>, parent: libc::pid_t, ignored: &[c_int])
         }
         if let Some(adjust) = process.oom_adjust {
             let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-            libc::write(file, adjust.as_ptr().cast(), adjust.count_bytes());
+            let written = libc::write(file, adjust.text.as_ptr().cast(), adjust.text.count_bytes());
+            if adjust.asked && written < 0 {
+                return Err((Step::OomAdjust, 0));
+            }
+            libc::close(file);
         }
         done(libc::chdir(process.directory.as_ptr()), Step::Directory)?;
         for (target, source) in (0..).zip(process.stdio) {
@@ -233,6 +278,7 @@ mod tests {
             foreground: false,
             terminal: false,
             oom_adjust: None,
+            umask: None,
         };
         spawn(&process, &mut Stack::default()).map(wait)
     }

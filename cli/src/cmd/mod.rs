@@ -14,6 +14,7 @@ mod job;
 mod jobs;
 mod kvs;
 mod man;
+mod multi_prog;
 mod overlay;
 mod ping;
 mod pmix_server;
@@ -69,6 +70,7 @@ enum Command {
     Jobs(jobs::Args),
     Job(job::Args),
     Exec(exec::Args),
+    MultiProg(multi_prog::Args),
     Kvs(kvs::Args),
     Queue(queue::Args),
     Resource(resource::Args),
@@ -95,7 +97,7 @@ enum Command {
 
 /// The groups of `flurm --help`.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Jobs", &["run", "submit", "batch", "alloc", "jobs", "job", "cancel"]),
+    ("Jobs", &["run", "submit", "batch", "alloc", "jobs", "job", "cancel", "multi-prog"]),
     ("Resources and queues", &["resource", "queue"]),
     (
         "The instance",
@@ -174,6 +176,7 @@ impl Cli {
             Some(Command::Jobs(args)) => args.run(&face),
             Some(Command::Job(args)) => args.run(&face),
             Some(Command::Exec(args)) => args.run(&face),
+            Some(Command::MultiProg(args)) => args.run(&face),
             Some(Command::Kvs(args)) => args.run(&face),
             Some(Command::Queue(args)) => args.run(&face),
             Some(Command::Resource(args)) => args.run(&face),

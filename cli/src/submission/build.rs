@@ -201,6 +201,11 @@ impl Options {
                 .shell_option("signal.signum", signum.into())
                 .shell_option("signal.timeleft", json!(left));
         }
+        // Most have it, and most jobs' files should not be larger for it.
+        let umask = umask();
+        if umask != 0o022 {
+            builder = builder.shell_option("umask", format!("{umask:04o}").into());
+        }
         let limits = limits::limits(&what.rlimit)?;
         if !limits.is_empty() {
             builder = builder.shell_option("rlimit", Value::Object(limits));
@@ -360,6 +365,14 @@ fn file(text: &str) -> Result<(String, File), Failure> {
         );
     }
     Ok((name.to_owned(), File::new(bytes, mode)))
+}
+
+/// Ours. It can only be read by changing it, and nobody else makes files here meanwhile.
+fn umask() -> u32 {
+    use rustix::{fs::Mode, process::umask};
+    let own = umask(Mode::empty());
+    umask(own);
+    own.bits()
 }
 
 /// The hosts of `--taskmap=hostfile:FILE`: names or lists of names, over as many lines as one likes.

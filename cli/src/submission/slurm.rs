@@ -74,7 +74,7 @@ impl Habits {
             .or_else(|| {
                 set("pty", self.pty, "tasks get no terminal here; start a shell in the instance instead")
             })
-            .or_else(|| said("multi-prog", &self.multi_prog, "run `sh -c` with a case on $FLUX_TASK_RANK"))
+            .or_else(|| said("multi-prog", &self.multi_prog, "run `flurm multi-prog FILE` as the program"))
             .or_else(|| said("ntasks-per-socket", &self.ntasks_per_socket, "use --tasks-per-node"));
         match refused {
             None => Ok(()),

@@ -1,8 +1,10 @@
 //! How tasks begin and end: limits, signals, time-outs. Pure.
 
 use super::{Given, OptionError, bad, find, flag, plain};
+use crate::sysmon;
 use flurm_types::Fsd;
 use serde_json::Value;
+use std::time::Duration;
 
 /// The signal of `--signal` when none is named, and the seconds before the end, as Flux has them.
 pub(super) const WARNING: (i32, f64) = (libc::SIGUSR1, 60.0);
@@ -12,7 +14,7 @@ const SIGNUM_MAX: i64 = 64;
 
 pub(super) fn exit_timeout(given: &Given) -> Result<Option<f64>, OptionError> {
     match find(given, "exit-timeout") {
-        None => Ok(None),
+        None => Ok(Some(flurm_jobspec::EXIT_TIMEOUT_S)),
         Some(Value::Number(n)) if n.as_f64().is_some_and(|secs| secs >= 0.0) => Ok(n.as_f64()),
         Some(Value::String(s)) if s == "none" => Ok(None),
         Some(Value::String(s)) => match s.parse::<Fsd>() {
@@ -82,5 +84,60 @@ pub(super) fn copy(given: &Given) -> Result<Option<u32>, OptionError> {
     match value.as_u64().and_then(|n| u32::try_from(n).ok()) {
         Some(number) => Ok(Some(number)),
         None => bad("cc", format!("`{}` is not the number of a copy", plain(value))),
+    }
+}
+
+/// As `umask` takes it: octal.
+pub(super) fn umask(given: &Given) -> Result<Option<u32>, OptionError> {
+    let Some(value) = find(given, "umask") else { return Ok(None) };
+    let text = plain(value);
+    match u32::from_str_radix(&text, 8).ok().filter(|mask| *mask <= 0o777) {
+        Some(mask) => Ok(Some(mask)),
+        None => bad("umask", format!("`{text}` is not a mask from 000 to 777")),
+    }
+}
+
+/// How often to look at what the job uses, to be said at its end.
+pub(super) fn sysmon(given: &Given) -> Result<Option<Duration>, OptionError> {
+    let period = match find(given, "sysmon.period") {
+        None => None,
+        Some(value) => match plain(value).parse::<Fsd>().ok().map(|fsd| fsd.as_secs()) {
+            Some(secs) if secs >= 0.01 => Duration::try_from_secs_f64(secs).ok(),
+            Some(_) | None => {
+                return bad("sysmon.period", format!("`{}` is not a time of 0.01 s or more", plain(value)));
+            }
+        },
+    };
+    let asked = match find(given, "sysmon") {
+        Some(Value::Object(_)) => true,
+        _ => flag(given, "sysmon")?,
+    };
+    Ok((asked || period.is_some()).then(|| period.unwrap_or(sysmon::PERIOD)))
+}
+
+/// What `memory-watchdog` says.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum Watch {
+    Off,
+    /// Against what the job has asked for.
+    Request,
+    /// Against so many bytes on each node.
+    Bytes(u64),
+}
+
+pub(super) fn memory_watchdog(given: &Given) -> Result<Watch, OptionError> {
+    let name = "memory-watchdog";
+    match find(given, name) {
+        None | Some(Value::Null | Value::Bool(false)) => Ok(Watch::Off),
+        Some(Value::Bool(true)) => Ok(Watch::Request),
+        Some(Value::Number(n)) if n.as_u64() == Some(0) => Ok(Watch::Off),
+        Some(Value::Number(n)) if n.as_u64() == Some(1) => Ok(Watch::Request),
+        Some(value) => match flurm_jobspec::size(value) {
+            Some(bytes) => Ok(Watch::Bytes(bytes)),
+            None => bad(
+                name,
+                format!("`{}` is not a size like 10G, or 1 for what the job has asked for", plain(value)),
+            ),
+        },
     }
 }

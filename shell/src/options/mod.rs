@@ -13,10 +13,12 @@ pub mod table;
 
 pub use affinity::{Affinity, Order, Spread};
 pub use input::Source;
+pub use life::Watch;
 pub use output::Sink;
 pub use pty::Pty;
 
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 type Given = Map<String, Value>;
 
@@ -53,6 +55,11 @@ pub struct Options {
     /// Name and soft limit; none is "unlimited".
     pub limits: Vec<(String, Option<u64>)>,
     pub oom_adjust: Option<i32>,
+    /// How often to look at what the job uses.
+    pub sysmon: Option<Duration>,
+    pub memory: Watch,
+    /// None: the shell's own.
+    pub umask: Option<u32>,
     pub taskmap: Order,
     /// Which one of many copies the job is: `{{cc}}` in its environment, so that all copies share theirs.
     pub copy: Option<u32>,
@@ -98,6 +105,9 @@ impl Options {
             warning: life::warning(given)?,
             limits: life::limits(given)?,
             oom_adjust: life::oom_adjust(given)?,
+            sysmon: life::sysmon(given)?,
+            memory: life::memory_watchdog(given)?,
+            umask: life::umask(given)?,
             taskmap: affinity::taskmap(given)?,
             copy: life::copy(given)?,
             stdout,
@@ -177,6 +187,9 @@ mod tests {
                 "output.stdout.type",
                 "for who attaches",
             ),
+            (json!({ "sysmon": { "period": "0.001s" } }), "sysmon.period", "0.01 s or more"),
+            (json!({ "memory-watchdog": "much" }), "memory-watchdog", "`much` is not a size"),
+            (json!({ "umask": "9" }), "umask", "`9` is not a mask"),
             (json!({ "exit-timeout": -1 }), "exit-timeout", "is not a duration"),
         ] {
             let text = read(&given).unwrap_err();
@@ -189,7 +202,7 @@ mod tests {
         let given = json!({
             "verbose": 2, "exit-on-error": 1, "signal": { "signum": 10 }, "oom.adjust": -5, "mpi": "none",
             "output": { "stdout": { "type": "file", "path": "o", "label": true } }, "rlimit": { "nofile": 64 },
-            "per-resource": { "type": "core" }, "exit-timeout": "none", "taskmap": { "scheme": "cyclic" },
+            "umask": "0027", "per-resource": { "type": "core" }, "exit-timeout": "none", "taskmap": { "scheme": "cyclic" },
         });
         let options = read(&given).unwrap();
         assert_eq!((options.oom_adjust, options.warning), (Some(-5), Some((10, 60.0))));
@@ -200,6 +213,7 @@ mod tests {
         assert!(pty.has(0) && !pty.has(1) && pty.size.to_string() == "50x132");
         assert!(read(&json!({ "pty": 1 })).unwrap().pty.is_some_and(|pty| pty.has(7)));
         assert_eq!(read(&json!({ "pty": 0 })).unwrap().pty, None);
+        assert_eq!((options.umask, options.exit_timeout_s), (Some(0o27), None));
         assert_eq!(read(&json!({ "signal": 1 })).unwrap().warning, Some(life::WARNING));
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Runs {
     starts: BTreeMap<u32, Vec<JobId>>,
     /// Of this batch; they leave after the starts.
     ends: Vec<(JobId, Idset)>,
+    /// When jobs are looked at that are partly done.
+    exits: BTreeSet<(u64, JobId)>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +66,8 @@ pub(super) struct Run {
     resumed: bool,
     /// What shells have been told about its output.
     flow: Flow,
+    /// Some of its ranks are done; the others may go on until then.
+    exit_by_ms: Option<u64>,
     /// Last report by rank.
     seqs: BTreeMap<u32, u64>,
 }
@@ -118,7 +122,9 @@ impl Runs {
     }
 
     pub fn over(&mut self, id: JobId) {
-        self.runs.remove(&id);
+        if let Some(by) = self.runs.remove(&id).and_then(|run| run.exit_by_ms) {
+            self.exits.remove(&(by, id));
+        }
     }
 
     pub fn start(&mut self, id: JobId, ranks: &Idset) {
@@ -212,9 +218,35 @@ impl Jobs {
                 run.worsen(status);
                 run.gone.insert(rank);
                 if run.gone != run.ranks {
+                    self.await_exit(cx, id);
                     self.add_guest(id, GuestLog::Exec, shell_exit(cx, rank, status));
                 }
                 self.inputs_lost(cx, rank, Some(id));
+            }
+        }
+    }
+
+    /// The first rank of a job is done. Its shell would watch tasks of its own; those elsewhere are for us to watch.
+    fn await_exit(&mut self, cx: &mut Cx, id: JobId) {
+        let Some(run) = self.runs.runs.get_mut(&id).filter(|run| run.exit_by_ms.is_none()) else { return };
+        let timeout_s = self.manager.job(id).and_then(|job| job.jobspec()?.attributes().exit_timeout_s());
+        let Some(timeout_s) = timeout_s else { return };
+        let by = cx.now.mono_ms.saturating_add((timeout_s * 1000.0) as u64);
+        run.exit_by_ms = Some(by);
+        self.runs.exits.insert((by, id));
+        cx.wake_at(by);
+    }
+
+    /// Ends jobs of which some rank has been done for too long while others go on.
+    pub(super) fn end_late(&mut self, cx: &mut Cx) {
+        while let Some((by, id)) = self.runs.exits.first().copied().filter(|(by, _)| *by <= cx.now.mono_ms) {
+            self.runs.exits.remove(&(by, id));
+            let late = self.runs.runs.get(&id).is_some_and(|run| run.gone != run.ranks);
+            let runs = self.manager.job(id).is_some_and(|job| job.state() == JobState::Run);
+            if late && runs {
+                let note = "some tasks still run long after the first have ended (exit-timeout)".to_owned();
+                self.expect(cx, &Request::Raise { id, raised: Raised::fatal("exec", note) });
+                self.dirty.insert(id);
             }
         }
     }

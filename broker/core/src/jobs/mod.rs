@@ -252,6 +252,7 @@ impl Jobs {
         }
         self.cycle |= self.sched.wakes_at().is_some_and(|due| due <= cx.now.wall);
         self.look_after_seat(cx);
+        self.end_late(cx);
         loop {
             while let Some(id) = self.dirty.pop_first() {
                 self.perform(cx, id);
