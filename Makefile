@@ -1,17 +1,25 @@
 # make demo    build flurm and see it work, on this machine alone
 # make test    everything that must hold (as root also on a real Slurm cluster)
 # make build   the release binary
+# make install PREFIX=$HOME/.local    bin/flurm, and lib/flurm/libpmi.so for MPI libraries that open one
 # make lint    format, lints, and the checks of xtask
 # make mpi-examples MPICC=mpicc.mpich    the programs of templates/examples/mpi, for that MPI
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: build clean demo lint mpi-examples test test-lab
+.PHONY: build clean demo install lint mpi-examples test test-lab
 
 build:
 	scripts/deps.sh build
-	cargo build --locked --release --package flurm
+	cargo build --locked --release --package flurm --package flurm-libpmi
 	scripts/check-binary.sh $(TARGET)/release/flurm
+
+PREFIX ?= /usr/local
+
+install: build
+	install -D $(TARGET)/release/flurm $(DESTDIR)$(PREFIX)/bin/flurm
+	install -D $(TARGET)/release/libpmi.so $(DESTDIR)$(PREFIX)/lib/flurm/libpmi.so
+	ln -sf libpmi.so $(DESTDIR)$(PREFIX)/lib/flurm/libpmi2.so
 
 demo: build
 	FLURM_BIN=$(TARGET)/release/flurm scripts/demo.sh
@@ -29,7 +37,7 @@ test:
 
 test-lab:
 	scripts/deps.sh test
-	cargo build --locked --package flurm
+	cargo build --locked --package flurm --package flurm-libpmi
 	cargo xtask lab test
 
 # Into a directory for each MPI: they do not mix.

@@ -22,7 +22,7 @@ step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
 step "the binary"
-cargo build --locked --package flurm
+cargo build --locked --package flurm --package flurm-libpmi
 export FLURM_BIN=$target/debug/flurm
 scripts/check-binary.sh "$FLURM_BIN"
 

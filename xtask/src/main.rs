@@ -34,6 +34,8 @@ fn main() -> ExitCode {
         ["tidy"] => report("tidy", &tidy::check(&source::workspace_root())),
         ["lab", rest @ ..] => lab::main(rest),
         ["bench", rest @ ..] => bench::main(rest),
+        // One of the processes of `bench fence`.
+        ["fence-rank", rounds] => bench::fence_rank(rounds),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

@@ -6,6 +6,7 @@
 mod busy;
 mod describing;
 mod end_to_end;
+mod fence;
 mod instance;
 mod machine;
 mod matching;
@@ -96,6 +97,13 @@ const BENCHES: &[Bench] = &[
         run: busy::busy,
     },
     Bench {
+        name: "fence",
+        about: "512 ranks over 16 brokers, all on this machine, put 200 bytes each and pass a PMI-1 barrier; told by rank 0. The \
+                floor is 512 x 2 requests that wake a shell and 512 x 2 answers that wake a rank, some 3 us each, and 15 \
+                messages up and down one step of the tree of shells, the answers of 150 kB each",
+        run: fence::fence,
+    },
+    Bench {
         name: "memory",
         about: "resident memory of brokers and shells, idle and after no-op jobs; processor time of an idle instance",
         run: memory::memory,
@@ -106,6 +114,8 @@ const BENCHES: &[Bench] = &[
         run: overlay::overlay,
     },
 ];
+
+pub use fence::rank as fence_rank;
 
 /// Runs one `bench` command.
 pub fn main(arguments: &[&str]) -> Result<u8, String> {
