@@ -25,7 +25,7 @@ const ORPHAN_MS: u64 = 5000;
 
 /// What a file may say.
 const KNOWN: &str = "the tables are [sched], [queues.NAME], [policy], [ingest.validator], [resource], [fake-resources], \
-                     [tbon], [sched-fluxion-qmanager] and [sched-fluxion-resource]; what is not known is refused";
+                     [shell], [tbon], [sched-fluxion-qmanager] and [sched-fluxion-resource]; what is not known is refused";
 
 /// The file, as it is written.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -45,6 +45,8 @@ pub struct Config {
     pub queues: BTreeMap<String, jobs::Queue>,
     #[serde(default)]
     pub ingest: jobs::Ingest,
+    #[serde(default)]
+    pub shell: jobs::Hooks,
     #[serde(default, rename = "sched-fluxion-qmanager")]
     pub qmanager: jobs::Qmanager,
     #[serde(default, rename = "sched-fluxion-resource")]

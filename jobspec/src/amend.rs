@@ -4,6 +4,7 @@ use crate::Jobspec;
 use crate::cosched::Cosched;
 use crate::placement::Placement;
 use flurm_types::Constraint;
+use serde_json::{Map, Value};
 
 /// What is said for a job. What the job says itself wins, but for the constraint, which is added to its own.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,6 +17,8 @@ pub struct Amendment {
     pub placement: Option<Placement>,
     /// Instead of a placement; a class that the job gives stays.
     pub cosched: Option<Cosched>,
+    /// For the job's shell, one by one.
+    pub shell_options: Map<String, Value>,
 }
 
 impl Jobspec {
@@ -41,6 +44,9 @@ impl Jobspec {
             (None, with) if own.placement.is_none() && with.is_some() => own.cosched = with,
             (None, _) => own.placement = own.placement.or(with.placement),
         }
+        for (name, value) in with.shell_options {
+            own.shell_options.entry(name).or_insert(value);
+        }
         self
     }
 }
@@ -59,23 +65,31 @@ mod tests {
             constraint: Constraint::parse_query("thin").unwrap(),
             placement: Some(Placement::High),
             cosched: None,
+            shell_options: [("prolog".to_owned(), "/p".into())].into_iter().collect(),
         };
         let plain = job().build().unwrap().amended(with.clone());
         assert_eq!(Jobspec::parse(&plain.to_json()), Ok(plain.clone()));
         let a = plain.attributes();
         assert_eq!((a.queue.as_deref(), a.duration), (Some("batch"), 60.0));
         assert_eq!((a.placement, &a.constraints), (Some(Placement::High), &with.constraint));
+        assert_eq!(a.shell_options["prolog"], "/p");
         let endless = job().duration(f64::INFINITY).build().unwrap();
         assert_eq!(Jobspec::parse(&endless.to_json()), Ok(endless.clone()));
         let endless = endless.amended(with.clone());
         assert_eq!(endless.attributes().duration, 0.0);
         assert_eq!(Jobspec::parse(&endless.to_json()), Ok(endless));
         let own = job().queue("debug").duration(5.0).setattr("system.placement", &"spread".into());
-        let own = own.constraint(Constraint::parse_query("host:n1").unwrap()).build().unwrap().amended(with);
+        let own = own
+            .shell_option("prolog", "none".into())
+            .constraint(Constraint::parse_query("host:n1").unwrap())
+            .build()
+            .unwrap()
+            .amended(with);
         let a = own.attributes();
         assert_eq!((a.queue.as_deref(), a.duration), (Some("debug"), 5.0));
         assert_eq!(a.placement.map(|p| p.to_string()).as_deref(), Some("spread"));
         assert!(matches!(&a.constraints, Constraint::And(both) if both.len() == 2));
+        assert_eq!(a.shell_options["prolog"], "none");
     }
 
     #[test]

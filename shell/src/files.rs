@@ -193,7 +193,7 @@ fn open_output(plan: &Plan, local: usize, template: &str, path: &str) -> Result<
 }
 
 /// `/dev/null`, opened once.
-fn null() -> Result<i32, Failure> {
+pub(crate) fn null() -> Result<i32, Failure> {
     static NULL: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(fd) = NULL.get() {
         return Ok(fd.as_raw_fd());

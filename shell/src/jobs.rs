@@ -1,9 +1,10 @@
 //! Jobs on this rank: started, watched, ended, reported.
 //!
 //! ```text
-//! start --> launching --launched: Started--> running --all tasks and descendants gone, all pipes at their end--> gone
-//!               |                              ^ |
-//!               |--a task cannot start: Failed-| `--kill(end): TERM, grace, KILL
+//! start --> launching --launched: Started--> running --all tasks and descendants gone--> empty --pipes at their end--> gone
+//!               |                              ^ |                                        epilog
+//!            prolog                            | `--kill(end): TERM, grace, KILL
+//!               |--a task cannot start: Failed-|
 //!               `--kill(end) before any starts-'
 //! ```
 //!
@@ -22,6 +23,7 @@ use crate::pmix::Pmix;
 use crate::pty;
 use crate::shell::{Event, For, Key, Owner, Shell, Timer, wall};
 use crate::sysmon::{self, Usage};
+use crate::wrap;
 use flurm_jobspec::Jobspec;
 use flurm_types::{Idset, R};
 use flurm_wire::exec::{ABORT, Kill, Start, StartJob, What};
@@ -47,11 +49,16 @@ const TOO_MANY: &str = "too many jobs run here";
 pub(crate) struct Job {
     pub(crate) plan: Arc<Plan>,
     pub(crate) r: Arc<R>,
+    pub(crate) base: Arc<Base>,
     field: Field,
     pub(crate) phase: Phase,
+    /// A program of the user's runs before or after the tasks.
+    pub(crate) hook: Option<Field>,
+    /// One has run before, so another one is due after.
+    pub(crate) epilog_due: bool,
     tasks_left: usize,
-    streams: usize,
-    readers: Vec<AbortHandle>,
+    pub(crate) streams: usize,
+    pub(crate) readers: Vec<AbortHandle>,
     inputs: Vec<Feed>,
     output: Output,
     /// Room for output that has not been acknowledged.
@@ -81,7 +88,9 @@ pub(crate) struct Job {
 pub(crate) enum Phase {
     /// What came while the tasks were on their way.
     Launching {
-        ticket: u64,
+        tag: Option<u64>,
+        /// None: its prolog comes first.
+        ticket: Option<u64>,
         claim: Claim,
         end: Option<Duration>,
         signals: Vec<i32>,
@@ -116,6 +125,32 @@ impl Job {
     pub(crate) fn sampled(&self) -> Option<Duration> {
         self.usage.as_ref()?;
         Some(self.plan.options.sysmon.unwrap_or(sysmon::PERIOD))
+    }
+
+    /// What comes out of that pipe is output of this task.
+    pub(crate) fn read(
+        &mut self,
+        key: Key,
+        task: u32,
+        stream: Stream,
+        pipe: OwnedFd,
+        events: mpsc::UnboundedSender<Event>,
+    ) {
+        let options = &self.plan.options;
+        // Who types does not wait for the end of a line.
+        let typed = options.pty.as_ref().is_some_and(|pty| pty.interactive);
+        let lines = options.lines[usize::from(stream == Stream::Stderr)] && !typed;
+        let room = Arc::clone(&self.room);
+        let reader = tokio::spawn(async move {
+            io::read_output(pipe, lines, room, |bytes| {
+                // The shell may be leaving.
+                let _ = events.send(Event::Output { key, stream, task, bytes });
+            })
+            .await;
+            // As above.
+            let _ = events.send(Event::StreamEnd { key, problem: None });
+        });
+        self.readers.push(reader.abort_handle());
     }
 
     /// Do its readers wait for somebody beyond the leader?
@@ -164,13 +199,20 @@ impl Shell {
                 return Err(note);
             }
         };
-        let claim = Claim::default();
-        let work =
-            Work::Tasks { plan: Arc::clone(&plan), base: Arc::clone(base), claim: claim.clone(), pmix: None };
-        let ticket = self.order(For::Job(key), tag, work);
+        let phase = Phase::Launching {
+            tag,
+            ticket: None,
+            claim: Claim::default(),
+            end: None,
+            signals: Vec::new(),
+            inputs: Vec::new(),
+        };
         let job = Job {
             field,
-            phase: Phase::Launching { ticket, claim, end: None, signals: Vec::new(), inputs: Vec::new() },
+            phase,
+            base: Arc::clone(base),
+            hook: None,
+            epilog_due: plan.options.hooks.epilog.is_some(),
             tasks_left: 0,
             streams: 0,
             readers: Vec::new(),
@@ -194,7 +236,19 @@ impl Shell {
         self.by_field.insert(field, key);
         self.jobs.insert(key, job);
         self.take_early(key);
+        self.prolog(key);
         Ok(())
+    }
+
+    /// Starts its tasks, unless it has been told to end meanwhile.
+    pub(crate) fn launch(&mut self, key: Key) {
+        let Some(job) = self.jobs.get(&key) else { return };
+        let Phase::Launching { tag, ticket: None, claim, .. } = &job.phase else { return };
+        let (plan, base, claim) = (Arc::clone(&job.plan), Arc::clone(&job.base), claim.clone());
+        let number = self.order(For::Job(key), *tag, Work::Tasks { plan, base, claim, pmix: None });
+        if let Some(Job { phase: Phase::Launching { ticket, .. }, .. }) = self.jobs.get_mut(&key) {
+            *ticket = Some(number);
+        }
     }
 
     pub(crate) fn job_launched(&mut self, key: Key, launched: Launched) {
@@ -241,7 +295,7 @@ impl Shell {
     }
 
     /// Ends a job none of whose tasks has been started: one may wait for a file to open. Otherwise nothing happens.
-    pub(crate) fn abandon(&mut self, key: Key) {
+    pub(crate) fn abandon(&mut self, key: Key, status: i32) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         let Phase::Launching { ticket, claim, inputs, .. } = &mut job.phase else { return };
         if !claim.take() {
@@ -249,11 +303,14 @@ impl Shell {
         }
         let (ticket, inputs) = (*ticket, std::mem::take(inputs));
         job.phase = Phase::Running;
-        job.status = worse(job.status, libc::SIGTERM);
+        job.status = worse(job.status, status);
         job.abandoned = true;
-        let field = job.field;
-        self.forget_order(ticket);
+        let (field, hook) = (job.field, job.hook);
+        ticket.into_iter().for_each(|ticket| self.forget_order(ticket));
         self.families.started(field, [], &[]);
+        if let Some(hook) = hook {
+            self.families.end(hook, Instant::now(), Duration::from_millis(GRACE_MS));
+        }
         for (stdin, message) in inputs {
             self.stdin(stdin, message);
         }
@@ -276,20 +333,8 @@ impl Shell {
                         let _ = events.send(Event::StreamEnd { key, problem });
                     }),
                     None => {
-                        let stream = outlet.stream;
-                        let options = &job.plan.options;
-                        // Who types does not wait for the end of a line.
-                        let typed = options.pty.as_ref().is_some_and(|pty| pty.interactive);
-                        let lines = options.lines[usize::from(stream == Stream::Stderr)] && !typed;
-                        let room = Arc::clone(&job.room);
-                        tokio::spawn(async move {
-                            io::read_output(outlet.pipe, lines, room, |bytes| {
-                                // As above.
-                                let _ = events.send(Event::Output { key, stream, task, bytes });
-                            })
-                            .await;
-                            let _ = events.send(Event::StreamEnd { key, problem: None });
-                        })
+                        job.read(key, task, outlet.stream, outlet.pipe, events);
+                        continue;
                     }
                 };
                 job.readers.push(reader.abort_handle());
@@ -357,7 +402,7 @@ impl Shell {
         }
         let key = (kill.id, kill.attempt);
         if kill.end {
-            self.abandon(key);
+            self.abandon(key, libc::SIGTERM);
         }
         let Some(job) = self.jobs.get_mut(&key) else { return };
         let grace = Duration::from_millis(kill.grace_ms);
@@ -485,7 +530,11 @@ impl Shell {
         job.status = worse(job.status, status);
         let first = job.tasks_left + 1 == job.plan.tasks.len();
         let options = &job.plan.options;
-        if status != 0 && options.exit_on_error {
+        let unprepared = options.hooks.task_prolog.is_some() && status != 0;
+        if let Some(note) = unprepared.then(|| wrap::note(&job.plan.tmpdir, job.plan.tasks[local])).flatten()
+        {
+            self.fail_as(key, "prolog", note, status);
+        } else if status != 0 && options.exit_on_error {
             let note =
                 format!("task {} ended with {} (exit-on-error)", job.plan.tasks[local], exit_code(status));
             self.fail(key, note, status);
@@ -539,10 +588,20 @@ impl Shell {
         self.look_for_singletons(key);
         let Some(job) = self.jobs.get_mut(&key) else { return };
         if job.streams > 0 {
-            self.timers.insert((now + LINGER, key, Timer::Linger));
+            self.linger(key, now);
         }
         self.leave_collectives(key);
         self.finish(key);
+    }
+
+    /// Its pipes are read for a while after the last process.
+    pub(crate) fn linger(&mut self, key: Key, now: Instant) {
+        self.timers.insert((now + LINGER, key, Timer::Linger));
+    }
+
+    /// Its tasks are not started yet, and nobody has told it to end.
+    pub(crate) fn waits_for_prolog(&self, key: Key) -> bool {
+        self.jobs.get(&key).is_some_and(|job| matches!(job.phase, Phase::Launching { ticket: None, .. }))
     }
 
     pub(crate) fn rings(&mut self, key: Key, timer: Timer, now: Instant) {
@@ -562,6 +621,7 @@ impl Shell {
                 self.fail(key, note, 1 << 8);
             }
             Timer::ExitTimeout => {}
+            Timer::Hook => self.hook_late(key, now),
             Timer::Collective => self.ask_again(key),
             Timer::PmixLate => self.pmix_late(key),
             // Not the pipe is waited for, but who reads what came out of it.
@@ -577,11 +637,12 @@ impl Shell {
     }
 
     /// Reports the end of a job once there is nothing left of it.
-    fn finish(&mut self, key: Key) {
+    pub(crate) fn finish(&mut self, key: Key) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
-        if !matches!(job.phase, Phase::Empty) || job.streams > 0 {
+        if !matches!(job.phase, Phase::Empty) || job.streams > 0 || job.hook.is_some() || self.epilog(key) {
             return;
         }
+        let Some(job) = self.jobs.get_mut(&key) else { return };
         job.phase = Phase::Gone;
         let (status, time) = (job.status, wall());
         self.dirty.remove(&key);

@@ -12,7 +12,7 @@
 
 use crate::cpu::{self, Cores};
 use crate::env::{Base, Block};
-use crate::files::{Files, pipe};
+use crate::files::{Files, null, pipe};
 use crate::gpu::Vendors;
 use crate::limits::{self, Limits};
 use crate::offer::{self, Program, Want};
@@ -55,6 +55,8 @@ pub enum Work {
         /// What a PMIx server wants tasks to find in their environment; none before it was seen whether one is needed.
         pmix: Option<Arc<Block>>,
     },
+    /// A program of the user's before or after all tasks of a job, on pipes. `prepares`: it is the first one there.
+    Hook { plan: Arc<Plan>, base: Arc<Base>, program: String, variables: Block, prepares: bool },
     /// One program outside any job, on pipes.
     Program { command: Vec<String>, cwd: String, base: Arc<Base> },
     /// The initial program, on our own descriptors.
@@ -244,7 +246,7 @@ fn open_aside(order: Order, errands: mpsc::Sender<Errand>) -> Option<Launched> {
     let (ticket, plan, claim) = (order.ticket, Arc::clone(plan), claim.clone());
     let aside = thread::Builder::new().name("open".to_owned()).stack_size(ASIDE_STACK_BYTES);
     let opening = aside.spawn(move || {
-        let files = prepare(&plan).and_then(|()| Files::open(&plan));
+        let files = prepare_once(&plan).and_then(|()| Files::open(&plan));
         errands.send(Errand::Opened(order, files)).expect("launchers live as long as the process");
     });
     let failure = Failure::of("thread to open files", &opening.err()?);
@@ -270,9 +272,14 @@ fn carry_out(order: &Order, files: Option<Result<Files, Failure>>, stack: &mut S
             return None;
         }
         Work::Tasks { plan, base, pmix, .. } => {
-            let files = files.unwrap_or_else(|| prepare(plan).map(|()| Files::default()));
+            let files = files.unwrap_or_else(|| prepare_once(plan).map(|()| Files::default()));
             let pmix = pmix.as_deref();
             files.and_then(|files| tasks(plan, files, base, pmix, order.tag, stack, &mut launched.children))
+        }
+        Work::Hook { plan, base, program, variables, prepares } => {
+            let ready = if *prepares { prepare(plan) } else { Ok(()) };
+            let child = ready.and_then(|()| hook(plan, base, program, variables, order.tag, stack));
+            child.map(|child| launched.children.push(child))
         }
         Work::Program { command, cwd, base } => {
             program(command, cwd, base, order.tag, stack).map(|child| launched.children.push(child))
@@ -434,6 +441,26 @@ fn program(
     Ok(Child { pid, stdin: Some(stdin), outputs, pmi: None, terminal: None })
 }
 
+fn hook(
+    plan: &Plan,
+    base: &Base,
+    program: &str,
+    variables: &Block,
+    tag: Option<u64>,
+    stack: &mut Stack,
+) -> Result<Child, Failure> {
+    let (stdout, child_stdout) = pipe(true)?;
+    let (stderr, child_stderr) = pipe(true)?;
+    let stdio = [null()?, child_stdout.as_raw_fd(), child_stderr.as_raw_fd()];
+    let one = One { command: vec![program.to_owned()], stdio, keep: None, terminal: false };
+    let pid = Start::new(base, &plan.cwd, tag).run(&one, &[plan.job_variables(), variables], None, stack)?;
+    let outputs = vec![
+        Outlet { stream: Stream::Stdout, pipe: stdout, file: None },
+        Outlet { stream: Stream::Stderr, pipe: stderr, file: None },
+    ];
+    Ok(Child { pid, stdin: None, outputs, pmi: None, terminal: None })
+}
+
 fn cores() -> &'static Cores {
     static CORES: OnceLock<Cores> = OnceLock::new();
     CORES.get_or_init(|| Cores::read(Path::new("/sys/devices/system/cpu")).within(&cpu::allowed()))
@@ -446,6 +473,11 @@ fn prepare(plan: &Plan) -> Result<(), Failure> {
         _ => {}
     }
     write_files(plan)
+}
+
+/// A prolog has found the job's directory already.
+fn prepare_once(plan: &Plan) -> Result<(), Failure> {
+    if plan.options.hooks.prolog.is_some() { Ok(()) } else { prepare(plan) }
 }
 
 fn tasks(
@@ -493,7 +525,7 @@ fn tasks(
         }
         let terminal = task.terminal.take();
         let one =
-            One { command: plan.command_of(local), stdio: task.stdio, keep, terminal: terminal.is_some() };
+            One { command: plan.words_of(local), stdio: task.stdio, keep, terminal: terminal.is_some() };
         let mask = plan.binding.mask(local, cores());
         if let Some(line) = plan.told_binding(local, cores()) {
             task.tell(&line);

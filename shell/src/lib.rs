@@ -15,12 +15,13 @@
 //! | [`pty`] | terminals of tasks | yes |
 //! | [`end`] | who belongs to whom; the end of all | yes |
 //! | [`scratch`] | directories of jobs | yes |
+//! | [`wrap`] | a task with the user's programs around it | yes |
 //! | [`io`] | pipes, files, the output log | yes |
 //! | `collective` | all-gathers among the shells of a job | yes |
 //! | [`offer`], [`elf`] | which ways to PMI a program needs | reads programs |
 //! | [`pmix`] | the PMIx server, a process of its own | yes |
 //! | [`outbox`] | reports until they are acknowledged | no |
-//! | [`shell`], `jobs`, `initial`, `pmi`, `rexec`, `link` | the loop that ties them together | yes |
+//! | [`shell`], `jobs`, `hooks`, `initial`, `pmi`, `rexec`, `link` | the loop that ties them together | yes |
 
 pub mod binding;
 mod collective;
@@ -30,6 +31,7 @@ pub mod end;
 pub mod env;
 mod files;
 pub mod gpu;
+mod hooks;
 mod initial;
 pub mod io;
 mod jobs;
@@ -52,5 +54,6 @@ mod singletons;
 pub mod spawn;
 mod sysmon;
 pub mod template;
+pub mod wrap;
 
 pub use shell::{ShellArgs, run};

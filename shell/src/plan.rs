@@ -7,6 +7,7 @@ use crate::gpu::Vendors;
 use crate::offer::Program;
 use crate::options::{Context, OptionError, Options, Order, Watch};
 use crate::template::{Node, Tags};
+use crate::wrap;
 use flurm_jobspec::{Archive, Jobspec, Kind, Resource, TaskCount};
 use flurm_types::{Hostlist, Idset, JobId, R, RNode, TaskMap};
 use std::sync::OnceLock;
@@ -377,12 +378,22 @@ impl Plan {
         })
     }
 
-    /// Does any word of the command differ from task to task?
+    /// The program of a task with its arguments.
     pub fn command_of(&self, local: usize) -> Vec<String> {
         if !self.command.iter().any(|word| word.contains("{{")) {
             return self.command.clone();
         }
         self.with_tags(Some(local), |tags| self.command.iter().map(|word| tags.render_known(word)).collect())
+    }
+
+    /// What is started for a task: its program, or a wrapper if the user has hooks around tasks.
+    pub fn words_of(&self, local: usize) -> Vec<String> {
+        let command = self.command_of(local);
+        let hooks = &self.options.hooks;
+        if hooks.task_prolog.is_none() && hooks.task_epilog.is_none() {
+            return command;
+        }
+        self.with_tags(Some(local), |tags| wrap::command(hooks, &tags, command))
     }
 }
 

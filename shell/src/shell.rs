@@ -6,6 +6,7 @@
 
 use crate::collective::{Collected, Early};
 use crate::end::{Exit, Families, Field, GRACE_MS};
+use crate::hooks::Hook;
 use crate::initial::Initial;
 use crate::jobs::Job;
 use crate::launch::{Launched, Launchers, Order, Work};
@@ -125,6 +126,7 @@ pub(crate) struct Shell {
     pub(crate) families: Families,
     pub(crate) jobs: BTreeMap<Key, Job>,
     pub(crate) by_field: BTreeMap<Field, Key>,
+    pub(crate) hooks: BTreeMap<Field, Hook>,
     pub(crate) owners: BTreeMap<i32, Owner>,
     orders: BTreeMap<u64, For>,
     next_order: u64,
@@ -153,6 +155,8 @@ pub(crate) enum Timer {
     ExitTimeout,
     /// All its processes are gone, but somebody holds on to a pipe.
     Linger,
+    /// A program before or after its tasks has had its time.
+    Hook,
     /// A question to another shell was lost: ask again.
     Collective,
     /// Its PMIx server should have been ready by now.
@@ -164,6 +168,7 @@ pub(crate) enum Timer {
 pub(crate) enum Owner {
     Task(Key, usize),
     Pmix(Key),
+    Hook(Field),
     Exec(u64),
     Initial,
 }
@@ -173,6 +178,7 @@ pub(crate) enum Owner {
 pub(crate) enum For {
     Job(Key),
     Pmix(Key, Field),
+    Hook(Field),
     Exec(u64),
     Initial,
 }
@@ -281,6 +287,7 @@ impl Shell {
             families,
             jobs: BTreeMap::new(),
             by_field: BTreeMap::new(),
+            hooks: BTreeMap::new(),
             owners: BTreeMap::new(),
             orders: BTreeMap::new(),
             next_order: 0,
@@ -449,6 +456,7 @@ impl Shell {
         match name {
             crate::pmi::NAME => self.pmi_fenced(key, result),
             name if name.starts_with(crate::pmix::COLLECTIVE) => self.pmix_fenced(key, name, result),
+            crate::hooks::NAME => self.all_prologs_over(key, result),
             _ => tracing::warn!(name, "nobody has begun this collective"),
         }
     }
@@ -497,6 +505,7 @@ impl Shell {
         match whom {
             For::Job(key) => self.job_launched(key, launched),
             For::Pmix(key, field) => self.pmix_launched(key, field, launched),
+            For::Hook(field) => self.hook_launched(field, launched),
             For::Exec(exec) => self.exec_launched(exec, launched),
             For::Initial => self.initial_launched(launched),
         }
@@ -516,6 +525,8 @@ impl Shell {
         for field in over {
             if let Some(key) = self.by_field.remove(&field) {
                 self.family_over(key, now);
+            } else if let Some(hook) = self.hooks.remove(&field) {
+                self.hook_over(hook, now);
             }
         }
     }
@@ -526,6 +537,7 @@ impl Shell {
             None => return false,
             Some(Owner::Task(key, local)) => self.task_exited(key, local, exit),
             Some(Owner::Pmix(key)) => self.pmix_exited(key, exit.status),
+            Some(Owner::Hook(field)) => self.hook_exited(field, exit.status),
             Some(Owner::Exec(exec)) => self.exec_exited(exec, exit.status),
             Some(Owner::Initial) => self.initial_exited(exit),
         }
@@ -599,7 +611,7 @@ impl Shell {
     fn end_everything(&mut self, now: Instant, grace: Duration) {
         let keys: Vec<Key> = self.jobs.keys().copied().collect();
         // Tasks that are just being started are ended with their families.
-        keys.into_iter().for_each(|key| self.abandon(key));
+        keys.into_iter().for_each(|key| self.abandon(key, libc::SIGTERM));
         self.families.end_all(now, grace);
     }
 

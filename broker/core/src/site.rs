@@ -29,6 +29,8 @@ pub struct Site {
     pub default_queue: Option<String>,
     /// Seconds for which a scheduler outside may leave news of jobs without an answer; for ever if 0.
     pub external_timeout_s: Option<f64>,
+    /// Of jobs that do not say otherwise.
+    pub shell_options: BTreeMap<String, String>,
     /// Jobs are taken without asking whether they could ever run.
     pub unchecked: bool,
 }
@@ -110,7 +112,13 @@ impl Site {
                 }
             },
         };
-        let mut with = Amendment { queue: named.clone(), duration: rules.duration, ..Amendment::default() };
+        let options = self.shell_options.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+        let mut with = Amendment {
+            queue: named.clone(),
+            duration: rules.duration,
+            shell_options: options.collect(),
+            ..Amendment::default()
+        };
         if let (Some(name), Some(queue)) = (&named, queue) {
             with.constraint = queue.constraint(name);
             with.placement = queue.placement;

@@ -34,6 +34,43 @@ pub struct Sched {
     pub external_timeout: Option<Fsd>,
 }
 
+/// What the user runs before and after each job on its nodes, and before and after each task.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Hooks {
+    pub prolog: Option<String>,
+    pub epilog: Option<String>,
+    pub task_prolog: Option<String>,
+    pub task_epilog: Option<String>,
+    #[serde(default, deserialize_with = "word")]
+    pub hook_timeout: Option<Fsd>,
+}
+
+impl Hooks {
+    /// As options of the shells of jobs.
+    fn shell_options(&self) -> Result<BTreeMap<String, String>, Mistake> {
+        let programs = [
+            ("prolog", &self.prolog),
+            ("epilog", &self.epilog),
+            ("task-prolog", &self.task_prolog),
+            ("task-epilog", &self.task_epilog),
+        ];
+        let mut options = BTreeMap::new();
+        for (name, program) in programs {
+            let Some(program) = program else { continue };
+            if !program.starts_with('/') {
+                return Err(mistake(
+                    format!("shell.{name}: `{program}` is no absolute path"),
+                    "jobs run in directories of their own",
+                ));
+            }
+            options.insert(name.to_owned(), program.clone());
+        }
+        options.extend(self.hook_timeout.map(|limit| ("hook-timeout".to_owned(), limit.to_string())));
+        Ok(options)
+    }
+}
+
 /// What holds for all queues.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -224,6 +261,7 @@ impl Config {
             rules: self.policy.rules(&Policy::default()),
             queues: queues.collect::<Result<_, Mistake>>()?,
             default_queue,
+            shell_options: self.shell.shell_options()?,
             unchecked: self.ingest.validator.disable,
         })
     }

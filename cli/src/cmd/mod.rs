@@ -27,6 +27,7 @@ mod simulate;
 mod start;
 mod strange;
 mod submit;
+mod task;
 mod trace;
 mod uptime;
 mod version;
@@ -91,6 +92,8 @@ enum Command {
     Broker(start::Broker),
     #[command(hide = true)]
     Shell(shell::Args),
+    #[command(hide = true)]
+    Task(task::Args),
     #[command(hide = true)]
     PmixServer(pmix_server::Args),
 }
@@ -195,6 +198,7 @@ impl Cli {
             Some(Command::Man(args)) => args.run(&face),
             Some(Command::Broker(args)) => args.run(&face),
             Some(Command::Shell(args)) => args.run(&face),
+            Some(Command::Task(args)) => args.run(&face),
             Some(Command::PmixServer(args)) => args.run(&face),
         }
     }

@@ -4,6 +4,7 @@
 //! names stand in [`table`]; what a value means stands in the module of its subject.
 
 pub mod affinity;
+pub mod hooks;
 pub mod input;
 pub mod life;
 pub mod output;
@@ -12,6 +13,7 @@ pub mod pty;
 pub mod table;
 
 pub use affinity::{Affinity, Order, Spread};
+pub use hooks::Hooks;
 pub use input::Source;
 pub use life::Watch;
 pub use output::Sink;
@@ -61,6 +63,7 @@ pub struct Options {
     /// None: the shell's own.
     pub umask: Option<u32>,
     pub taskmap: Order,
+    pub hooks: Hooks,
     /// Which one of many copies the job is: `{{cc}}` in its environment, so that all copies share theirs.
     pub copy: Option<u32>,
 }
@@ -110,6 +113,7 @@ impl Options {
             umask: life::umask(given)?,
             taskmap: affinity::taskmap(given)?,
             copy: life::copy(given)?,
+            hooks: hooks::hooks(given)?,
             stdout,
             stderr,
         })

@@ -114,6 +114,11 @@ pub const TABLE: &[Known] = &[
         "remote processes need a signature",
         "an instance has one user, who needs none",
     ),
+    works("prolog", 0, "a program of the user's that runs on each node before the job's tasks; `none`"),
+    works("epilog", 0, "one that runs there after them; `none`"),
+    works("task-prolog", 0, "one that runs before each task, in its environment; `none`"),
+    works("task-epilog", 0, "one that runs after it; `none`"),
+    works("hook-timeout", 0, "how long each of these may take (5 minutes); `none`"),
     works("per-resource.*", 1, "tasks for each `node`, `core` or `gpu`: `type`, `count`"),
     works(
         "memory-watchdog",

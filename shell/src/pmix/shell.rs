@@ -201,7 +201,7 @@ impl Shell {
         let work = Work::Tasks { plan, base, claim, pmix: Some(Arc::new(pmix)) };
         let order = self.order(For::Job(key), first.tag, work);
         if let Some(Phase::Launching { ticket, .. }) = self.jobs.get_mut(&key).map(|job| &mut job.phase) {
-            *ticket = order;
+            *ticket = Some(order);
         }
     }
 
