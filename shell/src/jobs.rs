@@ -582,7 +582,6 @@ impl Shell {
     pub(crate) fn family_over(&mut self, key: Key, now: Instant) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         job.phase = Phase::Empty;
-        job.pmi = None;
         job.inputs.clear();
         self.pmix_over(key, now);
         self.look_for_singletons(key);
@@ -591,6 +590,9 @@ impl Shell {
             self.linger(key, now);
         }
         self.leave_collectives(key);
+        if let Some(job) = self.jobs.get_mut(&key) {
+            job.pmi = None;
+        }
         self.finish(key);
     }
 

@@ -146,6 +146,11 @@ impl Shell {
 type Abort = (usize, i32, String);
 
 impl Pmi {
+    /// Has everybody who has said hello said goodbye?
+    pub(crate) fn all_finalized(&self) -> bool {
+        self.server.all_finalized()
+    }
+
     /// Answers; what is more than an answer is handed back.
     fn carry_out(&mut self, effects: Vec<Effect>) -> (Option<BTreeMap<String, String>>, Option<Abort>) {
         let (mut fence, mut abort) = (None, None);

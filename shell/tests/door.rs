@@ -587,8 +587,6 @@ fn pmi_tasks_meet_across_ranks() {
     let mut answer = low.receive_other();
     answer.tag = fence.tag;
     high.send(&answer);
-    let farewell = high.receive_other();
-    assert_eq!((&*farewell.topic, farewell.dst), (FenceLost::NAME, Dest::Rank(Rank(1))));
     let cards = "['card 0', 'card 1', 'card 2', 'card 3'] (vector,(0,2,2)) True\n";
     let (low, high) = (low.gone(1), high.gone(1));
     assert_eq!((low.status(), high.status()), (0, 0));
@@ -598,7 +596,8 @@ fn pmi_tasks_meet_across_ranks() {
 
 fn a_part_that_is_lost_is_sent_again_and_tasks_that_are_gone_are_not_waited_for() {
     let client = "import os,socket\ns=socket.socket(fileno=int(os.environ['PMI_FD']))\nf=s.makefile('rw')\n\
-        f.write('cmd=barrier_in\\n'); f.flush(); print(f.readline().strip(),flush=True)\n";
+        def q(l):\n f.write(l+'\\n'); f.flush(); return f.readline().strip()\n\
+        q('cmd=init pmi_version=1 pmi_subversion=1'); print(q('cmd=barrier_in'),flush=True)\n";
     let mut high = Broker::of_rank(2);
     let all = start(high.dir.path(), &[1], &["python3", "-c", client], 2, json!({}), &[1, 2]);
     high.push(&StartHere(all.clone()));
@@ -622,6 +621,14 @@ fn a_part_that_is_lost_is_sent_again_and_tasks_that_are_gone_are_not_waited_for(
     let told = high.receive_other();
     assert_eq!(told.body::<FenceLost>().expect("a farewell").name, None);
     assert_eq!(high.gone(1).output("stdout", "1"), "cmd=barrier_out rc=-1\n");
+    // And a parent that waits is told by its child.
+    let all = start(low.dir.path(), &[2], &["python3", "-c", client], 2, json!({}), &[1, 2]);
+    low.push(&StartHere(all));
+    low.started(2);
+    let lost = FenceLost { id: JobId(2), ..told.body().expect("a farewell") };
+    low.push(&lost);
+    assert_eq!(low.receive_other().kind, Kind::Response);
+    assert_eq!(low.gone(2).output("stdout", "0"), "cmd=barrier_out rc=-1\n");
 }
 
 fn programs_outside_jobs_stream_back() {

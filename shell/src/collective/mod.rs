@@ -11,6 +11,7 @@ mod gather;
 
 pub(crate) use gather::Collectives;
 
+use crate::pmi::Pmi;
 use crate::shell::{Event, Key, Shell, Timer};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -122,12 +123,14 @@ impl Shell {
         }
         let why = format!("the tasks on rank {} have ended", self.rank);
         let (waiting, used) = job.collectives.leave(&why);
+        let in_order = job.status == 0 && job.pmi.as_ref().is_none_or(Pmi::all_finalized);
         let index = job.plan.node_index as usize;
         let to = (index > 0).then(|| job.r.nodes[(index - 1) / gather::FANOUT].rank);
         for message in waiting {
             self.refuse(message, WireError::new(ErrorCode::NotFound, why.clone()));
         }
-        if let (true, Some(to)) = (used, to) {
+        // Who has ended in order is not waited for by anybody.
+        if let (true, Some(to)) = (used && !in_order, to) {
             self.tell_lost(key, Rank(to), None, why);
         }
     }
