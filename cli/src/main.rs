@@ -1,10 +1,11 @@
 //! `flurm`, the one binary: the commands people type, and the roles of an instance (`broker`, `shell`).
 //!
 //! Each command is a file in `cmd/`. What they share: [`face`] (which instance, under which name), [`failure`]
-//! (two lines and an exit code), [`attach`] (staying with a job), [`submission`] (what a job is),
+//! (two lines and an exit code), [`attach`] (staying with a job), [`outputs`] and [`archive`] (what jobs have said), [`submission`] (what a job is),
 //! [`mod@format`] (columns of listings), [`inventory`] (resources without an instance), [`events`],
 //! [`out`], [`signals`] and [`when`] (what is printed and typed).
 
+mod archive;
 mod attach;
 mod cmd;
 mod events;
@@ -13,6 +14,7 @@ mod failure;
 mod format;
 mod inventory;
 mod out;
+mod outputs;
 mod progress;
 mod signals;
 mod submission;

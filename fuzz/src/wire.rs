@@ -1,6 +1,7 @@
 //! Readers of `flurm-wire`: any bytes are a message, or a record of the log, or refused.
 
-use flurm_wire::{fact, frame};
+use flurm_wire::archive::{Entry, Head, find};
+use flurm_wire::{archive, fact, frame};
 
 type Body = fn(&[u8]);
 
@@ -16,6 +17,15 @@ pub const TARGETS: &[(&str, Body, &[&str])] = &[
         ],
     ),
     (
+        "archive",
+        archive,
+        &[
+            "flurm output archive 1 n0\n",
+            "\u{1}rec\u{12}@\\[\u{f}\0\0\0\u{f}\0\0\0\u{2}\0\0\0\u{1}\0\0\0\u{7}\0\0\0\0\0\0\0\u{12}\0\0\0\0\0\0\0\0\0\0\0\u{1}\u{6}\0\0\0hello\n",
+            "\u{1}idxV=I\u{7f}\n\0\0\0\0\0\0\0\t\0\0\0\0\0\0\0\u{7}\0\0\0\0\0\0\0",
+        ],
+    ),
+    (
         "record",
         record,
         &[
@@ -23,6 +33,27 @@ pub const TARGETS: &[(&str, Body, &[&str])] = &[
         ],
     ),
 ];
+
+/// An output archive: what is found in it is a record, and is written again as one that says the same.
+pub fn archive(bytes: &[u8]) {
+    let _ = archive::host(bytes);
+    let mut rest = bytes;
+    while let Some(at) = find(rest) {
+        let whole = Head::read(&rest[at..]).and_then(|head| Some((head.open(&rest[at..])?, head.len())));
+        let step = match whole {
+            Some((record, len)) => {
+                let written = record.encode();
+                assert_eq!(Head::read(&written).and_then(|head| head.open(&written)), Some(record));
+                len
+            }
+            None => 1,
+        };
+        rest = &rest[at + step..];
+    }
+    for entry in bytes.as_chunks().0 {
+        assert!(Entry::read(entry).is_none_or(|read| read.encode() == *entry));
+    }
+}
 
 /// A stream's first bytes: a length that is not too large, then the envelope.
 pub fn frame(bytes: &[u8]) {

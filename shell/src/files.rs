@@ -3,6 +3,7 @@
 //! A file that one task alone writes is the task's own descriptor, and costs nothing here. One that several tasks or both
 //! streams of labelled lines go to is written by the shell, whole lines at a time.
 
+use crate::archive;
 use crate::launch::{Failure, Outlet};
 use crate::options::{Sink, Source};
 use crate::plan::Plan;
@@ -69,6 +70,11 @@ impl Files {
                 }
                 of_task.push(path);
             }
+        }
+        if let Some(path) =
+            plan.archive().map_err(|note| Failure { note, status: 1 << 8, errno: libc::EINVAL })?
+        {
+            archive::check(&path).map_err(|e| Failure::of_archive(&path, &e))?;
         }
         Ok(Files { inputs, paths })
     }

@@ -186,9 +186,15 @@ async fn write_all(pipe: &pipe::Sender, mut rest: &[u8]) -> io::Result<()> {
 /// Output of a job on this rank that has not been reported: pieces of one stream in a row become one entry.
 #[derive(Debug, Default)]
 pub struct Output {
-    pieces: VecDeque<Piece>,
-    pending_bytes: usize,
+    pieces: Pieces,
     header: bool,
+}
+
+/// Output in the order it came.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    pieces: VecDeque<Piece>,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -199,9 +205,9 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
-impl Output {
+impl Pieces {
     pub fn push(&mut self, stream: Stream, task: u32, bytes: Vec<u8>, time: Timestamp) {
-        self.pending_bytes += bytes.len();
+        self.bytes += bytes.len();
         match self.pieces.back_mut() {
             _ if bytes.is_empty() => {}
             Some(last)
@@ -214,18 +220,37 @@ impl Output {
         }
     }
 
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn take(&mut self) -> Vec<(Stream, u32, Vec<u8>)> {
+        self.bytes = 0;
+        std::mem::take(&mut self.pieces)
+            .into_iter()
+            .map(|piece| (piece.stream, piece.task, piece.bytes))
+            .collect()
+    }
+}
+
+impl Output {
+    pub fn push(&mut self, stream: Stream, task: u32, bytes: Vec<u8>, time: Timestamp) {
+        self.pieces.push(stream, task, bytes, time);
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.pieces.pieces.is_empty()
     }
 
     /// Entries (RFC 24) of what waits, and its bytes.
     pub fn take(&mut self) -> (Vec<Entry>, usize) {
-        let mut entries = Vec::with_capacity(self.pieces.len() + 1);
-        if let Some(first) = self.pieces.front() {
+        let Pieces { pieces, bytes } = std::mem::take(&mut self.pieces);
+        let mut entries = Vec::with_capacity(pieces.len() + 1);
+        if let Some(first) = pieces.front() {
             self.begin(first.time, &mut entries);
         }
-        entries.extend(std::mem::take(&mut self.pieces).into_iter().map(Piece::into_entry));
-        (entries, std::mem::take(&mut self.pending_bytes))
+        entries.extend(pieces.into_iter().map(Piece::into_entry));
+        (entries, bytes)
     }
 
     fn begin(&mut self, time: Timestamp, entries: &mut Vec<Entry>) {
@@ -249,11 +274,21 @@ impl Output {
     }
 
     /// A stream that goes to a file instead.
-    pub fn redirect(&mut self, stream: Stream, tasks: &[u32], path: &str, time: Timestamp) -> Vec<Entry> {
+    pub fn redirect(
+        &mut self,
+        stream: Stream,
+        tasks: &[u32],
+        path: &str,
+        archive: bool,
+        time: Timestamp,
+    ) -> Vec<Entry> {
         let mut entries = Vec::new();
         self.begin(time, &mut entries);
         let ranks: Idset = tasks.iter().copied().collect();
-        let context = json!({"stream": name(stream), "rank": ranks.to_string(), "path": path});
+        let mut context = json!({"stream": name(stream), "rank": ranks.to_string(), "path": path});
+        if archive {
+            context["archive"] = true.into();
+        }
         entries.push(Entry::new(time, "redirect").with_context(context));
         entries
     }

@@ -10,6 +10,7 @@
 //!
 //! `gone` is reported and kept until the leader has committed it.
 
+use crate::archive::Gathered;
 use crate::collective::{Collectives, Question};
 use crate::end::{Exit, Field, GRACE_MS};
 use crate::env::{self, Base};
@@ -61,6 +62,8 @@ pub(crate) struct Job {
     pub(crate) readers: Vec<AbortHandle>,
     inputs: Vec<Feed>,
     output: Output,
+    /// What is for an archive.
+    pub(crate) gathered: Option<Gathered>,
     /// Room for output that has not been acknowledged.
     pub(crate) room: Arc<Semaphore>,
     /// What the leader wants of its output.
@@ -199,6 +202,14 @@ impl Shell {
                 return Err(note);
             }
         };
+        let gathered = match self.use_archive(&plan) {
+            Ok(gathered) => gathered,
+            Err(note) => {
+                let _ = self.scratch.give_back(tmpdir);
+                self.families.started(field, [], &[]);
+                return Err(note);
+            }
+        };
         let phase = Phase::Launching {
             tag,
             ticket: None,
@@ -218,6 +229,7 @@ impl Shell {
             readers: Vec::new(),
             inputs: Vec::new(),
             output: Output::default(),
+            gathered,
             room: Arc::new(Semaphore::new(UNACKNOWLEDGED_BYTES_MAX)),
             flow: Flow::Pass,
             ending: false,
@@ -360,12 +372,20 @@ impl Shell {
         let mut entries = Vec::new();
         let sinks = [(Stream::Stdout, &job.plan.options.stdout), (Stream::Stderr, &job.plan.options.stderr)];
         for (stream, sink) in sinks {
-            let Sink::File { template, .. } = sink else { continue };
+            let template = match (sink, &job.plan.options.archive) {
+                (Sink::Archive, Some(path)) => {
+                    let path = job.plan.with_tags(None, |tags| tags.render_known(path));
+                    entries.extend(job.output.redirect(stream, &job.plan.tasks, &path, true, wall()));
+                    continue;
+                }
+                (Sink::File { template, .. }, _) => template,
+                (Sink::Log | Sink::Archive, _) => continue,
+            };
             for local in 0..job.plan.tasks.len() {
                 let path = job.plan.with_tags(Some(local), |tags| tags.render_known(template));
                 let whole = job.plan.tasks.len() == 1 || template.contains("{{task");
                 let tasks = if whole { &job.plan.tasks[local..=local] } else { &job.plan.tasks[..] };
-                entries.extend(job.output.redirect(stream, tasks, &path, wall()));
+                entries.extend(job.output.redirect(stream, tasks, &path, false, wall()));
                 if !whole {
                     break;
                 }
@@ -473,7 +493,11 @@ impl Shell {
         // A piece may still have been on its way when its reader was ended. After the last report nothing is reported.
         let job = self.jobs.get_mut(&key).filter(|job| !matches!(job.phase, Phase::Gone));
         let Some(job) = job else { return };
-        if job.flow == Flow::Drop {
+        let options = &job.plan.options;
+        let sink = if stream == Stream::Stdout { &options.stdout } else { &options.stderr };
+        if *sink == Sink::Archive {
+            self.gather(key, stream, task, bytes);
+        } else if job.flow == Flow::Drop {
             job.room.add_permits(bytes.len());
         } else {
             job.output.push(stream, task, bytes, wall());
@@ -624,6 +648,7 @@ impl Shell {
             }
             Timer::ExitTimeout => {}
             Timer::Hook => self.hook_late(key, now),
+            Timer::Archive => self.write_gathered(key, false),
             Timer::Collective => self.ask_again(key),
             Timer::PmixLate => self.pmix_late(key),
             // Not the pipe is waited for, but who reads what came out of it.
@@ -643,6 +668,14 @@ impl Shell {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         if !matches!(job.phase, Phase::Empty) || job.streams > 0 || job.hook.is_some() || self.epilog(key) {
             return;
+        }
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        if job.gathered.as_ref().is_some_and(|gathered| !gathered.is_written()) {
+            self.write_gathered(key, true);
+            return;
+        }
+        if let Some(gathered) = job.gathered.take() {
+            self.forget_archive(gathered);
         }
         let Some(job) = self.jobs.get_mut(&key) else { return };
         job.phase = Phase::Gone;

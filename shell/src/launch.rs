@@ -138,6 +138,11 @@ impl Failure {
         Failure { note: format!("{what}: {}", errno_text(errno)), status: 1 << 8, errno }
     }
 
+    pub(crate) fn of_archive(path: &Path, source: &io::Error) -> Failure {
+        let note = format!("output archive {}: {source}", path.display());
+        Failure { note, status: 1 << 8, errno: source.raw_os_error().unwrap_or(libc::EIO) }
+    }
+
     fn exec(name: &str, program: &Path, errno: i32) -> Failure {
         let code = if errno == libc::ENOENT { 127 } else { 126 };
         Failure { note: format!("{name}: {}", refusal::of_exec(program, errno)), status: code << 8, errno }
@@ -212,7 +217,7 @@ impl Order {
         let Work::Tasks { plan, .. } = &self.work else { return false };
         let options = &plan.options;
         let sinks = [&options.stdout, &options.stderr];
-        matches!(options.stdin, Source::File(_)) || sinks.iter().any(|sink| matches!(sink, Sink::File { .. }))
+        matches!(options.stdin, Source::File(_)) || sinks.iter().any(|sink| **sink != Sink::Log)
     }
 }
 

@@ -16,13 +16,14 @@
 //! | [`end`] | who belongs to whom; the end of all | yes |
 //! | [`scratch`] | directories of jobs | yes |
 //! | [`wrap`] | a task with the user's programs around it | yes |
-//! | [`io`] | pipes, files, the output log | yes |
+//! | [`io`], `archive` | pipes, files, the output log, output archives | yes |
 //! | `collective` | all-gathers among the shells of a job | yes |
 //! | [`offer`], [`elf`] | which ways to PMI a program needs | reads programs |
 //! | [`pmix`] | the PMIx server, a process of its own | yes |
 //! | [`outbox`] | reports until they are acknowledged | no |
 //! | [`shell`], `jobs`, `hooks`, `initial`, `pmi`, `rexec`, `link` | the loop that ties them together | yes |
 
+mod archive;
 pub mod binding;
 mod collective;
 pub mod cpu;

@@ -5,11 +5,12 @@ use crate::cpu::Cores;
 use crate::env::{Base, Block};
 use crate::gpu::Vendors;
 use crate::offer::Program;
-use crate::options::{Context, OptionError, Options, Order, Watch};
+use crate::options::{Context, OptionError, Options, Order, Sink, Watch};
 use crate::template::{Node, Tags};
 use crate::wrap;
 use flurm_jobspec::{Archive, Jobspec, Kind, Resource, TaskCount};
 use flurm_types::{Hostlist, Idset, JobId, R, RNode, TaskMap};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// What a shell knows besides the job.
@@ -354,6 +355,19 @@ impl Plan {
             let (task, host) = (self.tasks[local], &self.node.host);
             format!("flurm-shell: task {task} on {host}: {}\n", self.binding.describe(local, cores))
         })
+    }
+
+    /// The file for output of many jobs, if this one uses it.
+    ///
+    /// # Errors
+    /// Its name has a tag that means nothing.
+    pub fn archive(&self) -> Result<Option<PathBuf>, String> {
+        let options = &self.options;
+        let used = [&options.stdout, &options.stderr].into_iter().any(|sink| *sink == Sink::Archive);
+        let Some(template) = options.archive.as_ref().filter(|_| used) else { return Ok(None) };
+        let path = self.with_tags(None, |tags| tags.render(template));
+        let path = path.map_err(|unknown| format!("output archive `{template}`: {unknown}"))?;
+        Ok(Some(Path::new(&self.cwd).join(path)))
     }
 
     /// Calls back with what tags mean for this job, or for one task of it.

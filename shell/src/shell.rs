@@ -4,6 +4,7 @@
 //! broker's to judge, which then says `quit`; only a SIGTERM is heard when there is no broker. A broker that is gone for
 //! too long is missed, and the shell ends everything by itself.
 
+use crate::archive::Archives;
 use crate::collective::{Collected, Early};
 use crate::end::{Exit, Families, Field, GRACE_MS};
 use crate::hooks::Hook;
@@ -79,6 +80,12 @@ pub enum Event {
         key: Key,
         problem: Option<String>,
     },
+    /// A record is in an archive, or cannot be.
+    Archived {
+        key: Key,
+        bytes: usize,
+        problem: Option<String>,
+    },
     InputTaken(Box<Message>),
     /// A request of a task, none at the end of its connection.
     Pmi {
@@ -122,6 +129,7 @@ pub(crate) struct Shell {
     orphan_at: Option<Instant>,
     rundir: PathBuf,
     pub(crate) scratch: Scratch,
+    pub(crate) archives: Archives,
     pub(crate) launchers: Launchers,
     pub(crate) families: Families,
     pub(crate) jobs: BTreeMap<Key, Job>,
@@ -153,6 +161,8 @@ pub(crate) enum Timer {
     Warning,
     /// The first task of it has ended long ago.
     ExitTimeout,
+    /// What it has said is to be written to its archive.
+    Archive,
     /// All its processes are gone, but somebody holds on to a pipe.
     Linger,
     /// A program before or after its tasks has had its time.
@@ -283,6 +293,7 @@ impl Shell {
             orphan_at: Some(Instant::now() + Duration::from_millis(ORPHAN_MS)),
             rundir: rundir.to_owned(),
             scratch,
+            archives: Archives::default(),
             launchers,
             families,
             jobs: BTreeMap::new(),
@@ -369,6 +380,7 @@ impl Shell {
             Event::Launched(launched) => self.launched(*launched),
             Event::Output { key, stream, task, bytes } => self.output(key, stream, task, bytes),
             Event::StreamEnd { key, problem } => self.stream_end(key, problem),
+            Event::Archived { key, bytes, problem } => self.archived(key, bytes, problem),
             Event::InputTaken(message) => self.respond(*message, flurm_wire::job::Done {}),
             Event::Fenced { key, name, seq, answer } => self.fenced(key, name, seq, *answer),
             Event::Collected { key, name, result } => self.collected(key, &name, result),

@@ -6,6 +6,7 @@
 //!
 //! Formats are versioned by [`VERSION`] in every envelope; fields are only ever added, with a default.
 
+pub mod archive;
 pub mod attr;
 pub mod exec;
 pub mod fact;

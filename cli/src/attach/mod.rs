@@ -14,7 +14,7 @@ mod output;
 mod terminal;
 
 pub use input::{Wish, read_stdin, wish};
-pub use output::Printer;
+pub use output::{Decoder, Printer, Stream};
 pub use terminal::window;
 
 use crate::events;

@@ -9,17 +9,75 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
-enum Stream {
+pub enum Stream {
     Stdout,
     Stderr,
+}
+
+/// Reads the data of an output log, of which the first entry may say how the others are to be read.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// Streams whose data is base64 where an entry does not say otherwise.
+    base64: Vec<Stream>,
+}
+
+/// Output of one task, or the same of several.
+#[derive(Debug)]
+pub struct Data {
+    pub stream: Stream,
+    pub ranks: String,
+    pub bytes: Vec<u8>,
+    eof: bool,
+}
+
+impl Decoder {
+    /// What tasks have written, if the entry says so.
+    pub fn take(&mut self, entry: &Entry) -> Result<Option<Data>, Failure> {
+        match entry.name.as_str() {
+            "header" => {
+                let encoding = entry.context.as_ref().and_then(|context| context.get("encoding"));
+                let is_base64 =
+                    |name: &str| encoding.and_then(|e| e.get(name)?.as_str()).is_some_and(|e| e == "base64");
+                let streams = [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)];
+                self.base64 =
+                    streams.into_iter().filter(|(name, _)| is_base64(name)).map(|(_, s)| s).collect();
+                Ok(None)
+            }
+            "data" => self.data(entry),
+            _ => Ok(None),
+        }
+    }
+
+    fn data(&self, entry: &Entry) -> Result<Option<Data>, Failure> {
+        let stream = match events::text(entry, "stream") {
+            Some("stdout") => Stream::Stdout,
+            Some("stderr") => Stream::Stderr,
+            _ => return Ok(None),
+        };
+        let ranks = events::text(entry, "rank").unwrap_or("0").to_owned();
+        let text = events::text(entry, "data").unwrap_or("");
+        let base64 = match events::text(entry, "encoding") {
+            Some(encoding) => encoding == "base64",
+            None => self.base64.contains(&stream),
+        };
+        let once = if base64 {
+            BASE64_STANDARD
+                .decode(text)
+                .map_err(|e| Failure::new(format!("the output of the job is no base64: {e}")))?
+        } else {
+            text.as_bytes().to_vec()
+        };
+        let times = usize::try_from(events::number(entry, "repeat").unwrap_or(1).max(0)).unwrap_or(1);
+        let eof = entry.context.as_ref().and_then(|context| context.get("eof")?.as_bool()) == Some(true);
+        Ok(Some(Data { stream, ranks, bytes: once.repeat(times), eof }))
+    }
 }
 
 /// Collects what is to be printed, and prints it in the order it came.
 #[derive(Debug)]
 pub struct Printer {
     label: bool,
-    /// Streams whose data is base64 where an entry does not say otherwise.
-    base64: Vec<Stream>,
+    decoder: Decoder,
     /// With labels, lines that have no end yet.
     partial: BTreeMap<(Stream, String), Vec<u8>>,
     /// Only the last lines of what is there before the first flush.
@@ -29,20 +87,15 @@ pub struct Printer {
 
 impl Printer {
     pub fn new(label: bool, tail: Option<usize>) -> Printer {
-        Printer { label, base64: Vec::new(), partial: BTreeMap::new(), tail, pending: Vec::new() }
+        Printer { label, decoder: Decoder::default(), partial: BTreeMap::new(), tail, pending: Vec::new() }
     }
 
     pub fn entry(&mut self, entry: &Entry) -> Result<(), Failure> {
+        if let Some(data) = self.decoder.take(entry)? {
+            self.output(data.stream, &data.ranks, &data.bytes, data.eof);
+            return Ok(());
+        }
         match entry.name.as_str() {
-            "header" => {
-                let encoding = entry.context.as_ref().and_then(|context| context.get("encoding"));
-                let is_base64 =
-                    |name: &str| encoding.and_then(|e| e.get(name)?.as_str()).is_some_and(|e| e == "base64");
-                let streams = [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)];
-                self.base64 =
-                    streams.into_iter().filter(|(name, _)| is_base64(name)).map(|(_, s)| s).collect();
-            }
-            "data" => self.data(entry)?,
             "redirect" => {
                 let text = |key| events::text(entry, key).unwrap_or("?");
                 let line = format!("{}: {} redirected to {}\n", text("rank"), text("stream"), text("path"));
@@ -64,33 +117,12 @@ impl Printer {
         Ok(())
     }
 
-    fn data(&mut self, entry: &Entry) -> Result<(), Failure> {
-        let stream = match events::text(entry, "stream") {
-            Some("stdout") => Stream::Stdout,
-            Some("stderr") => Stream::Stderr,
-            _ => return Ok(()),
-        };
-        let rank = events::text(entry, "rank").unwrap_or("0").to_owned();
-        let text = events::text(entry, "data").unwrap_or("");
-        let base64 = match events::text(entry, "encoding") {
-            Some(encoding) => encoding == "base64",
-            None => self.base64.contains(&stream),
-        };
-        let once = if base64 {
-            BASE64_STANDARD
-                .decode(text)
-                .map_err(|e| Failure::new(format!("the output of the job is no base64: {e}")))?
-        } else {
-            text.as_bytes().to_vec()
-        };
-        let times = usize::try_from(events::number(entry, "repeat").unwrap_or(1).max(0)).unwrap_or(1);
-        let bytes = once.repeat(times);
-        let eof = entry.context.as_ref().and_then(|context| context.get("eof")?.as_bool()) == Some(true);
+    /// The same for output that is in no log.
+    pub fn output(&mut self, stream: Stream, ranks: &str, bytes: &[u8], eof: bool) {
         // A group of ranks that said the same said it once each.
-        for rank in ranks(&rank) {
-            self.write(stream, &rank, &bytes, eof);
+        for rank in split(ranks) {
+            self.write(stream, &rank, bytes, eof);
         }
-        Ok(())
     }
 
     fn write(&mut self, stream: Stream, rank: &str, bytes: &[u8], eof: bool) {
@@ -150,15 +182,25 @@ impl Printer {
         Ok(())
     }
 
+    /// What has come, for who does not want it printed.
+    pub fn take(&mut self) -> Vec<(Stream, Vec<u8>)> {
+        std::mem::take(&mut self.pending)
+    }
+
     /// Prints lines that will never have an end.
     pub fn finish(&mut self) -> Result<(), Failure> {
+        self.close_lines();
+        self.flush()
+    }
+
+    /// Ends lines that will never have an end.
+    pub fn close_lines(&mut self) {
         for ((stream, rank), mut line) in std::mem::take(&mut self.partial) {
             line.push(b'\n');
             let mut text = Vec::new();
             labelled(&rank, &mut line, &mut text);
             self.push(stream, text);
         }
-        self.flush()
     }
 }
 
@@ -168,7 +210,7 @@ fn labelled(rank: &str, line: &mut Vec<u8>, text: &mut Vec<u8>) {
     text.append(line);
 }
 
-fn ranks(text: &str) -> Vec<String> {
+fn split(text: &str) -> Vec<String> {
     match text.parse::<Idset>() {
         Ok(ids) if ids.len() > 1 => ids.iter().map(|id| id.to_string()).collect(),
         _ => vec![text.to_owned()],

@@ -15,6 +15,7 @@ mod jobs;
 mod kvs;
 mod man;
 mod multi_prog;
+mod output;
 mod overlay;
 mod ping;
 mod pmix_server;
@@ -70,6 +71,7 @@ enum Command {
     Cancel(cancel::Args),
     Jobs(jobs::Args),
     Job(job::Args),
+    Output(output::Args),
     Exec(exec::Args),
     MultiProg(multi_prog::Args),
     Kvs(kvs::Args),
@@ -100,7 +102,7 @@ enum Command {
 
 /// The groups of `flurm --help`.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Jobs", &["run", "submit", "batch", "alloc", "jobs", "job", "cancel", "multi-prog"]),
+    ("Jobs", &["run", "submit", "batch", "alloc", "jobs", "job", "output", "cancel", "multi-prog"]),
     ("Resources and queues", &["resource", "queue"]),
     (
         "The instance",
@@ -178,6 +180,7 @@ impl Cli {
             Some(Command::Cancel(args)) => args.run(&face),
             Some(Command::Jobs(args)) => args.run(&face),
             Some(Command::Job(args)) => args.run(&face),
+            Some(Command::Output(args)) => args.run(&face),
             Some(Command::Exec(args)) => args.run(&face),
             Some(Command::MultiProg(args)) => args.run(&face),
             Some(Command::Kvs(args)) => args.run(&face),

@@ -170,6 +170,10 @@ impl Options {
         if io.output.is_some() && matches!(io.error.as_deref(), Some("none" | "kvs")) {
             builder = builder.shell_option("output.stderr.type", "kvs".into());
         }
+        if let Some(archive) = &io.output_archive {
+            slurm::check_template("output-archive", archive)?;
+            builder = builder.shell_option("output.archive", archive.as_str().into());
+        }
         if io.unbuffered {
             for stream in ["stdout", "stderr"] {
                 builder = builder.shell_option(&format!("output.{stream}.buffer.type"), "none".into());

@@ -224,6 +224,9 @@ pub struct Io {
     /// Standard error to a file (default: where the output goes)
     #[arg(long, value_name = "FILE")]
     pub error: Option<String>,
+    /// Put the output of many jobs into one file, for `flurm job output` and `flurm output export`
+    #[arg(long, value_name = "FILE")]
+    pub output_archive: Option<String>,
     /// Begin lines of output with the task's rank
     #[arg(short, long)]
     pub label_io: bool,
@@ -261,9 +264,21 @@ impl Options {
             debug: _,
         } = &mut self.what;
         let Place { placement, spread, cosched, cosched_class } = &mut self.place;
-        let Io { input, output, error, label_io: _, unbuffered: _ } = &mut self.io;
-        let single =
-            [job_name, time_limit, queue, bank, begin_time, cwd, taskmap, signal, input, output, error];
+        let Io { input, output, error, output_archive, label_io: _, unbuffered: _ } = &mut self.io;
+        let single = [
+            job_name,
+            time_limit,
+            queue,
+            bank,
+            begin_time,
+            cwd,
+            taskmap,
+            signal,
+            input,
+            output,
+            error,
+            output_archive,
+        ];
         let places = [placement, spread, cosched, cosched_class];
         let lists = [requires, dependency, rlimit, setopt, setattr, add_file, &mut self.command];
         single

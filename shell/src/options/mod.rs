@@ -45,6 +45,8 @@ pub struct Options {
     pub stdin: Source,
     pub pty: Option<Pty>,
     pub append: bool,
+    /// Path of the archive for output that is for no file.
+    pub archive: Option<String>,
     /// Whole lines only go out together.
     pub lines: [bool; 2],
     pub cpus: Affinity,
@@ -84,7 +86,8 @@ impl Options {
             table::check(name, value)?;
         }
         output::check_limit(given)?;
-        let stdout = output::sink(given, "stdout")?.unwrap_or(Sink::Log);
+        let (archive, kept) = output::archive(given)?;
+        let stdout = output::sink(given, "stdout")?.unwrap_or(kept);
         let stderr = output::sink(given, "stderr")?.unwrap_or_else(|| stdout.clone());
         let mut stdin = input::source(given)?;
         let pty = pty::pty(given, context)?;
@@ -99,6 +102,7 @@ impl Options {
             stdin,
             pty,
             append: output::append(given)?,
+            archive,
             lines: [output::lines(given, "stdout")?, output::lines(given, "stderr")?],
             cpus: affinity::affinity(given, "cpu-affinity")?,
             gpus,

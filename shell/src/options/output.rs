@@ -7,6 +7,8 @@ use super::{Given, OptionError, bad, find, flag, plain, text};
 pub enum Sink {
     /// The job's `guest.output`.
     Log,
+    /// A file for the output of many jobs.
+    Archive,
     File {
         template: String,
         label: bool,
@@ -31,6 +33,14 @@ pub(super) fn sink(given: &Given, stream: &str) -> Result<Option<Sink>, OptionEr
         }
         Some(other) => bad(&kind, format!("`{other}` is not kvs or file")),
     }
+}
+
+/// The archive of the job, and where output goes that is not for a file.
+pub(super) fn archive(given: &Given) -> Result<(Option<String>, Sink), OptionError> {
+    Ok(match text(given, "output.archive")? {
+        None => (None, Sink::Log),
+        Some(path) => (Some(path.to_owned()), Sink::Archive),
+    })
 }
 
 pub(super) fn append(given: &Given) -> Result<bool, OptionError> {

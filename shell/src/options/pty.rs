@@ -88,8 +88,12 @@ fn ranks(given: &Given, context: Context<'_>) -> Result<Option<Option<Idset>>, O
 /// Who types at a terminal sees what it answers: neither goes to a file.
 pub(super) fn check_interactive(sinks: [&Sink; 2], stdin: &Source) -> Result<(), OptionError> {
     let rule = "an interactive terminal is for who attaches to it (pty.interactive)";
-    if sinks.iter().any(|sink| matches!(sink, Sink::File { .. })) {
-        return bad("output.stdout.type", format!("file: {rule}"));
+    for sink in sinks {
+        match sink {
+            Sink::Log => {}
+            Sink::File { .. } => return bad("output.stdout.type", format!("file: {rule}")),
+            Sink::Archive => return bad("output.archive", rule),
+        }
     }
     match stdin {
         Source::File(_) => bad("input.stdin.type", format!("file: {rule}")),

@@ -53,8 +53,14 @@ pub const TABLE: &[Known] = &[
     works("output.stderr.path", 1, "the file"),
     works("output.stderr.label", 1, "lines begin with the task's rank"),
     works("output.stderr.buffer.type", 1, "`line` or `none`"),
+    works("output.archive", 0, "a file for the output of many jobs, as far as it is for no other file"),
     works("output.limit", 2, "bytes of output that are kept with the job, up to 1G"),
-    refused("output.batch-timeout", 2, "how long output is collected before it is sent", NOT_YET),
+    refused(
+        "output.batch-timeout",
+        2,
+        "how long output is collected before it is sent",
+        "output is collected for as long as what went before is on its way, no longer",
+    ),
     refused(
         "output.client",
         3,
@@ -63,7 +69,12 @@ pub const TABLE: &[Known] = &[
     ),
     works("input.stdin.type", 1, "`service` (from attached clients) or `file`"),
     works("input.stdin.path", 1, "the file"),
-    refused("input.limit", 2, "bytes of input that are kept", "input is not kept here, so it has no limit"),
+    refused(
+        "input.limit",
+        2,
+        "bytes of input that are kept",
+        "the first 10M are kept, and all of it reaches the tasks; that is not to be changed",
+    ),
     refused(
         "input.batch-timeout",
         2,

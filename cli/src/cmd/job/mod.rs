@@ -5,6 +5,7 @@ mod control;
 mod eventlog;
 mod id;
 mod info;
+mod output;
 mod submit;
 mod wait;
 
@@ -25,6 +26,7 @@ pub struct Args {
 enum Command {
     Submit(submit::Submit),
     Attach(attach::Args),
+    Output(output::Args),
     Status(wait::Status),
     Last(id::Last),
     Info(info::Info),
@@ -47,6 +49,7 @@ impl Args {
         match self.command {
             Command::Submit(args) => args.run(face),
             Command::Attach(args) => args.run(face),
+            Command::Output(args) => args.run(face),
             Command::Status(args) => args.run(face),
             Command::Last(args) => args.run(face),
             Command::Info(args) => args.run(face),

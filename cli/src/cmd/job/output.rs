@@ -1,0 +1,48 @@
+//! `flurm job output`: what a job has said.
+
+use crate::archive::Archive;
+use crate::attach::{Printer, Stream};
+use crate::face::Face;
+use crate::failure::Failure;
+use crate::outputs::{self, Archives};
+use flurm_types::JobId;
+use std::path::PathBuf;
+
+/// Print what a job has said so far: from its log, its files or its archive
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    id: JobId,
+    /// Look only into this archive; no instance is needed
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// Begin each line with the task's rank
+    #[arg(short, long)]
+    label_io: bool,
+}
+
+impl Args {
+    pub fn run(self, face: &Face) -> Result<u8, Failure> {
+        let mut printer = Printer::new(self.label_io, None);
+        let mut take = |stream: Stream, ranks: &str, bytes: &[u8]| {
+            printer.output(stream, ranks, bytes, false);
+            printer.flush()
+        };
+        match &self.from {
+            Some(path) => {
+                if !outputs::of_archive(&Archive::open(path)?, self.id, &mut take)? {
+                    let what = format!("{} has no output of {}", path.display(), self.id.f58());
+                    return Err(Failure::new(what));
+                }
+            }
+            None => {
+                let (id, take) = (self.id, &mut take);
+                face.connected(async move |client| {
+                    outputs::of_instance(&client, &mut Archives::default(), id, take).await?;
+                    Ok(0)
+                })?;
+            }
+        }
+        printer.finish()?;
+        Ok(0)
+    }
+}
