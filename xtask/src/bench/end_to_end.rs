@@ -47,6 +47,55 @@ pub fn latency(effort: Effort) -> Result<Vec<Figure>, String> {
     .collect()
 }
 
+/// Events of a job, and what lies between them.
+const STEPS: [(&str, &str, &str); 5] = [
+    ("submit", "alloc", "submitted, committed, matched"),
+    ("alloc", "start", "sent to the shell, launched, reported"),
+    ("start", "finish", "the program, its end reported"),
+    ("finish", "clean", "resources given back"),
+    ("submit", "clean", "from the first event to the last"),
+];
+
+pub fn split(effort: Effort) -> Result<Vec<Figure>, String> {
+    let rounds = if effort == Effort::Quick { 10 } else { 200 };
+    let instance = Instance::start(1, 64, &[])?;
+    times_ms(10, || instance.run(&["run", "true"]).map(drop))?;
+    let mut steps = vec![Vec::new(); STEPS.len()];
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        times.extend(times_ms(1, || instance.run(&["run", "true"]).map(drop))?);
+        let id = instance.run(&["job", "last"])?;
+        instance.run(&["job", "wait-event", "--quiet", &id, "clean"])?;
+        let log = instance.run(&["job", "info", &id, "eventlog"])?;
+        let time = |name: &str| -> Result<f64, String> {
+            let events = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let mut times = events.filter(|e| e["name"] == name).filter_map(|e| e["timestamp"].as_f64());
+            times.next().ok_or_else(|| format!("{id} has no event {name}"))
+        };
+        for ((from, to, _), times) in STEPS.iter().zip(&mut steps) {
+            times.push(1000.0 * (time(to)? - time(from)?));
+        }
+    }
+    let wire = times_ms(rounds, || instance.run(&["getattr", "size"]).map(drop))?;
+    let client = times_ms(rounds, || instance.run(&["version"]).map(drop))?;
+    let mut figures = vec![
+        Figure::samples("flurm run true", "ms", times),
+        Figure::samples("the client alone (flurm version)", "ms", client),
+        Figure::samples("with one round trip (flurm getattr size)", "ms", wire),
+    ];
+    let named = STEPS.iter().zip(steps);
+    figures
+        .extend(named.map(|((from, to, what), times)| {
+            Figure::samples(format!("{from} to {to}: {what}"), "ms", times)
+        }));
+    // As many processes as a large node has cores.
+    let tasks = times_ms(rounds, || instance.run(&["run", "-n64", "-o", "pmi=off", "true"]).map(drop))?;
+    figures.push(Figure::samples("flurm run -n64 -o pmi=off true", "ms", tasks));
+    let bare = times_ms(rounds, || spawn::rate_with(1, 64).map(drop))?;
+    figures.push(Figure::samples("64 bare posix_spawn + waitpid, one after the other", "ms", bare));
+    Ok(figures)
+}
+
 pub fn submit_bulk(effort: Effort) -> Result<Vec<Figure>, String> {
     let jobs = jobs(effort);
     let instance = Instance::start(SIZE, CORES, &[])?;

@@ -31,7 +31,42 @@ pub fn memory(effort: Effort) -> Result<Vec<Figure>, String> {
     for (who, pid) in [("leader", leader), ("leaf broker", leaf), ("shell", shell)] {
         figures.push(Figure::value(format!("{who}, idle, of one core"), "%", 1, busy_percent(pid, watch)?));
     }
+    drop(instance);
+    figures.extend(running()?);
     Ok(figures)
+}
+
+/// Tasks that run at once on one node, in jobs of one and in one job.
+const RUNNING: u32 = 200;
+
+fn running() -> Result<Vec<Figure>, String> {
+    let instance = Instance::start(1, RUNNING, &[])?;
+    let shell = child_named(instance.broker(0)?, "shell")?;
+    let mut figures = Vec::new();
+    let (copies, tasks) = (format!("--cc=1-{RUNNING}"), RUNNING.to_string());
+    let shapes = [
+        (format!("{RUNNING} jobs of one task"), ["--cc", &copies[5..]]),
+        (format!("one job of {RUNNING} tasks"), ["-n", &tasks]),
+    ];
+    for (what, shape) in shapes {
+        instance
+            .run(&[&["submit", "--quiet", "--wait-event=start"], &shape[..], &["sleep", "1000"]].concat())?;
+        figures.push(Figure::value(format!("shell, {what} running"), "MiB", 1, rss_mib(shell)?));
+        figures.push(Figure::value(
+            format!("shell, {what} running, its share (PSS)"),
+            "MiB",
+            1,
+            pss_mib(shell)?,
+        ));
+        instance.run(&["cancel", "--all", "--quiet"])?;
+        instance.run(&["queue", "drain"])?;
+    }
+    Ok(figures)
+}
+
+/// What is shared with other processes counts in parts: the brokers are the same program.
+fn pss_mib(pid: u32) -> Result<f64, String> {
+    kib_of(&read(format!("/proc/{pid}/smaps_rollup"))?, "Pss:", pid)
 }
 
 fn read(path: String) -> Result<String, String> {
@@ -39,10 +74,13 @@ fn read(path: String) -> Result<String, String> {
 }
 
 fn rss_mib(pid: u32) -> Result<f64, String> {
-    let status = read(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    kib_of(&read(format!("/proc/{pid}/status"))?, "VmRSS:", pid)
+}
+
+fn kib_of(text: &str, name: &str, pid: u32) -> Result<f64, String> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     let kib: f64 =
-        line.trim().trim_end_matches(" kB").parse().map_err(|_| format!("VmRSS of {pid}: {line}"))?;
+        line.trim().trim_end_matches(" kB").parse().map_err(|_| format!("{name} of {pid}: {line}"))?;
     Ok(kib / 1024.0)
 }
 

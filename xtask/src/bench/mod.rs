@@ -54,6 +54,12 @@ const BENCHES: &[Bench] = &[
         run: end_to_end::latency,
     },
     Bench {
+        name: "split",
+        about: "where the time of `flurm run true` goes on one broker: its own events (the leader's clock), beside a client \
+                that does nothing and one that asks once; and a job of 64 tasks beside 64 bare starts",
+        run: end_to_end::split,
+    },
+    Bench {
         name: "submit-bulk",
         about: "`flurm submit --cc=1-N` with scheduling stopped: process, wire, checks, commit to disk, ids printed",
         run: end_to_end::submit_bulk,
@@ -105,7 +111,8 @@ const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "memory",
-        about: "resident memory of brokers and shells, idle and after no-op jobs; processor time of an idle instance",
+        about: "resident memory of brokers and shells, idle, after no-op jobs and with 200 running tasks; processor time of an \
+                idle instance",
         run: memory::memory,
     },
     Bench {
