@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -116,8 +117,11 @@ impl Segment {
 
 /// Appears with its first line in it, or not at all.
 fn create(path: &Path, host: &str) -> io::Result<()> {
-    let new = beside(path, &format!("{host}.{}.new", std::process::id()));
-    File::create(&new)?.write_all(first_line(host).as_bytes())?;
+    // Several jobs may make it at once: each its own file, of which the first becomes the archive.
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let new = beside(path, &format!("{host}.{}.{number}.new", std::process::id()));
+    File::options().write(true).create_new(true).open(&new)?.write_all(first_line(host).as_bytes())?;
     let made = std::fs::hard_link(&new, path);
     std::fs::remove_file(&new)?;
     match made {
@@ -229,6 +233,26 @@ mod tests {
     use super::*;
     use flurm_types::JobId;
     use flurm_wire::archive::{ENTRY_LEN, Head, host};
+
+    #[test]
+    fn who_makes_it_at_the_same_time_empties_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let path = dir.path().join(round.to_string());
+            thread::scope(|scope| {
+                for n in 0..8 {
+                    let path = &path;
+                    scope.spawn(move || {
+                        let record = record((JobId(n), 0), Rank(0), Timestamp(0), true, Vec::new());
+                        Segment::open(path, "a").unwrap().append(&record).unwrap();
+                    });
+                }
+            });
+            let len = record((JobId(0), 0), Rank(0), Timestamp(0), true, Vec::new()).encode().len();
+            let wanted = first_line("a").len() + 8 * len;
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), wanted as u64);
+        }
+    }
 
     #[test]
     fn many_writers_of_one_host_make_whole_records_and_another_host_writes_beside() {

@@ -14,28 +14,26 @@ use crate::archive::Gathered;
 use crate::collective::{Collectives, Question};
 use crate::end::{Exit, Field, GRACE_MS};
 use crate::env::{self, Base};
-use crate::io::{self, Given, Input, Output, PIECE_BYTES_MAX, STDIN_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX};
+use crate::feed::Feed;
+use crate::io::{self, Output, PIECE_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX};
 use crate::launch::{Child, Claim, Launched, Work};
-use crate::options::pty::Size;
-use crate::options::{Sink, Source};
+use crate::options::Sink;
 use crate::plan::{self, Plan};
 use crate::pmi::Pmi;
 use crate::pmix::Pmix;
-use crate::pty;
 use crate::shell::{Event, For, Key, Owner, Shell, Timer, wall};
 use crate::sysmon::{self, Usage};
 use crate::wrap;
 use flurm_jobspec::Jobspec;
-use flurm_types::{Idset, R};
+use flurm_types::R;
+use flurm_wire::Message;
 use flurm_wire::exec::{ABORT, Kill, Start, StartJob, What};
 use flurm_wire::job::Stdin;
 use flurm_wire::rexec::Stream;
 use flurm_wire::shell::{Flow, FlowHere};
-use flurm_wire::{ErrorCode, Message, WireError};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
@@ -60,7 +58,7 @@ pub(crate) struct Job {
     tasks_left: usize,
     pub(crate) streams: usize,
     pub(crate) readers: Vec<AbortHandle>,
-    inputs: Vec<Feed>,
+    pub(crate) inputs: Vec<Feed>,
     output: Output,
     /// What is for an archive.
     pub(crate) gathered: Option<Gathered>,
@@ -103,15 +101,6 @@ pub(crate) enum Phase {
     /// All its processes are gone.
     Empty,
     Gone,
-}
-
-/// Way of input to one task.
-#[derive(Debug, Default)]
-struct Feed {
-    send: Option<mpsc::UnboundedSender<Input>>,
-    queued_bytes: Arc<AtomicUsize>,
-    /// Whose size can be set; its input goes on after an end.
-    terminal: Option<OwnedFd>,
 }
 
 /// 128 + signal counts as a shell counts it.
@@ -447,48 +436,6 @@ impl Shell {
         }
     }
 
-    pub(crate) fn stdin(&mut self, stdin: Stdin, message: Message) {
-        // The leader names no attempt: only the last one reads.
-        let Some((&key, job)) = self.jobs.range_mut((stdin.id, 0)..=(stdin.id, u32::MAX)).next_back() else {
-            let text = format!("{} does not run here", stdin.id.f58());
-            return self.refuse(message, WireError::new(ErrorCode::NotFound, text));
-        };
-        if let Phase::Launching { inputs, .. } = &mut job.phase {
-            inputs.push((stdin, message));
-            return;
-        }
-        let ranks = match &*stdin.ranks {
-            "all" => None,
-            set => match set.parse::<Idset>() {
-                Ok(set) => Some(set),
-                Err(e) => return self.refuse(message, WireError::new(ErrorCode::Invalid, e.to_string())),
-            },
-        };
-        if job.plan.options.stdin != Source::Service {
-            let error = WireError::new(ErrorCode::Invalid, "this job takes no input");
-            return self.refuse(message, error.hint("its standard input is a file or /dev/null"));
-        }
-        let Some(bytes) = io::decode(stdin.data, stdin.base64) else {
-            return self.refuse(message, WireError::new(ErrorCode::Invalid, "the data is not base64"));
-        };
-        let given = Arc::new(Given { bytes, message: Some(message), events: self.events.clone() });
-        for (task, feed) in job.plan.tasks.iter().zip(&mut job.inputs) {
-            if ranks.as_ref().is_some_and(|ranks| !ranks.contains(*task)) {
-                continue;
-            }
-            if let (Some(terminal), Some(size)) = (&feed.terminal, stdin.window) {
-                // One that is gone needs no size.
-                let _ = pty::resize(terminal, Size { rows: size.rows, cols: size.cols });
-            }
-            if !feed.give(&given, stdin.eof) {
-                let note =
-                    format!("task {task} reads no input; {STDIN_BYTES_MAX} bytes wait, the rest is not kept");
-                let what = What::Warning { kind: "input".into(), severity: 3, note };
-                self.outbox.push(key, what, 0);
-            }
-        }
-    }
-
     pub(crate) fn output(&mut self, key: Key, stream: Stream, task: u32, bytes: Vec<u8>) {
         // A piece may still have been on its way when its reader was ended. After the last report nothing is reported.
         let job = self.jobs.get_mut(&key).filter(|job| !matches!(job.phase, Phase::Gone));
@@ -703,23 +650,4 @@ fn remove(dir: String) {
             tracing::debug!(%error, dir, "remove a job's directory");
         }
     });
-}
-
-impl Feed {
-    /// False when the task has too much to read already; then its input ends here.
-    fn give(&mut self, given: &Arc<Given>, eof: bool) -> bool {
-        let Some(send) = &self.send else { return true };
-        let room = self.queued_bytes.fetch_add(given.bytes.len(), Ordering::Relaxed) < STDIN_BYTES_MAX;
-        // A task that has closed its end does not want it.
-        if room {
-            let _ = send.send(Some(Arc::clone(given)));
-        }
-        if eof || !room {
-            let _ = send.send(None);
-            if self.terminal.is_none() {
-                self.send = None;
-            }
-        }
-        room
-    }
 }

@@ -30,6 +30,7 @@ pub mod cpu;
 pub mod elf;
 pub mod end;
 pub mod env;
+mod feed;
 mod files;
 pub mod gpu;
 mod hooks;

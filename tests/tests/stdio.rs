@@ -1,6 +1,9 @@
 //! Standard input, output and error: to the client, to files, kept for later.
 
-use flurm_tests::Instance;
+use flurm_tests::{Instance, eventually};
+use std::io::Read;
+use std::process::Stdio;
+use std::time::Duration;
 
 #[test]
 fn input_reaches_the_tasks_and_output_comes_back() {
@@ -99,4 +102,81 @@ fn who_follows_gets_every_byte_and_a_part_is_kept() {
     assert!(expected.starts_with(&kept.stdout) && kept.stdout.len() <= 1 << 20, "{}", kept.stdout.len());
     let refused = instance.run(&["run", "-o", "output.limit=2G", "true"]);
     assert!(refused.stderr.contains("1G"), "{}", refused.stderr);
+}
+
+/// Memory of a broker in bytes: what it has now, or `VmHWM`, the most it has ever had.
+fn memory(instance: &Instance, what: &str) -> u64 {
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", instance.broker_pid(0))).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with(what)).expect("Linux says it");
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("a number") << 10
+}
+
+#[test]
+fn a_reader_that_stops_makes_its_job_wait_and_nobody_else() {
+    let instance = Instance::start(1);
+    let mut stopped = instance.command(&["run", "--job-name=stopped", "yes"]);
+    let mut stopped = stopped.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("flurm starts");
+    let mut out = stopped.stdout.take().expect("piped");
+    let mut some = vec![0; 1 << 20];
+    out.read_exact(&mut some).expect("it speaks");
+    // What it has written stays the same once all that is on the way is full.
+    let yes = eventually("the task", Duration::from_secs(10), || {
+        let pids = flurm_tests::processes_with(&format!("FLURM_URI={}", instance.uri));
+        let is_yes =
+            |pid: &&i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c == "yes\n");
+        pids.iter().find(is_yes).copied()
+    });
+    let written = || {
+        let io = std::fs::read_to_string(format!("/proc/{yes}/io")).expect("it runs");
+        io.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse::<u64>().ok()).expect("Linux counts")
+    };
+    let mut before = 0;
+    eventually("the task to wait", Duration::from_secs(30), || {
+        instance.ok(&["run", "true"]);
+        let now = written();
+        (std::mem::replace(&mut before, now) == now).then_some(())
+    });
+    let memory_before = memory(&instance, "VmRSS");
+    for _ in 0..20 {
+        assert_eq!(instance.ok(&["run", "echo", "still here"]), "still here");
+    }
+    assert_eq!(written(), before, "it waits in its write");
+    let grown = memory(&instance, "VmRSS").saturating_sub(memory_before);
+    assert!(grown < 16 << 20, "{grown} bytes");
+    // Who reads again gets what has waited, and more.
+    let mut more = vec![0; 16 << 20];
+    out.read_exact(&mut more).expect("it goes on");
+    assert!(more.chunks(2).all(|line| line == b"y\n"));
+    drop(out);
+    eventually("the end", Duration::from_secs(30), || stopped.try_wait().expect("our child"));
+}
+
+#[test]
+fn much_output_comes_whole_and_leaves_the_broker_small() {
+    let instance = Instance::start(1);
+    instance.ok(&["run", "true"]);
+    let before = memory(&instance, "VmHWM");
+    let line = "a line of output as it may be in a log of some simulation, time step after time step";
+    const BYTES: usize = 100 << 20;
+    let script = format!("yes '{line}' | head -c {BYTES}");
+    let mut command = instance.command(&["run", "sh", "-c", &script]);
+    let mut run = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("flurm starts");
+    let (mut out, mut len, mut buffer) = (run.stdout.take().expect("piped"), 0, vec![0; 1 << 20]);
+    let lines = format!("{line}\n").into_bytes();
+    loop {
+        let read = out.read(&mut buffer).expect("it is read");
+        if read == 0 {
+            break;
+        }
+        for (at, byte) in buffer[..read].iter().enumerate() {
+            assert!(*byte == lines[(len + at) % lines.len()], "byte {}", len + at);
+        }
+        len += read;
+    }
+    assert_eq!(len, BYTES);
+    assert!(run.wait().expect("our child").success());
+    // What is kept of it, as text and in the log, and what is on the way.
+    let grown = memory(&instance, "VmHWM").saturating_sub(before);
+    assert!(grown < 96 << 20, "{grown} bytes");
 }
