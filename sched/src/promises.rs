@@ -1,5 +1,6 @@
 //! Starts that jobs are promised, and the plan that keeps them apart, from cycle to cycle.
 
+use crate::CYCLE_VISITS_MAX;
 use crate::floors::Floors;
 use crate::queue::{Key, Queue};
 use crate::running::Load;
@@ -12,6 +13,10 @@ const NEVER: Timestamp = Timestamp(i64::MAX);
 
 /// Promises that are taken out of a plan one by one, at most.
 const RELEASED_MAX: usize = 256;
+
+/// Vertices that are visited to move promises into what one job gave back, at most: a few cycles. On a machine that is
+/// cut up there are many times at which there are cores enough, and none of them will do.
+const MOVING_VISITS_MAX: usize = 4 * CYCLE_VISITS_MAX;
 
 /// What a job is promised.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub(crate) struct Promises {
     /// What was given back before its time ends at the latest then: who could start before that may move forward.
     gap: Option<Timestamp>,
     floors: Floors,
+    /// What was visited to move promises into it.
+    moving_visits: usize,
     /// How far down the queue that was looked into, and the gap that those leave who moved meanwhile.
     moving: (Option<Key>, Option<Timestamp>),
 }
@@ -89,6 +96,7 @@ impl Promises {
         self.floors.clear();
         self.gap = self.gap.max(Some(until));
         self.moving.0 = None;
+        self.moving_visits = 0;
     }
 
     /// All that is promised, in the order of the queue.
@@ -281,6 +289,16 @@ impl Promises {
         self.moving.0 = Some(key);
     }
 
+    /// So much was visited to try it.
+    pub(crate) fn add_visits(&mut self, visited: usize) {
+        self.moving_visits += visited;
+    }
+
+    /// Was enough visited for what was given back? Then the others are moved only if they can start at once.
+    pub(crate) fn is_weary(&self) -> bool {
+        self.moving_visits >= MOVING_VISITS_MAX
+    }
+
     /// It has moved, and leaves a gap that ends then.
     pub(crate) fn has_moved(&mut self, end: Timestamp) {
         self.floors.clear();
@@ -291,7 +309,7 @@ impl Promises {
 
     /// All were tried. What those left behind who moved may be of use to ones ahead of them: then it is done once more.
     pub(crate) fn all_tried(&mut self) -> bool {
-        self.gap = self.moving.1.take();
+        self.gap = self.moving.1.take().filter(|_| !self.is_weary());
         self.moving.0 = None;
         self.gap.is_some()
     }

@@ -5,7 +5,8 @@
 //! world breaks it: a node is lost, or somebody has not left in time.
 //!
 //! When somebody leaves early, promises are moved forward in the order of the queue. Only a job that could start before
-//! his time would have been over is looked at for that, and only for such starts.
+//! his time would have been over is looked at for that, and only for such starts. When that has taken a few cycles, the
+//! others keep what they were promised unless they can start at once.
 
 use crate::{CYCLE_VISITS_MAX, Sched, SchedOutput, queue::Key};
 use flurm_resource_graph::{Sought, Unit};
@@ -88,13 +89,21 @@ fn move_forward(
     sched.promises.has_tried(key);
     let Some(job) = sched.queue.get(key.3) else { return };
     let (lane, wants) = (job.lane, sched.wants(job));
+    let before = if sched.promises.is_weary() {
+        if sched.graph.fit_now(&wants, now.wall, visited).is_none() {
+            return;
+        }
+        before.min(Timestamp(now.wall.0.saturating_add(1)))
+    } else {
+        before
+    };
+    let begin = *visited;
     let plan = sched.promises.plan();
     // What is too much for one cycle stays as it is.
-    let Sought::Found(r) =
-        sched.graph.seek(plan, key.3, &wants, (now.wall, before), visited, CYCLE_VISITS_MAX)
-    else {
-        return;
-    };
+    let visits_max = begin + CYCLE_VISITS_MAX;
+    let sought = sched.graph.seek(plan, key.3, &wants, (now.wall, before), visited, visits_max);
+    sched.promises.add_visits(*visited - begin);
+    let Sought::Found(r) = sought else { return };
     let left = sched.promises.take(key).map_or(Timestamp::ZERO, |(r, _)| r.expiration);
     sched.promises.has_moved(left);
     // What it leaves is of use to those who were refused because of it.
