@@ -116,7 +116,8 @@ impl Job {
     /// How often it wants to be looked at.
     pub(crate) fn sampled(&self) -> Option<Duration> {
         self.usage.as_ref()?;
-        Some(self.plan.options.sysmon.unwrap_or(sysmon::PERIOD))
+        let watched = self.plan.memory_watched.map(|_| sysmon::WATCH_PERIOD);
+        Some(self.plan.options.sysmon.into_iter().chain(watched).min().unwrap_or(sysmon::PERIOD))
     }
 
     /// What comes out of that pipe is output of this task.

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// How often it looks when nobody says otherwise.
 pub const PERIOD: Duration = Duration::from_secs(2);
 
+/// How often when somebody is to be ended before the kernel does it: a program can fill memory fast.
+pub const WATCH_PERIOD: Duration = Duration::from_millis(250);
+
 /// Percent of the step's memory from which on somebody has to go, before the kernel chooses.
 const FULL_PERCENT: u64 = 95;
 
@@ -46,6 +49,13 @@ impl Usage {
     }
 }
 
+/// The job that is furthest beyond what it asked for, what it uses and what it asked for. Who has not asked to be watched
+/// is not in it, and neither is who keeps to its word.
+fn furthest(resident: &[(Key, u64)], asked: impl Fn(&Key) -> Option<u64>) -> Option<(Key, u64, u64)> {
+    let watched = resident.iter().filter_map(|(key, bytes)| Some((*key, *bytes, asked(key)?)));
+    watched.filter(|(_, bytes, asked)| bytes > asked).max_by_key(|(_, bytes, asked)| bytes - asked)
+}
+
 fn own_peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
@@ -71,11 +81,8 @@ impl Shell {
 
     /// Ends the job that is furthest beyond what it asked for, if memory is about to run out.
     fn watch(&mut self, resident: &[(Key, u64)]) {
-        let beyond = |(key, bytes): &(Key, u64)| {
-            let asked = self.jobs.get(key)?.plan.memory_watched?;
-            bytes.checked_sub(asked).filter(|more| *more > 0).map(|more| (more, *key, *bytes, asked))
-        };
-        let Some((_, key, bytes, asked)) = resident.iter().filter_map(beyond).max() else { return };
+        let asked = |key: &Key| self.jobs.get(key).and_then(|job| job.plan.memory_watched);
+        let Some((key, bytes, asked)) = furthest(resident, asked) else { return };
         let Some((used, max)) = memory::pressure(Path::new("/")) else { return };
         if used.saturating_mul(100) <= max.saturating_mul(FULL_PERCENT) {
             return;
@@ -100,5 +107,20 @@ impl Shell {
         let context = json!({"level": 6, "rank": self.rank.0, "component": "sysmon", "message": message});
         let entries = vec![Entry::new(wall(), "log").with_context(context)];
         self.outbox.push(key, What::Output { entries }, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flurm_types::JobId;
+
+    #[test]
+    fn who_is_furthest_beyond_its_word_goes() {
+        let key = |id| (JobId(id), 0);
+        let asked = |key: &Key| [None, Some(10), Some(50), Some(0)][key.0.0 as usize];
+        let resident = [(key(0), 1000), (key(1), 40), (key(2), 60), (key(3), 20)];
+        assert_eq!(furthest(&resident, asked), Some((key(1), 40, 10)));
+        assert_eq!(furthest(&[(key(0), 1000), (key(2), 50)], asked), None);
     }
 }

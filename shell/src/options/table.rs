@@ -24,7 +24,7 @@ const fn refused(name: &'static str, priority: u8, what: &'static str, why: &'st
     Known { name, priority, what, refused: Some(why) }
 }
 
-const NOT_YET: &str = "does not work here yet";
+const NO_ARCHIVES: &str = "there are no archives here; --add-file sends files along";
 
 pub const TABLE: &[Known] = &[
     works("verbose", 1, "the shell says more: what tasks are bound to"),
@@ -90,14 +90,22 @@ pub const TABLE: &[Known] = &[
     refused("pmi-simple", 3, "`nomap`, `exchange.k`: tuning of PMI-1", "there is nothing to tune here"),
     works("taskmap.scheme", 2, "`block`, `cyclic`, `manual` or `hosts`: which node gets which task"),
     works("taskmap.value", 2, "stride of `cyclic`, map of `manual` (RFC 34), list of `hosts`"),
+    refused("stage-in", 2, "unpack archives before tasks start", NO_ARCHIVES),
+    refused("stage-in.names", 2, "which archives", NO_ARCHIVES),
+    refused("stage-in.pattern", 2, "which files of them", NO_ARCHIVES),
+    refused("stage-in.destination", 2, "where to", NO_ARCHIVES),
     refused(
-        "stage-in",
+        "hwloc.xmlfile",
         2,
-        "unpack archives before tasks start",
-        "there are no archives here; --add-file sends files along",
+        "tasks find the topology in a file",
+        "hwloc in a task finds the topology itself; a file can travel: --add-file=topo.xml --env=HWLOC_XMLFILE={{tmpdir}}/topo.xml",
     ),
-    refused("hwloc.xmlfile", 2, "tasks find the topology in a file", NOT_YET),
-    refused("hwloc.restrict", 2, "with only what the job may use in it", NOT_YET),
+    refused(
+        "hwloc.restrict",
+        2,
+        "with only what the job may use in it",
+        "hwloc in a task finds what the task may use by its mask",
+    ),
     works("rlimit.*", 1, "soft limit of that name: a number or `unlimited`"),
     refused(
         "nosetpgrp",
@@ -206,6 +214,55 @@ mod tests {
                 "docs/shell.md is behind: UPDATE_DOCS=1 cargo test -p flurm-shell shows_every"
             );
         }
+    }
+
+    /// Flux's options that people use.
+    const FLUX: [&str; 38] = [
+        "verbose",
+        "cpu-affinity",
+        "gpu-affinity",
+        "pty",
+        "pty.ranks",
+        "pty.capture",
+        "pty.interactive",
+        "exit-timeout",
+        "exit-on-error",
+        "signal.signum",
+        "signal.timeleft",
+        "output.stdout.type",
+        "output.stderr.type",
+        "output.stdout.path",
+        "output.stderr.path",
+        "output.stdout.label",
+        "output.stderr.label",
+        "output.stdout.buffer.type",
+        "output.stderr.buffer.type",
+        "output.mode",
+        "output.limit",
+        "input.limit",
+        "output.batch-timeout",
+        "input.batch-timeout",
+        "input.stdin.type",
+        "mpi",
+        "pmi",
+        "taskmap.scheme",
+        "taskmap.value",
+        "stage-in",
+        "stage-in.names",
+        "stage-in.pattern",
+        "stage-in.destination",
+        "hwloc.xmlfile",
+        "hwloc.restrict",
+        "rlimit.*",
+        "sysmon",
+        "sysmon.period",
+    ];
+
+    #[test]
+    fn no_option_of_flux_that_people_use_is_unknown() {
+        let unknown: Vec<&&str> =
+            FLUX.iter().filter(|name| !TABLE.iter().any(|known| known.name == **name)).collect();
+        assert_eq!(unknown, [] as [&&str; 0]);
     }
 
     #[test]
