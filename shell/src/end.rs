@@ -322,19 +322,38 @@ impl Families {
     }
 }
 
+/// How long what a killed shell has left is looked for.
+const LEFTOVERS_MAX: Duration = Duration::from_secs(1);
+/// Between two looks at it.
+const LOOK: Duration = Duration::from_millis(2);
+
 /// Kills what the tasks of a killed shell have started: the kernel has killed the tasks themselves. They are known by
 /// the directory that each job was given below `base`.
+///
+/// One look may miss some: a process forks behind our back, and one in the middle of its exec shows no environment. So
+/// we look until there is nothing left to be seen.
 pub fn kill_leftovers(base: &Path) {
     let mark = format!("\0FLURM_JOB_TMPDIR={}/", base.display());
     let me = rustix::process::getpid().as_raw_pid();
-    let tree = Tree::read();
-    for process in tree.by_parent.values().flatten().filter(|process| process.pid != me) {
-        // Unreadable ones are not ours.
-        let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
-        if environment.windows(mark.len()).any(|part| part == mark.as_bytes()) {
-            tracing::warn!(pid = process.pid, "kill what a shell before us has left");
-            process.signal(libc::SIGKILL, me);
+    let end = Instant::now() + LEFTOVERS_MAX;
+    loop {
+        let tree = Tree::read();
+        let mut again = false;
+        for process in tree.by_parent.values().flatten().filter(|process| process.pid != me) {
+            // Unreadable ones are not ours.
+            let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+            if environment.windows(mark.len()).any(|part| part == mark.as_bytes()) {
+                tracing::warn!(pid = process.pid, "kill what a shell before us has left");
+                process.signal(libc::SIGKILL, me);
+                again = true;
+            } else if environment.is_empty() {
+                again |= read_tag(process.pid).is_some_and(is_tag);
+            }
         }
+        if !again || Instant::now() >= end {
+            return;
+        }
+        std::thread::sleep(LOOK);
     }
 }
 
@@ -395,7 +414,7 @@ impl Tags {
             return Tags { prefix: None };
         }
         match own {
-            Some(own) if own >> 62 == 1 => {
+            Some(own) if is_tag(own) => {
                 let free = SHIFTS.into_iter().find(|shift| own >> shift & FIELD == 0);
                 Tags { prefix: free.map(|shift| (own, shift)) }
             }
@@ -414,6 +433,11 @@ impl Tags {
             .then_some((tag >> shift & FIELD) as Field)
             .filter(|field| *field != 0)
     }
+}
+
+/// Not a limit that somebody has set, nor none.
+fn is_tag(limit: u64) -> bool {
+    limit >> 62 == 1
 }
 
 /// Readable for everybody, whatever the process has become.
