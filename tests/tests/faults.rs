@@ -139,6 +139,40 @@ fn a_killed_shell_fails_its_jobs_with_a_reason_and_comes_back() {
     assert_eq!(instance.ok(&["run", "--requires=rank:1", "echo", "again"]), "again");
 }
 
+/// The node is cut off, not gone: its broker is silent, its tasks go on.
+#[test]
+fn cores_of_a_node_that_is_cut_off_wait_until_it_has_cleaned_up() {
+    let instance = Instance::with(Options {
+        size: 2,
+        // Its shell has to wait for its broker longer than this takes.
+        args: vec!["-Sbroker.orphan-timeout=5m".into()],
+        ..Options::default()
+    });
+    let file = instance.dir.path().join("there");
+    let task = format!("trap 'rm {0}; exit' TERM; echo >{0}; sleep 77123407 & wait", file.display());
+    let lost = instance.ok(&["submit", "-n4", "--requires=rank:1", "sh", "-c", &task]);
+    eventually("its tasks", DEADLINE, || file.exists().then_some(()));
+    let broker = instance.broker_pid(1);
+    kill(broker, libc::SIGSTOP);
+    let log = eventually("the exception", DEADLINE, || {
+        let log = instance.ok(&["job", "eventlog", &lost]);
+        log.contains("node-failure").then_some(log)
+    });
+    assert!(log.contains("node1"), "{log}");
+    let test = format!("test ! -e {}", file.display());
+    instance.ok(&["run", "-N1", "true"]);
+    let next = instance.ok(&["submit", "-n1", "--requires=rank:1", "sh", "-c", &test]);
+    assert!(file.exists(), "its tasks are still there");
+    assert_eq!(
+        instance.ok(&["jobs", "-n", "-o", "{state}", &next]),
+        "SCHED",
+        "so its cores are not given away"
+    );
+    kill(broker, libc::SIGCONT);
+    assert_eq!(instance.run(&["job", "status", &next]).code(), 0, "the old tasks were gone before");
+    assert_eq!(flurm_tests::processes_with("77123407"), [] as [i32; 0]);
+}
+
 #[test]
 fn a_stopped_client_does_not_hold_the_instance() {
     let instance = Instance::start(1);
