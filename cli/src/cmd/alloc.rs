@@ -9,7 +9,7 @@ use crate::out::{self, Script};
 use crate::submission::{Copies, Instance, NO_PROGRAM, Stdin, refused};
 use flurm_client::{Client, ClientError, job};
 use flurm_types::{Entry, JobId};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 /// Get nodes and run a program, or your shell, in an instance over them
 ///
@@ -40,6 +40,10 @@ impl Args {
         instance.what.job_name.get_or_insert_with(|| name.to_owned());
         let nothing = bg && command.is_empty();
         let attributes: &[String] = if nothing { &[NO_PROGRAM.to_owned()] } else { &[] };
+        // Whoever sits at a terminal gets one there.
+        if !bg && std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+            instance.what.setopt.insert(0, "pty.interactive".to_owned());
+        }
         let options = instance.options(&command, attributes)?;
         let feed = !bg && options.input_file().is_none() && attach::wish() == Wish::Feed;
         let stdin = if feed { Stdin::Ours } else { Stdin::Nothing };

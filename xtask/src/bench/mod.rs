@@ -12,6 +12,7 @@ mod machine;
 mod matching;
 mod measure;
 mod memory;
+mod nest;
 mod overlay;
 mod scheduling;
 mod sharing;
@@ -108,6 +109,13 @@ const BENCHES: &[Bench] = &[
                 floor is 512 x 2 requests that wake a shell and 512 x 2 answers that wake a rank, some 3 us each, and 15 \
                 messages up and down one step of the tree of shells, the answers of 150 kB each",
         run: fence::fence,
+    },
+    Bench {
+        name: "nest",
+        about: "an instance of one broker as a job (`flurm alloc -n1`): from the job's `start`, when its broker has been \
+                spawned, to the first line of its script and to the first job inside; told by `date` in both. And \
+                the whole command, from the user's process to its end",
+        run: nest::nest,
     },
     Bench {
         name: "memory",
