@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# deps.sh build|test|examples - Debian packages that building (or testing) flurm, or its MPI examples, needs.
+# deps.sh build|test|examples|mpi - Debian packages that building (or testing) flurm, its MPI examples, or the tests with
+# real MPIs (scripts/mpis.sh) need.
 #
 # As root, or where sudo asks nothing, they are installed. Otherwise what is missing is named; what building needs is
 # then an error, what only some tests need is not.
@@ -12,6 +13,10 @@ LAB=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins libpmix-dev munge ipr
 
 # The crate `mpi` makes its bindings from the MPI's header.
 EXAMPLES=(gcc libc6-dev libclang-dev)
+
+# Open MPI 4.1 with PMIx 4.2; the other MPIs come from PyPI. Debian's MPICH stays: it has the launcher.
+MPI=(gcc libc6-dev openmpi-bin libopenmpi-dev)
+python3 -m pip --version >/dev/null 2>&1 || MPI+=(python3-pip)
 
 say() { echo "deps: $*" >&2; }
 
@@ -42,7 +47,8 @@ case ${1:-build} in
 build) mapfile -t missing < <(absent "${BUILD[@]}") ;;
 test) mapfile -t missing < <(absent "${BUILD[@]}" "${LAB[@]}") ;;
 examples) mapfile -t missing < <(absent "${EXAMPLES[@]}") ;;
-*) say "usage: deps.sh build|test|examples"; exit 2 ;;
+mpi) mapfile -t missing < <(absent "${MPI[@]}") ;;
+*) say "usage: deps.sh build|test|examples|mpi"; exit 2 ;;
 esac
 [ "${#missing[@]}" -gt 0 ] || exit 0
 

@@ -4,6 +4,7 @@
 //! Thousands of jobs share one submitted environment. It is turned into C strings once; a job and a task add
 //! their own few on top.
 
+use crate::filter::{self, Fate};
 use flurm_types::Environment;
 use std::borrow::Cow;
 use std::ffi::{CString, c_char};
@@ -61,6 +62,8 @@ pub struct Base {
     pub templated: Vec<(String, String)>,
     /// What the submitter's process could see of GPUs. A task gets its own list, unless the user does not want one.
     pub gpus: Vec<(String, String)>,
+    /// Names that no task inherits.
+    pub removed: Vec<String>,
     /// Where the last command was found: bulk submissions run the same one again and again.
     found: Mutex<Option<(String, CString)>>,
 }
@@ -100,44 +103,8 @@ const GPU_LISTS: [&str; 5] = [
     "ZE_AFFINITY_MASK",
 ];
 
-/// Set by the shell for every task; what stands there already is another job's.
-const JOB_PREFIXES: [&str; 6] = ["FLUX_JOB_", "FLURM_JOB_", "FLUX_TASK_", "FLURM_TASK_", "SLURM_", "SLURMD_"];
-
-/// Of another launcher: a program that believes them would look for a server that is not there.
-const LAUNCHER_PREFIXES: [&str; 4] = ["PMI_", "PMIX_", "PALS_", "OMPI_"];
-
-/// Parameters that a user sets for a library, not a launcher for its tasks.
-const KEPT_PREFIXES: [&str; 2] = ["OMPI_MCA_", "PMIX_MCA_"];
-
-const DROPPED: [&str; 9] = [
-    "FLURM_URI",
-    "FLUX_URI",
-    "FLURM_KVS_NAMESPACE",
-    "FLUX_KVS_NAMESPACE",
-    "FLURM_ENCLOSING_ID",
-    "FLUX_ENCLOSING_ID",
-    "FLURM_RANK",
-    "I_MPI_PMI_LIBRARY",
-    "SLURM_CONF_SERVER",
-];
-
-/// The submitter chose this one (`--cc`).
-const KEPT: [&str; 2] = ["FLUX_JOB_CC", "FLURM_JOB_CC"];
-
 /// A Slurm job's own values go on under this name, for whoever must speak to the outer Slurm.
 const OUTER: &str = "FLURM_OUTER_";
-
-fn is_of_launcher(name: &str) -> bool {
-    LAUNCHER_PREFIXES.iter().any(|p| name.starts_with(p))
-        && !KEPT_PREFIXES.iter().any(|p| name.starts_with(p))
-}
-
-fn is_dropped(name: &str) -> bool {
-    !KEPT.contains(&name)
-        && (JOB_PREFIXES.iter().any(|p| name.starts_with(p))
-            || is_of_launcher(name)
-            || DROPPED.contains(&name))
-}
 
 /// Turns a submitted environment into what its jobs share.
 pub fn base(environment: &Environment) -> Base {
@@ -146,7 +113,8 @@ pub fn base(environment: &Environment) -> Base {
     let mut base = Base::default();
     for (name, value) in environment {
         let Some(value) = value else { continue };
-        let name = if is_dropped(name) {
+        let name = if filter::fate(name) != Fate::Stays {
+            base.removed.push(name.clone());
             if renamed || !name.starts_with("SLURM") {
                 continue;
             }
@@ -176,7 +144,7 @@ pub fn plain(environment: &Environment, uri: &str) -> Base {
         let Some(value) = value else { continue };
         let of_job =
             ["FLUX_JOB_", "FLURM_JOB_", "FLUX_TASK_", "FLURM_TASK_"].iter().any(|p| name.starts_with(p));
-        if of_job || is_of_launcher(name) || name == "FLURM_URI" || name == "FLUX_URI" {
+        if of_job || filter::fate(name) == Fate::Launcher || name == "FLURM_URI" || name == "FLUX_URI" {
             continue;
         }
         if name == "PATH" {

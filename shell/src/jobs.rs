@@ -539,7 +539,14 @@ impl Shell {
     /// A task ends the job, with this exit code.
     pub(crate) fn abort(&mut self, key: Key, note: String, code: i32) {
         let code = if (1..=255).contains(&code) { code } else { 1 };
-        self.fail_as(key, ABORT, note, code << 8);
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        if job.plan.nnodes == 1 {
+            return self.fail_as(key, ABORT, note, code << 8);
+        }
+        // The leader ends the tasks, here as elsewhere: were ours ended now, others that lose their peers would abort as
+        // well, and be heard first.
+        job.killed = true;
+        self.outbox.push(key, What::Failed { kind: ABORT.into(), note, status: code << 8 }, 0);
     }
 
     fn fail_as(&mut self, key: Key, kind: &str, note: String, status: i32) {

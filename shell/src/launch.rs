@@ -13,6 +13,7 @@
 use crate::cpu::{self, Cores};
 use crate::env::{Base, Block};
 use crate::files::{Files, null, pipe};
+use crate::filter;
 use crate::gpu::Vendors;
 use crate::limits::{self, Limits};
 use crate::offer::{self, Program, Want};
@@ -224,16 +225,16 @@ impl Order {
 /// Looks, once, whether the program of a job needs a PMIx server before it can start.
 fn pmix_first(order: &Order) -> Option<PmixFirst> {
     let Work::Tasks { plan, base, claim, pmix: None } = &order.work else { return None };
+    let ask = plan.options.pmi.pmix;
+    // Most jobs have one task; of several it is good to know whether they speak MPI, even if they get no PMIx.
+    if plan.ntasks < 2 && ask == Ask::No {
+        return None;
+    }
     let command = plan.command_of(0);
     let name = command.first()?;
     // What cannot be found will be said when it cannot be started.
     let path = base.program(name, || find_program(name, base.path.as_deref(), &plan.cwd)).ok()?;
     let path = Path::new(&plan.cwd).join(OsStr::from_bytes(path.as_bytes()));
-    let several = plan.ntasks > 1;
-    let ask = plan.options.pmi.pmix;
-    if !several && ask == Ask::No {
-        return None;
-    }
     let program = plan.program.get_or_init(|| Program::of(&path));
     let want = offer::pmix(ask, program);
     (want != Want::No).then(|| PmixFirst {
@@ -257,6 +258,9 @@ fn open_aside(order: Order, errands: mpsc::Sender<Errand>) -> Option<Launched> {
     let failure = Failure::of("thread to open files", &opening.err()?);
     claim.take().then(|| Launched { failure: Some(failure), ..Launched::new(ticket) })
 }
+
+/// Tells MPICH which PMI to speak.
+const MPICH_CHOICE: &str = "MPIR_CVAR_PMI_VERSION";
 
 /// What differs between programs of one order.
 struct One {
@@ -527,15 +531,22 @@ fn tasks(
         let pmix = pmix.filter(|block| !block.is_empty()).unwrap_or(&no_pmix);
         if !pmix.is_empty() {
             pmi.push("PMIX_RANK", &plan.tasks[local].to_string());
+            // MPICH since version 5 gives up when it finds both and nobody says which.
+            if plan.options.pmi.wire && base.get(MPICH_CHOICE).is_none() {
+                pmi.push(MPICH_CHOICE, "1");
+            }
         }
         let terminal = task.terminal.take();
         let one =
             One { command: plan.words_of(local), stdio: task.stdio, keep, terminal: terminal.is_some() };
         let mask = plan.binding.mask(local, cores());
+        if plan.options.verbose > 1 && plan.tasks[local] == 0 {
+            task.tell(&filter::describe(base.removed.iter().map(String::as_str)));
+        }
         if let Some(line) = plan.told_binding(local, cores()) {
             task.tell(&line);
         }
-        if plan.options.verbose {
+        if plan.options.verbose > 0 {
             lowered.iter().for_each(|limit| task.tell(&format!("flurm-shell: rlimit: {limit}\n")));
         }
         if let Some(missing) = plan.binding.missing_cpus(local, cores()) {

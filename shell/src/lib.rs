@@ -6,7 +6,7 @@
 //!
 //! | module | what it does | touches the world |
 //! | --- | --- | --- |
-//! | [`plan`], [`options`], [`template`], [`mod@env`] | jobspec and R to tasks, files, variables | no |
+//! | [`plan`], [`options`], [`template`], [`mod@env`], [`filter`] | jobspec and R to tasks, files, variables | no |
 //! | [`binding`] | cores and GPUs of each task | no |
 //! | [`cpu`], [`gpu`] | core numbers to CPUs, GPUs to variables | read sysfs |
 //! | [`limits`], [`refusal`] | limits of tasks; why a program does not start | look at this node |
@@ -32,6 +32,7 @@ pub mod end;
 pub mod env;
 mod feed;
 mod files;
+pub mod filter;
 pub mod gpu;
 mod hooks;
 mod initial;

@@ -351,7 +351,7 @@ impl Plan {
     /// What a task is bound to, if that is to be said.
     pub fn told_binding(&self, local: usize, cores: &Cores) -> Option<String> {
         let options = &self.options;
-        (options.verbose || options.cpus.say || options.gpus.say).then(|| {
+        (options.verbose > 0 || options.cpus.say || options.gpus.say).then(|| {
             let (task, host) = (self.tasks[local], &self.node.host);
             format!("flurm-shell: task {task} on {host}: {}\n", self.binding.describe(local, cores))
         })

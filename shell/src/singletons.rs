@@ -24,7 +24,9 @@ impl Shell {
 
 fn suspicion(job: &Job) -> Option<String> {
     let plan = &job.plan;
-    let ended_by_itself = !job.ending && !job.abandoned && libc::WIFEXITED(job.status);
+    // 126 and 127 are what it says that has never become a program, or lacks a library.
+    let ended = libc::WIFEXITED(job.status) && libc::WEXITSTATUS(job.status) < 126;
+    let ended_by_itself = !job.ending && !job.abandoned && ended;
     if plan.ntasks < 2 || job.spoke || !ended_by_itself || plan.tasks.first() != Some(&0) {
         return None;
     }

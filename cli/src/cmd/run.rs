@@ -16,7 +16,7 @@ pub struct Args {
     /// Leave after this event of the job
     #[arg(long, value_name = "EVENT")]
     wait_event: Option<String>,
-    /// Print the id; twice: events of the job; three times: those of its execution
+    /// Print the id; twice: events of the job, and what its shells have to say; three times: events of its execution
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
     #[command(flatten)]
@@ -24,7 +24,11 @@ pub struct Args {
 }
 
 impl Args {
-    pub fn run(self, face: &Face) -> Result<u8, Failure> {
+    pub fn run(mut self, face: &Face) -> Result<u8, Failure> {
+        if self.verbose > 1 {
+            // What the user says about it comes later, and wins.
+            self.options.what.setopt.insert(0, "verbose=2".into());
+        }
         let feed = self.options.input_file().is_none() && attach::wish() == Wish::Feed;
         let stdin = if feed { Stdin::Ours } else { Stdin::Nothing };
         if self.options.dry_run {

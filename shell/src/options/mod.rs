@@ -39,7 +39,7 @@ fn bad<T>(name: &str, rule: impl Into<String>) -> Result<T, OptionError> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Say what tasks are bound to.
-    pub verbose: bool,
+    pub verbose: u64,
     pub stdout: Sink,
     pub stderr: Sink,
     pub stdin: Source,
@@ -98,7 +98,7 @@ impl Options {
         let mut gpus = affinity::affinity(given, "gpu-affinity")?;
         gpus.how.get_or_insert(if context.gpus_per_slot > 0 { Spread::PerTask } else { Spread::All });
         Ok(Options {
-            verbose: flag(given, "verbose")?,
+            verbose: level(given, "verbose")?,
             stdin,
             pty,
             append: output::append(given)?,
@@ -144,6 +144,14 @@ fn text<'a>(given: &'a Given, name: &str) -> Result<Option<&'a str>, OptionError
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(other) => bad(name, format!("`{other}` is not a string")),
+    }
+}
+
+/// How much of something: `-o name` is 1.
+fn level(given: &Given, name: &str) -> Result<u64, OptionError> {
+    match find(given, name).and_then(Value::as_u64) {
+        Some(level) => Ok(level),
+        None => flag(given, name).map(u64::from),
     }
 }
 

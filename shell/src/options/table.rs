@@ -27,7 +27,11 @@ const fn refused(name: &'static str, priority: u8, what: &'static str, why: &'st
 const NO_ARCHIVES: &str = "there are no archives here; --add-file sends files along";
 
 pub const TABLE: &[Known] = &[
-    works("verbose", 1, "the shell says more: what tasks are bound to"),
+    works(
+        "verbose",
+        1,
+        "the shell says more: what tasks are bound to; from 2 also what it took from their environment",
+    ),
     works(
         "cpu-affinity",
         1,

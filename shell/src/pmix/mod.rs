@@ -12,7 +12,7 @@
 //!   |<------------ Word::Ready -------------| the tasks are started with these variables
 //!   |<---- Connected, Fence, Abort, … ------| callbacks of libpmix, handed on
 //!   |------------- Fenced, … -------------->|
-//!   `------------- end of input ----------->| exits; its files lie in the job's directory and go with it
+//!   `------------- end of input ----------->| clears up after the tasks, exits; its own files go with the job's directory
 //! ```
 //!
 //! Both directions are lines of JSON over pipes.

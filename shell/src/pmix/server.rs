@@ -31,7 +31,6 @@ enum Event {
         task: u32,
         status: i32,
         text: String,
-        done: Done,
     },
     /// None: over all tasks of the job.
     Fence {
@@ -142,8 +141,8 @@ unsafe extern "C" fn abort(
     text: *const c_char,
     _: *mut Proc,
     _: usize,
-    done: Option<OpDone>,
-    data: *mut c_void,
+    _: Option<OpDone>,
+    _: *mut c_void,
 ) -> Status {
     // SAFETY: the library names the client; its text is terminated, or not there.
     let (task, text) = unsafe {
@@ -151,7 +150,7 @@ unsafe extern "C" fn abort(
             if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() };
         (task_of(process), text)
     };
-    hand_on(Event::Abort { task, status, text, done: Done(done, data) });
+    hand_on(Event::Abort { task, status, text });
     sys::SUCCESS
 }
 
@@ -222,10 +221,19 @@ refusing! {
     connect: "connecting to other tasks (MPI_Comm_connect)"
 }
 
+/// The library itself takes note of what is to be cleared up after a task, but only if there is somebody for all other
+/// requests.
+unsafe extern "C" fn job_control() -> Status {
+    sys::ERR_NOT_SUPPORTED
+}
+
 /// Serves until the shell closes our input. The exit code is 1 when there was nothing to serve with.
 pub fn serve() -> i32 {
     // Listed as what it is; nothing depends on the name.
     let _ = rustix::thread::set_name(c"flurm-pmix");
+    // The shell ends us by closing our input, and leaves us the time to clear up after the tasks.
+    // SAFETY: nothing runs in place of the signal.
+    unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
     let mut lines = std::io::BufReader::new(std::io::stdin()).lines();
     let mut setup = match lines.next() {
         Some(Ok(line)) => match serde_json::from_str(&line) {
@@ -294,6 +302,7 @@ fn start(setup: &Setup) -> Result<Library, String> {
         spawn: Some(spawn),
         connect: Some(connect),
         disconnect: Some(connect),
+        job_control: Some(job_control),
         ..Module::default()
     };
     library.init(module, &facts::of_server(setup, &own))?;
@@ -327,7 +336,8 @@ impl Server {
                 Ok(event) => self.take(event),
             };
             if !there {
-                // Not `PMIx_server_finalize`: there is nobody left to be told, and the files go with the job's directory.
+                self.library.deregister_nspace(&self.nspace);
+                // Not `PMIx_server_finalize`: there is nobody left to be told, and our files go with the job's directory.
                 // SAFETY: ends the process without running what the library has registered for its end.
                 unsafe { libc::_exit(0) };
             }
@@ -346,11 +356,8 @@ impl Server {
                 done.tell(sys::SUCCESS);
                 true
             }
-            Event::Abort { task, status, text, done } => {
-                let there = say(&Word::Abort { task, status, text });
-                done.tell(sys::SUCCESS);
-                there
-            }
+            // Not answered: the task waits for the end of all, which the shell sees to. Its peers would take it ill.
+            Event::Abort { task, status, text } => say(&Word::Abort { task, status, text }),
             Event::Fence { tasks, data, answer } => {
                 let id = self.wait_for(answer);
                 let tasks = tasks.map(|tasks| tasks.to_string());

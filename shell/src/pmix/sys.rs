@@ -228,7 +228,10 @@ pub struct Module {
     pub spawn: Option<Refused>,
     pub connect: Option<Refused>,
     pub disconnect: Option<Refused>,
-    /// Versions to come have more.
+    /// Events, a listener, queries, tools, logs, allocations: left to the library.
+    pub unused: [usize; 8],
+    pub job_control: Option<Refused>,
+    /// There is more, and versions to come have more still.
     pub rest: [usize; 32],
 }
 
@@ -237,6 +240,7 @@ type Init = unsafe extern "C" fn(*mut Module, *mut Info, usize) -> Status;
 type Abbreviate = unsafe extern "C" fn(*const c_char, *mut *mut c_char) -> Status;
 type RegisterNspace =
     unsafe extern "C" fn(*const c_char, c_int, *mut Info, usize, Option<OpDone>, *mut c_void) -> Status;
+type DeregisterNspace = unsafe extern "C" fn(*const c_char, Option<OpDone>, *mut c_void);
 type RegisterClient = unsafe extern "C" fn(
     *const Proc,
     libc::uid_t,
@@ -256,6 +260,7 @@ pub struct Library {
     regex: Abbreviate,
     ppn: Abbreviate,
     register_nspace: RegisterNspace,
+    deregister_nspace: DeregisterNspace,
     register_client: RegisterClient,
     setup_fork: SetupFork,
     dmodex_request: DmodexRequest,
@@ -322,6 +327,9 @@ impl Library {
                 ppn: std::mem::transmute::<*mut c_void, Abbreviate>(find(c"PMIx_generate_ppn")?),
                 register_nspace: std::mem::transmute::<*mut c_void, RegisterNspace>(find(
                     c"PMIx_server_register_nspace",
+                )?),
+                deregister_nspace: std::mem::transmute::<*mut c_void, DeregisterNspace>(find(
+                    c"PMIx_server_deregister_nspace",
                 )?),
                 register_client: std::mem::transmute::<*mut c_void, RegisterClient>(find(
                     c"PMIx_server_register_client",
@@ -401,6 +409,17 @@ impl Library {
             (self.register_nspace)(nspace.as_ptr(), local, info, n, Some(done), data)
         });
         self.check("PMIx_server_register_nspace", status)
+    }
+
+    /// The job is over. What its tasks wanted to have cleared up after them, the library clears up now: files in `/dev/shm`
+    /// that nobody else would remove.
+    pub fn deregister_nspace(&self, nspace: &str) {
+        let nspace = Proc::new(nspace, 0).nspace;
+        // SAFETY: the name lives until `wait` returns, after the library's callback.
+        wait(|done, data| unsafe {
+            (self.deregister_nspace)(nspace.as_ptr(), Some(done), data);
+            SUCCESS
+        });
     }
 
     /// # Errors

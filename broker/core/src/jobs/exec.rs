@@ -205,7 +205,10 @@ impl Jobs {
                 run.worsen(status);
                 // One reason is enough, however many ranks have it.
                 if self.manager.job(id).is_some_and(|job| job.exception().is_none()) {
-                    run.aborted = (kind == ABORT).then_some(status);
+                    // Whoever loses its peer by that may abort, too.
+                    if kind == ABORT {
+                        run.aborted.get_or_insert(status);
+                    }
                     self.expect(cx, &Request::Raise { id, raised: Raised::fatal(&kind, note) });
                 }
             }
