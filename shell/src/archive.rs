@@ -51,7 +51,13 @@ impl Gathered {
 
 /// Writers by archive, and how many jobs use each.
 #[derive(Debug, Default)]
-pub(crate) struct Archives(BTreeMap<Arc<Path>, (mpsc::Sender<(Key, Record)>, usize)>);
+pub(crate) struct Archives(BTreeMap<Arc<Path>, Writer>);
+
+#[derive(Debug)]
+struct Writer {
+    records: mpsc::Sender<(Key, Record)>,
+    jobs: usize,
+}
 
 /// A file and its index, open for writing at their ends.
 #[derive(Debug)]
@@ -161,8 +167,8 @@ impl Shell {
     pub(crate) fn use_archive(&mut self, plan: &Plan) -> Result<Option<Gathered>, String> {
         let Some(path) = plan.archive()? else { return Ok(None) };
         let path: Arc<Path> = path.into();
-        if let Some((_, jobs)) = self.archives.0.get_mut(&path) {
-            *jobs += 1;
+        if let Some(writer) = self.archives.0.get_mut(&path) {
+            writer.jobs += 1;
         } else {
             let (send, records) = mpsc::channel();
             let (to, events) = (Arc::clone(&path), self.events.clone());
@@ -170,16 +176,16 @@ impl Shell {
             // The shell may be leaving.
             let tell = move |event| drop(events.send(event));
             thread.spawn(move || write(&to, records, tell)).map_err(|e| format!("thread for output: {e}"))?;
-            self.archives.0.insert(Arc::clone(&path), (send, 1));
+            self.archives.0.insert(Arc::clone(&path), Writer { records: send, jobs: 1 });
         }
         Ok(Some(Gathered { path, pieces: Pieces::default(), since: None, writing: 0, closed: false }))
     }
 
     /// A job that was to use an archive has gone.
     pub(crate) fn forget_archive(&mut self, gathered: Gathered) {
-        if let Some((_, jobs)) = self.archives.0.get_mut(&gathered.path) {
-            *jobs -= 1;
-            if *jobs == 0 {
+        if let Some(writer) = self.archives.0.get_mut(&gathered.path) {
+            writer.jobs -= 1;
+            if writer.jobs == 0 {
                 self.archives.0.remove(&gathered.path);
             }
         }
@@ -207,8 +213,8 @@ impl Shell {
         let record = record(key, self.rank, time, last, gathered.pieces.take());
         gathered.closed = last;
         gathered.writing += 1;
-        let (writer, _) = &self.archives.0[&gathered.path];
-        writer.send((key, record)).expect("the thread lives as long as somebody can send to it");
+        let writer = &self.archives.0[&gathered.path];
+        writer.records.send((key, record)).expect("the thread lives as long as somebody can send to it");
     }
 
     pub(crate) fn archived(&mut self, key: Key, bytes: usize, problem: Option<String>) {

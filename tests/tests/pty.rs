@@ -62,7 +62,7 @@ fn a_shell_at_a_terminal_has_sizes_signals_and_job_control() {
     terminal.type_in("exit 7\r");
     assert_eq!(terminal.wait().code(), Some(7));
     assert!(!terminal.is_raw(), "the terminal is as it was");
-    let logged = instance.ok(&["job", "info", &instance.ok(&["job", "last"]).trim(), "guest.input"]);
+    let logged = instance.ok(&["job", "info", instance.ok(&["job", "last"]).trim(), "guest.input"]);
     assert!(!logged.contains("through"), "what is typed is not kept: {logged}");
 }
 
