@@ -4,6 +4,7 @@
 //! nothing behind even when the test fails. Waiting is always for an event (a line, an exit, a condition
 //! with a deadline), never for time to pass.
 
+pub mod mpis;
 pub mod terminal;
 pub mod transcript;
 

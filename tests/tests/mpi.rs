@@ -4,53 +4,10 @@
 //! `templates/examples/mpi` for each. As root (in CI) all of them have to be there; an ordinary user who has no Debian
 //! packages is told that the tests are skipped. Several nodes on a real network are `slurm_lab.rs`'s.
 
+use flurm_tests::mpis::{Mpi, mpis};
 use flurm_tests::{Instance, Options, Ran, alive, eventually, fake_nodes, processes_with, run};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 use std::time::Duration;
-
-/// An MPI, and where the examples lie that were built for it.
-struct Mpi {
-    name: String,
-    programs: PathBuf,
-}
-
-impl Mpi {
-    fn program(&self, name: &str) -> String {
-        self.programs.join(name).to_string_lossy().into_owned()
-    }
-}
-
-/// None (said on stderr) where they cannot be had.
-fn mpis(test: &str) -> Option<&'static [Mpi]> {
-    static MPIS: OnceLock<Option<Vec<Mpi>>> = OnceLock::new();
-    let mpis = MPIS.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/mpis.sh");
-        let output = Command::new(script).output().expect("bash runs");
-        if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr);
-            // SAFETY: no arguments, cannot fail.
-            assert!(unsafe { libc::geteuid() } != 0, "no MPIs to test with: {why}");
-            eprintln!("no MPIs to test with: {why}");
-            return None;
-        }
-        let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-        let mpi = |line: &str| {
-            let (name, programs) = line.split_once(' ').expect("NAME DIRECTORY");
-            Mpi { name: name.to_owned(), programs: programs.into() }
-        };
-        Some(lines.lines().map(mpi).collect())
-    });
-    match mpis {
-        Some(mpis) => Some(mpis),
-        None => {
-            eprintln!("SKIPPED {test}: as root, `make test` installs what it needs");
-            None
-        }
-    }
-}
 
 fn mpi<'a>(mpis: &'a [Mpi], start: &str) -> &'a Mpi {
     mpis.iter().find(|mpi| mpi.name.starts_with(start)).expect("scripts/mpis.sh names it")

@@ -166,6 +166,25 @@ fn srun_starts_one_instance_with_any_mpi_plugin_and_gets_its_exit_code() {
 }
 
 #[test]
+fn programs_of_every_mpi_span_the_nodes() {
+    let Some(lab) = Lab::up("mpi") else { return };
+    let Some(mpis) = flurm_tests::mpis::mpis("MPI across nodes") else { return };
+    // Four tasks on each node, whatever the machine below has.
+    let config = "[fake-resources]\nnnodes = 3\ncores-per-node = 4\n";
+    std::fs::write(lab.home.join("fake.toml"), config).expect("the user's home is shared");
+    for mpi in mpis {
+        let programs = ["c/hello", "rust/allreduce"].map(|program| mpi.program(program));
+        let runs = programs.map(|program| format!("flurm run -N3 -n12 {program} 12")).join(" && ");
+        let out = lab.login(&format!("srun -N3 -n3 flurm start --config-path=fake.toml sh -c '{runs}'")).ok();
+        for (node, rank) in [("node1", 0), ("node2", 4), ("node3", 11)] {
+            assert!(out.contains(&format!("hello rank={rank} size=12 host={node} ")), "{}: {out}", mpi.name);
+        }
+        assert!(out.contains("allreduce size=12 ") && !out.contains("WRONG"), "{}: {out}", mpi.name);
+    }
+    lab.nothing_remains();
+}
+
+#[test]
 fn scancel_and_a_killed_root_leave_nothing_on_the_nodes() {
     let Some(lab) = Lab::up("ends") else { return };
     let start = |name: &str| {
