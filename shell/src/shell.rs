@@ -150,7 +150,7 @@ pub(crate) struct Shell {
     pub(crate) timers: BTreeSet<(Instant, Key, Timer)>,
     pub(crate) execs: BTreeMap<u64, Exec>,
     pub(crate) next_exec: u64,
-    pub(crate) early: Vec<Early>,
+    pub(crate) early: Early,
     pub(crate) initial: Initial,
     leaving: Option<Leaving>,
 }
@@ -311,7 +311,7 @@ impl Shell {
             timers: BTreeSet::new(),
             execs: BTreeMap::new(),
             next_exec: 0,
-            early: Vec::new(),
+            early: Early::default(),
             initial: Initial::None,
             leaving: None,
         }
@@ -449,7 +449,10 @@ impl Shell {
             KillInitial::NAME => message.body().map(|kill| self.kill_initial(&kill)),
             Quit::NAME => message.body().map(|Quit {}| self.quit()),
             Fence::NAME => message.body().map(|fence| self.fence(message.clone(), fence)),
-            FenceLost::NAME => message.body().map(|lost| self.fence_lost(message.clone(), &lost)),
+            FenceLost::NAME => message.body().map(|lost| {
+                self.respond(message.clone(), flurm_wire::job::Done {});
+                self.fence_lost(lost);
+            }),
             PmixGet::NAME => message.body().map(|get| self.pmix_get(message.clone(), &get)),
             Run::NAME => message.body().map(|run| self.exec_run(message.clone(), run)),
             Control::NAME => message.body().map(|control| self.exec_control(message.clone(), control)),

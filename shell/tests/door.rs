@@ -621,13 +621,15 @@ fn a_part_that_is_lost_is_sent_again_and_tasks_that_are_gone_are_not_waited_for(
     let told = high.receive_other();
     assert_eq!(told.body::<FenceLost>().expect("a farewell").name, None);
     assert_eq!(high.gone(1).output("stdout", "1"), "cmd=barrier_out rc=-1\n");
-    // And a parent that waits is told by its child.
-    let all = start(low.dir.path(), &[2], &["python3", "-c", client], 2, json!({}), &[1, 2]);
-    low.push(&StartHere(all));
-    low.started(2);
+    // And a parent that waits is told by its child, even before its own tasks are there.
+    assert_eq!(low.gone(1).status(), 15);
+    low.push(&again.body::<Fence>().expect("a fence"));
+    assert!(low.receive_other().error.is_some_and(|e| e.text.contains("rank 1 have ended")), "late as well");
     let lost = FenceLost { id: JobId(2), ..told.body().expect("a farewell") };
     low.push(&lost);
     assert_eq!(low.receive_other().kind, Kind::Response);
+    let all = start(low.dir.path(), &[2], &["python3", "-c", client], 2, json!({}), &[1, 2]);
+    low.push(&StartHere(all));
     assert_eq!(low.gone(2).output("stdout", "0"), "cmd=barrier_out rc=-1\n");
 }
 

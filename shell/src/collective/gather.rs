@@ -181,12 +181,11 @@ impl<W> Collectives<W> {
         }
     }
 
-    /// Our own tasks have ended: whoever waits for them, and whether somebody may come to wait.
-    pub fn leave(&mut self, why: &str) -> (Vec<W>, bool) {
-        let used = !self.by_name.is_empty();
+    /// Our own tasks have ended: whoever waits for them.
+    pub fn leave(&mut self, why: &str) -> Vec<W> {
         let waiting = std::mem::take(&mut self.by_name).into_values().flat_map(|one| one.came.into_values());
         self.left.insert(self.me, why.to_owned());
-        (waiting.collect(), used)
+        waiting.collect()
     }
 
     /// Why no part can be taken any more.
@@ -409,8 +408,7 @@ mod tests {
         assert!(matches!(root.part("x", 1, 1, part(), "next"), Step::Wait));
         assert!(matches!(root.part("x", 7, 2, part(), "odd"), Step::Refuse("odd", _)));
         assert!(matches!(root.part("y", 0, 1, part(), "other"), Step::Wait));
-        let (waiting, used) = root.leave("over");
-        assert_eq!((waiting.len(), used, root.is_left()), (2, true, Some("over")));
+        assert_eq!((root.leave("over").len(), root.is_left()), (2, Some("over")));
     }
 
     #[test]

@@ -21,23 +21,48 @@ use flurm_wire::shell::{Fence, FenceLost, Fenced, Part};
 use flurm_wire::{Dest, ErrorCode, Message, WireError};
 use gather::{Failure, Step};
 use serde_json::value::RawValue;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a part waits for its job to start here, and how long a parent is asked again.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Jobs that are remembered after their end, for parts that come late.
+const OVER_MAX: usize = 4096;
 /// Before a parent is asked again.
 const RETRY: Duration = Duration::from_millis(300);
 
 /// What the shells have given, by index in R; or why it could not be had.
 pub type Collected = Result<Vec<(u32, Vec<u8>)>, String>;
 
-/// A part of a job that has not been started here yet.
-#[derive(Debug)]
+/// What children say of jobs that are not here: most have not been started yet, some are over.
+#[derive(Debug, Default)]
 pub(crate) struct Early {
-    until: Instant,
-    message: Message,
-    fence: Fence,
+    over: BTreeSet<Key>,
+    by_job: BTreeMap<Key, Vec<Word>>,
+    /// Until when, the first one first.
+    until: VecDeque<(Instant, Key)>,
+}
+
+#[derive(Debug)]
+enum Word {
+    Part(Message, Fence),
+    Lost(FenceLost),
+}
+
+impl Early {
+    /// The older a job, the smaller its number.
+    fn is_over(&mut self, key: Key) {
+        self.over.insert(key);
+        if self.over.len() > OVER_MAX {
+            self.over.pop_first();
+        }
+    }
+
+    fn keep(&mut self, key: Key, word: Word) {
+        self.by_job.entry(key).or_default().push(word);
+        self.until.push_back((Instant::now() + PATIENCE, key));
+    }
 }
 
 /// A question to the parent that has no answer yet.
@@ -76,8 +101,10 @@ impl Shell {
     pub(crate) fn fence(&mut self, message: Message, fence: Fence) {
         let key = (fence.id, fence.attempt);
         let Some(job) = self.jobs.get_mut(&key) else {
-            self.early.push(Early { until: Instant::now() + PATIENCE, message, fence });
-            return;
+            if self.early.over.contains(&key) {
+                return self.refuse(message, WireError::new(ErrorCode::NotFound, ended_on(self.rank)));
+            }
+            return self.early.keep(key, Word::Part(message, fence));
         };
         if let Some(why) = job.collectives.is_left() {
             let error = WireError::new(ErrorCode::NotFound, why);
@@ -88,10 +115,14 @@ impl Shell {
     }
 
     /// A child cannot take part, or not any more.
-    pub(crate) fn fence_lost(&mut self, message: Message, lost: &FenceLost) {
+    pub(crate) fn fence_lost(&mut self, lost: FenceLost) {
         let key = (lost.id, lost.attempt);
-        self.respond(message, flurm_wire::job::Done {});
-        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let Some(job) = self.jobs.get_mut(&key) else {
+            if !self.early.over.contains(&key) {
+                self.early.keep(key, Word::Lost(lost));
+            }
+            return;
+        };
         for failure in job.collectives.lost(lost.from, lost.name.as_deref(), &lost.why) {
             self.fence_failed(key, failure);
         }
@@ -99,18 +130,25 @@ impl Shell {
 
     /// Parts that have waited for this job.
     pub(crate) fn take_early(&mut self, key: Key) {
-        let of = |early: &mut Early| (early.fence.id, early.fence.attempt) == key;
-        let mine: Vec<Early> = self.early.extract_if(.., of).collect();
-        for early in mine {
-            self.fence(early.message, early.fence);
+        for word in self.early.by_job.remove(&key).unwrap_or_default() {
+            match word {
+                Word::Part(message, fence) => self.fence(message, fence),
+                Word::Lost(lost) => self.fence_lost(lost),
+            }
         }
     }
 
     pub(crate) fn early_expire(&mut self, now: Instant) {
-        while self.early.first().is_some_and(|early| early.until <= now) {
-            let early = self.early.remove(0);
-            let text = format!("{} has not started on rank {}", early.fence.id.f58(), self.rank);
-            self.refuse(early.message, WireError::new(ErrorCode::TimedOut, text));
+        while let Some((until, key)) = self.early.until.front().copied()
+            && until <= now
+        {
+            self.early.until.pop_front();
+            for word in self.early.by_job.remove(&key).unwrap_or_default() {
+                if let Word::Part(message, _) = word {
+                    let text = format!("{} has not started on rank {}", key.0.f58(), self.rank);
+                    self.refuse(message, WireError::new(ErrorCode::TimedOut, text));
+                }
+            }
         }
     }
 
@@ -121,8 +159,9 @@ impl Shell {
         if job.plan.nnodes == 1 {
             return;
         }
-        let why = format!("the tasks on rank {} have ended", self.rank);
-        let (waiting, used) = job.collectives.leave(&why);
+        let why = ended_on(self.rank);
+        self.early.is_over(key);
+        let waiting = job.collectives.leave(&why);
         let in_order = job.status == 0 && job.pmi.as_ref().is_none_or(Pmi::all_finalized);
         let index = job.plan.node_index as usize;
         let to = (index > 0).then(|| job.r.nodes[(index - 1) / gather::FANOUT].rank);
@@ -130,7 +169,7 @@ impl Shell {
             self.refuse(message, WireError::new(ErrorCode::NotFound, why.clone()));
         }
         // Who has ended in order is not waited for by anybody.
-        if let (true, Some(to)) = (used && !in_order, to) {
+        if let (false, Some(to)) = (in_order, to) {
             self.tell_lost(key, Rank(to), None, why);
         }
     }
@@ -250,6 +289,10 @@ impl Shell {
         // The shell may be leaving.
         let _ = self.events.send(Event::Collected { key, name, result });
     }
+}
+
+fn ended_on(rank: Rank) -> String {
+    format!("the tasks on rank {rank} have ended")
 }
 
 fn raw(fenced: &Fenced) -> Arc<RawValue> {
