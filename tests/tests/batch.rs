@@ -1,5 +1,6 @@
 //! `flurm batch` and `flurm alloc`: jobs that are instances.
 
+use flurm_tests::terminal::Terminal;
 use flurm_tests::{DEADLINE, Instance, Options, alive, eventually, fake_nodes, kill, run, wait_child};
 use std::process::Stdio;
 
@@ -223,4 +224,27 @@ fn a_broker_that_is_killed_fails_its_job() {
     assert!(out.contains("was killed by signal 9"), "{out}");
     let dir = std::fs::read_to_string(instance.dir.path().join("dir")).unwrap();
     assert!(!std::path::Path::new(dir.trim()).exists());
+}
+
+#[test]
+fn a_shell_in_an_instance_of_its_own_has_our_terminal() {
+    let instance = instance(1);
+    let mut command = instance.command(&["alloc", "-n2", "bash", "--norc", "--noprofile"]);
+    command.env("PS1", "ready> ").env_remove("PROMPT_COMMAND").env("INPUTRC", "/dev/null");
+    let mut terminal = Terminal::start(command, 33, 101);
+    terminal.expect("ready> ");
+    terminal.type_in("stty size; flurm resource list -n -s all -o '{ncores} co''res'\r");
+    terminal.expect("\n33 101\r\n");
+    terminal.expect("2 cores\r\n");
+    terminal.expect("ready> ");
+    // Job control works: a program in the foreground gets the keys, and the shell comes back.
+    terminal.type_in("sh -c 'echo u\"\"p; exec sleep 1000'\r");
+    terminal.expect("up\r\n");
+    terminal.type_in("\x03");
+    terminal.expect("ready> ");
+    terminal.type_in("echo co''de $?\r");
+    terminal.expect("code 130");
+    terminal.expect("ready> ");
+    terminal.type_in("exit 6\r");
+    assert_eq!(terminal.wait().code(), Some(6));
 }
