@@ -112,6 +112,8 @@ fn two_hundred_shapes_are_bound_to_what_they_were_given_and_to_nothing_else() {
             "--output=out.{{id.dec}}.{{taskid}}",
             "-o",
             "cpu-affinity=verbose,per-task",
+            "-o",
+            "pmi=off",
             "sh",
             "-c",
             TASK,
