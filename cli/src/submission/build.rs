@@ -513,7 +513,7 @@ mod tests {
             (&["--signal=NOPE", "a"], "no such signal"),
             (&["--requires=(a", "a"], "`(` without `)`"),
             (&["-o", "exit-on-error=banana", "a"], "shell option `exit-on-error`: `banana`"),
-            (&["-o", "pty.interactive", "a"], "shell option `pty.interactive`: is not known here"),
+            (&["-o", "no-such-option", "a"], "shell option `no-such-option`: is not known here"),
             (&["-n4", "--input=2-12", "a"], "--input=2-12: there is no task 12"),
             (&["-o", "out.%j.txt", "a"], "no option of the job's shell"),
             (&["--mem=1G", "a"], "--mem is not taken here"),
