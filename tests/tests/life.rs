@@ -89,6 +89,10 @@ fn tasks_do_not_outlive_the_first_by_long() {
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
         assert_eq!(processes_with("77123501"), [] as [i32; 0]);
     }
+    // A node without any task has nothing to end with.
+    let map = ["--taskmap=manual:[[0,1,2,1]]", "-o", "exit-timeout=0.2s"];
+    let ran = instance.run(&[&["run", "-N2", "-n2"], &map[..], &["sleep", "1"]].concat());
+    assert_eq!(ran.code(), 0, "{}", ran.stderr);
     let script = "test $FLUX_TASK_RANK = 0 || sleep 1";
     for timeout in ["none", "30s"] {
         let timeout = format!("exit-timeout={timeout}");

@@ -66,6 +66,8 @@ pub(super) struct Run {
     resumed: bool,
     /// What shells have been told about its output.
     flow: Flow,
+    /// Ranks that have no task of it, and so are done before it has begun.
+    idle: Idset,
     /// Some of its ranks are done; the others may go on until then.
     exit_by_ms: Option<u64>,
     /// Last report by rank.
@@ -111,14 +113,21 @@ impl Runs {
             ..Run::default()
         };
         let exec = guest.map_or("", |guest| guest.text(GuestLog::Exec));
-        for (rank, status) in exec.lines().filter_map(read_shell_exit) {
+        for (rank, status, idle) in exec.lines().filter_map(read_shell_exit) {
             run.gone.insert(rank);
             run.worsen(status);
+            if idle {
+                run.idle.insert(rank);
+            }
         }
         // Who has said something about it has started it.
         let spoken: Idset = run.seqs.keys().copied().collect();
         run.started = if job.started() { run.ranks.clone() } else { run.gone.union(&spoken) };
         self.runs.insert(job.id(), run);
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = JobId> {
+        self.runs.keys().copied()
     }
 
     pub fn over(&mut self, id: JobId) {
@@ -153,17 +162,20 @@ impl Runs {
 }
 
 /// RFC 50's event for a shell that is done while others of its job are not: a leader that comes back reads it.
-fn shell_exit(cx: &Cx, rank: u32, status: i32) -> Entry {
-    Entry::new(cx.now.wall, "shell-exit").with_context(json!({"rank": rank, "wait_status": status}))
+fn shell_exit(cx: &Cx, rank: u32, status: i32, idle: bool) -> Entry {
+    let context = json!({"rank": rank, "wait_status": status, "idle": idle});
+    Entry::new(cx.now.wall, "shell-exit").with_context(context)
 }
 
-fn read_shell_exit(line: &str) -> Option<(u32, i32)> {
+/// Rank, wait status, and whether it had no task at all.
+fn read_shell_exit(line: &str) -> Option<(u32, i32, bool)> {
     if !line.contains("\"shell-exit\"") {
         return None;
     }
     let context = Entry::parse_line(line).ok()?.context?;
     let rank = u32::try_from(context.get("rank")?.as_u64()?).ok()?;
-    Some((rank, i32::try_from(context.get("wait_status")?.as_i64()?).ok()?))
+    let status = i32::try_from(context.get("wait_status")?.as_i64()?).ok()?;
+    Some((rank, status, context.get("idle").and_then(serde_json::Value::as_bool) == Some(true)))
 }
 
 impl Jobs {
@@ -194,9 +206,12 @@ impl Jobs {
         *seen = seq;
         self.dirty.insert(id);
         match what {
-            What::Started { .. } => {
+            What::Started { pids, .. } => {
                 run.lived = true;
                 run.started.insert(rank);
+                if pids.is_empty() {
+                    run.idle.insert(rank);
+                }
             }
             What::Output { entries } => self.keep(id, rank, seq, GuestLog::Output, entries),
             What::Exec { entries } => self.keep(id, rank, seq, GuestLog::Exec, entries),
@@ -220,18 +235,24 @@ impl Jobs {
                 run.lived = true;
                 run.worsen(status);
                 run.gone.insert(rank);
+                let idle = run.idle.contains(rank);
                 if run.gone != run.ranks {
                     self.await_exit(cx, id);
-                    self.add_guest(id, GuestLog::Exec, shell_exit(cx, rank, status));
+                    self.add_guest(id, GuestLog::Exec, shell_exit(cx, rank, status, idle));
                 }
                 self.inputs_lost(cx, rank, Some(id));
             }
         }
     }
 
-    /// The first rank of a job is done. Its shell would watch tasks of its own; those elsewhere are for us to watch.
-    fn await_exit(&mut self, cx: &mut Cx, id: JobId) {
-        let Some(run) = self.runs.runs.get_mut(&id).filter(|run| run.exit_by_ms.is_none()) else { return };
+    /// Begins to wait for the others once a rank of a job is done that had tasks. Its shell would watch tasks of its
+    /// own; those elsewhere are for us to watch.
+    pub(super) fn await_exit(&mut self, cx: &mut Cx, id: JobId) {
+        let Some(run) = self.runs.runs.get_mut(&id) else { return };
+        let done = run.gone.difference(&run.idle);
+        if run.exit_by_ms.is_some() || done.is_empty() || run.gone == run.ranks {
+            return;
+        }
         let timeout_s = self.manager.job(id).and_then(|job| job.jobspec()?.attributes().exit_timeout_s());
         let Some(timeout_s) = timeout_s else { return };
         let by = cx.now.mono_ms.saturating_add((timeout_s * 1000.0) as u64);
@@ -378,7 +399,7 @@ impl Jobs {
             run.worsen(STATUS_LOST);
         }
         if run.gone != run.ranks {
-            self.add_guest(id, GuestLog::Exec, shell_exit(cx, rank, STATUS_LOST));
+            self.add_guest(id, GuestLog::Exec, shell_exit(cx, rank, STATUS_LOST, false));
         }
         self.inputs_lost(cx, rank, Some(id));
         if let Some(raised) = why {

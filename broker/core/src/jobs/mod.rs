@@ -210,6 +210,8 @@ impl Jobs {
                 self.sched.step(cx.now, SchedInput::Hello { id, priority, t_submit, queue, r }, &mut out);
             }
         }
+        let resumed: Vec<JobId> = self.runs.ids().collect();
+        resumed.into_iter().for_each(|id| self.await_exit(cx, id));
         self.waiting.restore(&self.manager);
         self.cycle = true;
     }
