@@ -2,12 +2,21 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// More than any linker has written; a file that says otherwise is not believed.
 const HEADERS_MAX: u64 = 256;
 const TABLE_BYTES_MAX: u64 = 8 << 20;
+
+/// Opens a file to look into it; none: there is something else under this name, which might never open or never end.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn open_regular(path: &Path) -> io::Result<Option<File>> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    Ok(file.metadata()?.is_file().then_some(file))
+}
 
 /// How a file hangs together with its libraries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,12 +31,12 @@ pub struct Linked {
 }
 
 impl Linked {
-    /// None: this is no program of this machine, a script perhaps.
+    /// None: this is no program of this machine, a script or a FIFO perhaps.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn read(path: &Path) -> io::Result<Option<Linked>> {
-        let file = File::open(path)?;
+        let Some(file) = open_regular(path)? else { return Ok(None) };
         let mut head = [0; 64];
         match file.read_exact_at(&mut head, 0) {
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -146,5 +155,13 @@ mod tests {
         // Whatever it is taken for, nothing is read that is not there.
         assert!(Linked::read(&path).unwrap().is_none_or(|linked| linked.needed.is_empty()));
         assert!(Linked::read(&dir.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn a_fifo_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        assert_eq!(Linked::read(&path).unwrap(), None);
     }
 }

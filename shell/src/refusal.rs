@@ -1,7 +1,7 @@
 //! Why a program could not be started, in words that say what to do: what `execve` says as one number is the file, its
 //! interpreter, its mode or its machine.
 
-use std::fs::File;
+use crate::elf::open_regular;
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,9 @@ pub fn of_exec(program: &Path, errno: i32) -> String {
 fn head(program: &Path) -> Vec<u8> {
     let mut head = Vec::new();
     // What cannot be read is not described.
-    let _ = File::open(program).and_then(|file| file.take(HEAD_LEN).read_to_end(&mut head));
+    if let Ok(Some(file)) = open_regular(program) {
+        let _ = file.take(HEAD_LEN).read_to_end(&mut head);
+    }
     head
 }
 

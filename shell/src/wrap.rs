@@ -4,12 +4,13 @@
 //! ends as the task has ended. Signals reach all of its process group, so it has to pass none on. Why a task never ran is
 //! left in the job's directory, where the shell looks for it.
 
+use crate::elf::open_regular;
 use crate::options::Hooks;
 use crate::template::Tags;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{PidfdFlags, Resource, Rlimit, pidfd_open, setrlimit};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -42,9 +43,16 @@ fn note_file(dir: &Path, task: &str) -> PathBuf {
     dir.join(format!(".task-prolog.{task}"))
 }
 
+/// The end of a longer one is not read.
+const NOTE_BYTES_MAX: u64 = 4096;
+
 /// Why this task never ran, if its prolog has failed.
 pub(crate) fn note(dir: &str, task: u32) -> Option<String> {
-    std::fs::read_to_string(note_file(Path::new(dir), &task.to_string())).ok()
+    // The directory is the user's, and so may be what has this name now.
+    let file = open_regular(&note_file(Path::new(dir), &task.to_string())).ok()??;
+    let mut note = String::new();
+    file.take(NOTE_BYTES_MAX).read_to_string(&mut note).ok()?;
+    Some(note)
 }
 
 /// Signals that are meant for the task. They end with it, and the epilog comes after.
