@@ -80,6 +80,8 @@ impl Shell {
             return false;
         }
         let Some(program) = job.plan.options.hooks.epilog.clone() else { return false };
+        // The tasks' pipes are at their end; the epilog's have just begun.
+        self.timers.retain(|(_, of, timer)| (*of, *timer) != (key, Timer::Linger));
         self.start_hook(key, Kind::Epilog, &program)
     }
 
@@ -174,7 +176,10 @@ impl Shell {
     pub(crate) fn all_prologs_over(&mut self, key: Key, result: Collected) {
         match result {
             Ok(_) => self.launch(key),
-            // Where it failed the job has been failed; this one is told to end.
+            // Where a prolog failed the job has been failed, and this one is told to end. But it may be that nobody was heard.
+            Err(error) if self.waits_for_prolog(key) => {
+                self.prolog_failed(key, format!("not all prologs have been heard of: {error}"));
+            }
             Err(error) => tracing::info!(job = %key.0.f58(), error, "tasks are not started"),
         }
     }

@@ -87,6 +87,14 @@ fn a_failing_epilog_is_a_note() {
 }
 
 #[test]
+fn an_epilog_may_take_its_time() {
+    let instance = Instance::start(1);
+    let after = script(instance.dir.path(), "after", "echo begun; sleep 1.3; echo over; echo over >&2");
+    let ran = instance.run(&["run", "-o", &format!("epilog={after}"), "echo", "job"]).code_is(0);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("job\nbegun\nover\n", "over\n"));
+}
+
+#[test]
 fn a_hook_that_takes_too_long_or_is_cancelled_leaves_nothing() {
     let instance = Instance::start(1);
     let mark = format!("hook-of-{}", std::process::id());
