@@ -47,6 +47,19 @@ fn the_page_on_placement_runs_as_written() {
 }
 
 #[test]
+fn the_example_of_a_configuration_starts_as_written() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/start.md");
+    let text = std::fs::read_to_string(path).expect("the page");
+    let block = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```\n").next());
+    let config = Some(block.expect("an example").to_owned());
+    let instance = Instance::with(Options { size: 4, config, ..Options::default() });
+    for queue in ["batch", "debug", "pairs"] {
+        assert_eq!(instance.ok(&["run", "-q", queue, "echo", queue]), queue);
+    }
+    assert!(!instance.stderr().contains("warning"), "{}", instance.stderr());
+}
+
+#[test]
 fn the_commands_page_runs_as_written() {
     page("docs/cli.md");
 }
