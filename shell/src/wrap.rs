@@ -14,6 +14,7 @@ use std::io::{self, Read as _};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// What `flurm task` is told.
@@ -59,13 +60,20 @@ pub(crate) fn note(dir: &str, task: u32) -> Option<String> {
 const FOR_THE_TASK: [libc::c_int; 7] =
     [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
 
-extern "C" fn nothing(_: libc::c_int) {}
+/// The last signal that ends jobs and came to us, or 0. One that comes before there is a task would else be lost.
+static END: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn seen(signum: libc::c_int) {
+    if matches!(signum, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT) {
+        END.store(signum, Relaxed);
+    }
+}
 
 /// Runs all three; does not come back if a signal has ended the task.
 pub fn run(wrapped: &Wrapped) -> i32 {
     for signum in FOR_THE_TASK {
-        // SAFETY: the handler does nothing. One, unlike a signal that is ignored, ends with the exec of what we start.
-        unsafe { libc::signal(signum, nothing as *const () as libc::sighandler_t) };
+        // SAFETY: the handler writes a number. One, unlike a signal that is ignored, ends with the exec of what we start.
+        unsafe { libc::signal(signum, seen as *const () as libc::sighandler_t) };
     }
     let var = |name: &str| std::env::var(name).unwrap_or_default();
     let host = var("SLURMD_NODENAME");
@@ -97,7 +105,11 @@ fn code(status: ExitStatus) -> i32 {
 
 fn task(command: &[String]) -> ExitStatus {
     let (name, arguments) = command.split_first().expect("a job has a command");
-    match Command::new(name).args(arguments).status() {
+    let early = END.load(Relaxed);
+    if early != 0 {
+        return ExitStatus::from_raw(early);
+    }
+    match Command::new(name).args(arguments).spawn().and_then(wait) {
         Ok(status) => status,
         Err(error) => {
             eprintln!("flurm: {name}: {error}");
@@ -105,6 +117,16 @@ fn task(command: &[String]) -> ExitStatus {
             ExitStatus::from_raw(code << 8)
         }
     }
+}
+
+/// Passes on what came while the task was being made: rather twice than not at all.
+fn wait(mut child: Child) -> io::Result<ExitStatus> {
+    let late = END.load(Relaxed);
+    if late != 0 {
+        // SAFETY: kill has no memory arguments. The child is not waited for yet, so its number is its own.
+        unsafe { libc::kill(child.id().cast_signed(), late) };
+    }
+    child.wait()
 }
 
 /// Whoever waits for us shall see what has happened to the task.

@@ -133,6 +133,12 @@ fn tasks_have_hooks_of_their_own() {
     assert_eq!(lines(&ran.stdout), ["after 0 138", "after 1 138", "before 0", "before 1"]);
     with(&["/no/such/program"]).code_is(127);
 
+    // A signal that nobody but the task is to end by comes before there is one.
+    let early = script(dir, "early", "kill -TERM $PPID");
+    let early = format!("task-prolog={early}");
+    let ran = instance.run(&["run", "-o", &early, "-o", &hooks[1], "echo", "never"]).code_is(143);
+    assert_eq!(lines(&ran.stdout), ["after 0 143"]);
+
     let bad = script(dir, "bad", "test $FLURM_TASK_RANK = 0 || exit 7");
     let ran = instance.run(&["run", "-n2", "-o", &format!("task-prolog={bad}"), "sleep", "1000"]);
     let text = format!("type=prolog severity=0 task-prolog {bad} of task 1 on node0 ended with 7");
