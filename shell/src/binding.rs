@@ -12,6 +12,8 @@ pub struct Binding {
     cores: Idset,
     /// None: what the submitter saw.
     gpus: Option<Vec<Idset>>,
+    /// GPUs that a map of the user's names and that are not here, of each task.
+    missing_gpus: Vec<Idset>,
     dry_run: bool,
     gpus_dry_run: bool,
 }
@@ -54,8 +56,17 @@ impl Binding {
             None | Some(Spread::All | Spread::PerTask) => Some(all(&node.gpus)),
             Some(Spread::Map(sets)) => Some(sets.iter().cycle().take(ntasks).cloned().collect()),
         };
+        // A node of which R knows no GPU at all may have some.
+        let known = sockets.iter().fold(node.gpus.clone(), |all, socket| all.union(&socket.gpus));
+        let missing_gpus = match &options.gpus.how {
+            Some(Spread::Map(sets)) if !known.is_empty() => {
+                sets.iter().cycle().take(ntasks).map(|set| set.difference(&known)).collect()
+            }
+            _ => Vec::new(),
+        };
         Binding {
             cpus,
+            missing_gpus,
             cores: node.cores.clone(),
             gpus,
             dry_run: options.cpus.dry_run,
@@ -88,6 +99,11 @@ impl Binding {
         cores.mask(&self.cores)?;
         let missing = sets[local % sets.len()].difference(&cores.cpus());
         (!missing.is_empty()).then_some(missing)
+    }
+
+    /// As for CPUs.
+    pub fn missing_gpus(&self, local: usize) -> Option<&Idset> {
+        self.missing_gpus.get(local).filter(|missing| !missing.is_empty())
     }
 
     /// For people: cores, CPUs, GPUs.

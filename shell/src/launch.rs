@@ -554,6 +554,11 @@ fn tasks(
                 format!("flurm-shell: warning: cpu-affinity: {} has no CPU {missing}\n", plan.node.host);
             task.tell(&line);
         }
+        if let Some(missing) = plan.binding.missing_gpus(local) {
+            let line =
+                format!("flurm-shell: warning: gpu-affinity: {} has no GPU {missing}\n", plan.node.host);
+            task.tell(&line);
+        }
         let pid = start.run(&one, &[plan.job_variables(), &variables, &pmi, pmix], mask.as_ref(), stack)?;
         children.push(Child { pid, stdin: task.stdin.take(), outputs: task.outlets, pmi: ours, terminal });
     }
