@@ -135,7 +135,8 @@ impl Ask<'_> {
             pieces = count;
             all_slots = all_slots.saturating_mul(count);
         }
-        Ask { nodes, pieces, piece, exclusive, slots: all_slots, ..Ask::bare(jobspec, default) }.checked()
+        Ask { nodes, pieces, piece, exclusive, slots: all_slots, ..Ask::bare(jobspec, default) }
+            .checked(jobspec)
     }
 
     /// Slots side by side in each of some nodes.
@@ -162,10 +163,14 @@ impl Ask<'_> {
         }
         ask.slots = slots.saturating_mul(nodes);
         if let Placement::Spread(_) = ask.placement {
-            let why = "slots of several kinds on a node cannot be spread over its sockets";
+            let why = if jobspec.attributes().cosched.is_some() {
+                "a co-scheduled job has slots of one kind: ask for tasks with cores each"
+            } else {
+                "slots of several kinds on a node cannot be spread over its sockets"
+            };
             return Err(Refusal::Never(why.to_owned()));
         }
-        ask.checked()
+        ask.checked(jobspec)
     }
 
     /// One piece of nothing.
@@ -186,10 +191,15 @@ impl Ask<'_> {
         }
     }
 
-    fn checked(self) -> Result<Self, Refusal> {
+    fn checked(self, jobspec: &Jobspec) -> Result<Self, Refusal> {
         let whole = self.exclusive || self.piece.sockets.is_some_and(|sockets| sockets.whole);
         if let (Placement::Spread(_), true) = (self.placement, whole) {
-            let why = "`spread` leaves a part of each socket to others, which whole nodes and sockets do not";
+            let why = if jobspec.attributes().cosched.is_some() {
+                "a co-scheduled job leaves a part of each socket to its partner, which whole nodes and sockets do not: \
+                 ask for tasks and cores"
+            } else {
+                "`spread` leaves a part of each socket to others, which whole nodes and sockets do not"
+            };
             return Err(Refusal::Never(why.to_owned()));
         }
         Ok(self)
