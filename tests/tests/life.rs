@@ -149,12 +149,10 @@ fn who_hides_and_ignores_every_signal_is_gone_five_seconds_after_cancel() {
     let instance = Instance::start(1);
     let id = instance.ok(&["submit", "python3", "-c", STUBBORN, "77123504"]);
     eventually("both of them", DEADLINE, || (processes_with("77123504").len() >= 2).then_some(()));
-    let begun = Instant::now();
     instance.ok(&["cancel", &id]);
+    // They end by KILL alone, and nobody but the shell sends one; a command that waits has its deadline.
     instance.ok(&["job", "wait-event", &id, "clean"]);
     assert_eq!(processes_with("77123504"), [] as [i32; 0]);
-    // Five of grace, and what a busy machine adds.
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }
 
 #[test]
