@@ -65,6 +65,7 @@ fn options_stand_in_the_script_and_the_command_line_wins() {
         ("#!/bin/sh\n# flux: -N2\ntrue\n# flux: -n2\n", "bad.sh:4: "),
         ("#!/bin/sh\n# flux: -n2 other.sh\n", "`other.sh` in a `# flux:` line is no option"),
         ("echo\n", "does not begin with #!"),
+        ("#!/bin/sh\r\ntrue\r\n", "bad.sh has the line ends of Windows"),
         ("#!/bin/sh\n", "the number of slots is missing"),
     ] {
         std::fs::write(instance.dir.path().join("bad.sh"), script).unwrap();
@@ -74,6 +75,11 @@ fn options_stand_in_the_script_and_the_command_line_wins() {
     std::fs::write(instance.dir.path().join("slurm.sh"), "#!/bin/sh\n#SBATCH -N2\n").unwrap();
     let ran = instance.run(&["batch", "-n1", "--dry-run", "slurm.sh"]);
     assert!(ran.stderr.starts_with("note: slurm.sh: lines `#SBATCH` are not read"), "{}", ran.stderr);
+    std::fs::write(instance.dir.path().join("near.sh"), "#!/bin/sh\n#FLUX -N1\n").unwrap();
+    let ran = instance.run(&["batch", "-n1", "--dry-run", "near.sh"]);
+    assert!(ran.stderr.starts_with("warning: near.sh:2: `#FLUX -N1` is no directive"), "{}", ran.stderr);
+    let ran = instance.run_with_input(&["batch", "-n1"], b"true\n").code_is(2);
+    assert!(ran.stderr.contains("standard input is no script"), "{}", ran.stderr);
 }
 
 #[test]
@@ -135,7 +141,7 @@ fn the_end_of_a_batch_job_is_the_end_of_all_in_it() {
 #[test]
 fn a_batch_job_hands_its_time_limit_down() {
     let instance = instance(1);
-    let script = "#!/bin/sh\nflurm run sh -c 'flurm job timeleft $FLUX_JOB_ID'\n\
+    let script = "#!/bin/sh\nflurm run sh -c 'flurm job timeleft $FLUX_JOB_ID; flurm job timeleft' | sort -u\n\
                   flurm submit -t 1h true 2>&1\n";
     let said = batch(&instance, &["-n1", "-t", "10m"], script, 1);
     let mut lines = said.lines();

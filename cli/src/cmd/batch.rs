@@ -41,7 +41,15 @@ impl Args {
         let inside = directives::find(&readable)
             .map_err(|wrong| Failure::usage(format!("{name}:{}: {}", wrong.line, wrong.rule)))?;
         if inside.is_empty() && directives::has_slurms(&readable) && !self.instance.quiet {
-            crate::say!("note: {name}: lines `#SBATCH` are not read; `# flux: -N2 -t 10m` would be");
+            crate::say!(
+                "note: {name}: lines `#SBATCH` are not read; for example `# flux: -N2 -t 10m` would be"
+            );
+        }
+        for (line, text) in directives::near(&readable).into_iter().filter(|_| !self.instance.quiet) {
+            crate::say!(
+                "warning: {name}:{line}: `{}` is no directive; they begin with `# flux: `",
+                text.trim_end()
+            );
         }
         let args = if inside.is_empty() { self } else { with_directives(&name, &inside, words)? };
         let arguments = if args.wrap { &[] } else { args.script.get(1..).unwrap_or_default() };
@@ -87,9 +95,15 @@ impl Args {
                 (name.to_owned(), text)
             }
         };
+        let called = if self.script.is_empty() { "standard input" } else { &name };
         if !text.starts_with(b"#!") {
-            return Err(Failure::usage(format!("{name} is no script: it does not begin with #!"))
+            return Err(Failure::usage(format!("{called} is no script: it does not begin with #!"))
                 .hint("`flurm batch --wrap COMMAND` makes one of a command"));
+        }
+        if text.split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"\r")) {
+            return Err(Failure::usage(format!("{called} has the line ends of Windows (CR LF)")).hint(
+                "the kernel would look for an interpreter with CR in its name: sed -i 's/\\r$//' FILE",
+            ));
         }
         Ok((name, text))
     }

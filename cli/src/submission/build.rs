@@ -1,6 +1,6 @@
 //! One set of options to one jobspec.
 
-use super::{Options, Place, env, limits, slurm};
+use super::{Options, Place, Size, env, limits, slurm};
 use crate::failure::Failure;
 use crate::{attach, signals, when};
 use flurm_jobspec::build::Builder;
@@ -45,7 +45,8 @@ impl Options {
     /// The jobspec that these options describe.
     pub fn jobspec(&self, stdin: &Stdin) -> Result<Jobspec, Failure> {
         self.slurm.check()?;
-        let size = &self.size;
+        let size = &self.size.worked_out()?;
+        self.place.check_share(&self.command)?;
         if let (Some(nodes), Some(ntasks)) = (size.nodes, size.ntasks)
             && nodes > ntasks
             && ntasks > 0
@@ -243,7 +244,38 @@ impl Options {
     }
 }
 
+impl Size {
+    /// Tasks in all and tasks on each node make a number of nodes, as Slurm has it.
+    fn worked_out(&self) -> Result<Size, Failure> {
+        let (Some(ntasks), Some(on_each @ 1..)) = (self.ntasks, self.tasks_per_node) else {
+            return Ok(self.clone());
+        };
+        let even = ntasks.checked_div(on_each).filter(|nodes| *nodes > 0 && nodes * on_each == ntasks);
+        match even.filter(|nodes| self.nodes.is_none_or(|given| given == *nodes)) {
+            Some(nodes) => Ok(Size { nodes: Some(nodes), tasks_per_node: None, ..self.clone() }),
+            None => Err(Failure::usage(match self.nodes {
+                Some(nodes) => format!("{ntasks} tasks are not {on_each} on each of {nodes} nodes"),
+                None => format!("{ntasks} tasks are not {on_each} on each of some nodes"),
+            })
+            .hint(format!("-N and -n share tasks out: -N{} -n{ntasks}", ntasks.div_ceil(on_each).max(1)))),
+        }
+    }
+}
+
 impl Place {
+    /// `--spread 1/2 true`: what was meant as a value has become the program.
+    fn check_share(&self, command: &[String]) -> Result<(), Failure> {
+        let Some(first) = command.first().filter(|first| !std::path::Path::new(first).exists()) else {
+            return Ok(());
+        };
+        let meant = match (self.spread.as_deref(), self.cosched.as_deref()) {
+            (Some(""), _) if first.parse::<Share>().is_ok() => "spread",
+            (_, Some("")) if first.contains(':') && first.parse::<Group>().is_ok() => "cosched",
+            _ => return Ok(()),
+        };
+        Err(Failure::usage(format!("`{first}` would be the program")).hint(format!("--{meant}={first}")))
+    }
+
     /// As attributes, each word checked here so that the answer names the option.
     fn add_to(&self, mut builder: Builder) -> Result<Builder, Failure> {
         let option = |option: &str, rule: String| Failure::usage(format!("--{option}: {rule}"));
@@ -461,6 +493,8 @@ mod tests {
         for (words, pointer, value) in [
             (&["-n4", "a"] as &[&str], "/resources/0/count", json!(4)),
             (&["-N2", "-n4", "-c3", "a"], "/resources/0/with/0/with/0/count", json!(3)),
+            (&["-n4", "--ntasks-per-node=2", "a"], "/resources/0/count", json!(2)),
+            (&["-n4", "--ntasks-per-node=2", "-c3", "a"], "/resources/0/with/0/count", json!(2)),
             (&["--cpus-per-task=3", "a"], "/resources/0/with/0/count", json!(3)),
             (&["-t", "30", "a"], "/attributes/system/duration", json!(1800.0)),
             (&["--time=1:00:00", "a"], "/attributes/system/duration", json!(3600.0)),
@@ -503,7 +537,11 @@ mod tests {
     fn what_cannot_be_meant_is_refused_with_a_word_on_why() {
         for (words, text) in [
             (&["-N4", "-n2", "a"] as &[&str], "more nodes (4) than tasks (2)"),
-            (&["-n2", "--tasks-per-node=2", "a"], "exclude each other"),
+            (&["-n3", "--tasks-per-node=2", "a"], "3 tasks are not 2 on each of some nodes"),
+            (&["-N4", "-n4", "--tasks-per-node=2", "a"], "4 tasks are not 2 on each of 4 nodes"),
+            (&["-c2", "--tasks-per-node=2", "a"], "exclude each other"),
+            (&["--spread", "1/2", "true"], "`1/2` would be the program"),
+            (&["--cosched", "a:2", "true"], "`a:2` would be the program"),
             (&["-x", "a"], "exclusive needs"),
             (&["-n0", "a"], "at least 1"),
             (&["-t", "soon", "a"], "time limit `soon`"),

@@ -15,6 +15,9 @@ const QUOTES: [&str; 2] = ["\"\"\"", "'''"];
 /// Slurm's own, which are not read.
 const OF_SLURM: &str = "#SBATCH";
 
+/// Words that others have before their options.
+const OF_OTHERS: [&str; 3] = ["PBS", "BSUB", "COBALT"];
+
 /// What is wrong in which line.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Wrong {
@@ -64,6 +67,23 @@ pub fn find(script: &str) -> Result<Vec<String>, Wrong> {
 /// Does it have directives of Slurm?
 pub fn has_slurms(script: &str) -> bool {
     script.lines().any(|line| line.starts_with(OF_SLURM))
+}
+
+/// Comments that somebody meant as directives, with their lines: a colon is missing, the case is mixed, or the word is
+/// that of another launcher.
+pub fn near(script: &str) -> Vec<(usize, &str)> {
+    let is_near = |line: &str| {
+        let Some(text) = line.strip_prefix('#').map(str::trim_start) else { return false };
+        let end = text.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(text.len());
+        let (word, rest) = text.split_at(end);
+        let is_tag = TAGS.iter().any(|tag| tag.eq_ignore_ascii_case(word));
+        let options = rest.strip_prefix(':').filter(|_| is_tag).unwrap_or(rest);
+        (is_tag || OF_OTHERS.contains(&word))
+            && sentinel_of(line).is_none()
+            && options.trim_start().starts_with('-')
+            && (options.len() < rest.len() || options.starts_with(char::is_whitespace))
+    };
+    (1..).zip(script.lines()).filter(|(_, line)| is_near(line)).collect()
 }
 
 /// `# flux:` of such a line.
@@ -127,6 +147,13 @@ mod tests {
         ] {
             assert_eq!(find(script).unwrap(), words, "{script}");
         }
+    }
+
+    #[test]
+    fn what_looks_like_a_directive_is_told_from_prose() {
+        let script = "#!/bin/sh\n#FLUX -N1\n# Flux: -N9\n#PBS -N1\n# flux is -N1\n#flux:-n1\n# flux\n# PBS\nflux -N1\n";
+        let lines: Vec<usize> = near(script).into_iter().map(|(line, _)| line).collect();
+        assert_eq!(lines, [2, 3, 4]);
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub struct Size {
     /// Cores in all; not together with -n, -c, -g
     #[arg(long, value_name = "N")]
     pub cores: Option<u32>,
-    /// Tasks on each node; not together with -n, -c, -g
+    /// Tasks on each node; with -n it says how many nodes, and goes not together with -c, -g else
     #[arg(long, value_name = "N", alias = "ntasks-per-node")]
     pub tasks_per_node: Option<u32>,
     /// Tasks on each core; not together with -n, -c, -g

@@ -60,7 +60,7 @@ impl Why {
     }
 }
 
-/// Print how many seconds a job has left, or the instance
+/// Print how many seconds a job has left (default: the one around this command, else the instance)
 #[derive(Debug, clap::Args)]
 pub struct Timeleft {
     /// As a duration
@@ -76,22 +76,29 @@ impl Timeleft {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
         let client = face.connect()?;
         let info = client.call(Dest::Leader, &state::Get {})?;
-        let expiration = match self.id {
-            None => info.expiration,
+        let around = std::env::var("FLUX_JOB_ID").ok().and_then(|id| id.parse::<JobId>().ok());
+        let job = match self.id.or(around) {
+            None => None,
             Some(id) => {
                 let list = List { ids: vec![id], ..List::default() };
                 let listed = client.run(async |client| job::list(&client, &list).await)?;
-                let Some(job) = listed.jobs.first() else {
+                let job = listed.jobs.into_iter().next();
+                if job.is_none() && self.id.is_some() {
                     return Err(Failure::new(format!("there is no job {id}")));
-                };
-                match job.state {
-                    JobState::Run => job.expiration,
-                    JobState::New | JobState::Depend | JobState::Priority | JobState::Sched => {
-                        return Err(Failure::new(format!("job {id} has not started")).code(FAILED));
-                    }
-                    JobState::Cleanup | JobState::Inactive => info.now,
                 }
+                // The job around us may be one of another instance.
+                job.map(|job| (id, job))
             }
+        };
+        let expiration = match job {
+            None => info.expiration,
+            Some((id, job)) => match job.state {
+                JobState::Run => job.expiration,
+                JobState::New | JobState::Depend | JobState::Priority | JobState::Sched => {
+                    return Err(Failure::new(format!("job {id} has not started")).code(FAILED));
+                }
+                JobState::Cleanup | JobState::Inactive => info.now,
+            },
         };
         let mut out = out::stdout();
         if expiration.is_zero() {
