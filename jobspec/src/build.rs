@@ -190,7 +190,7 @@ impl Builder {
     /// Sets an option of the job's shell (`-o`) by its dotted path.
     #[must_use]
     pub fn shell_option(self, path: &str, value: Value) -> Builder {
-        self.setattr(&format!("system.shell.options.{path}"), &value)
+        self.setattr(&format!("{SHELL_OPTIONS}{path}"), &value)
     }
 
     /// The jobspec.
@@ -202,7 +202,10 @@ impl Builder {
         let mut attributes = Map::new();
         attributes.insert("system".to_owned(), self.system(&size)?);
         for (path, value) in self.set {
-            set(&mut attributes, &path, value)?;
+            match path.strip_prefix(SHELL_OPTIONS) {
+                Some(option) => set_option(&mut attributes, option, value)?,
+                None => set(&mut attributes, &path, value)?,
+            }
         }
         let environment = join_environment(&mut attributes, self.environment)?;
         let count = match size.total {
@@ -359,6 +362,28 @@ impl Size {
         }
         node
     }
+}
+
+/// What opens the paths of shell options.
+const SHELL_OPTIONS: &str = "system.shell.options.";
+
+/// Sets a shell option by its dotted name. An option may be on and have others below its name, as `pty` and `pty.size`:
+/// then those stand beside it under their whole names.
+fn set_option(attributes: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), JobspecError> {
+    let prefix = SHELL_OPTIONS.trim_end_matches('.');
+    let options = prefix.split('.').try_fold(&mut *attributes, |at, key| at.get_mut(key)?.as_object_mut());
+    if let Some(options) = options {
+        if let (false, Some(Value::Object(below))) = (value.is_object(), options.get(name)) {
+            let below = below.clone();
+            options.extend(below.into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
+        } else if let Some((above, _)) = name.split_once('.')
+            && options.get(above).is_some_and(|above| !above.is_object())
+        {
+            options.insert(name.to_owned(), value);
+            return Ok(());
+        }
+    }
+    set(attributes, &format!("{SHELL_OPTIONS}{name}"), value)
 }
 
 /// Puts a value at a dotted path, making the objects on the way.

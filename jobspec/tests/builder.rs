@@ -118,3 +118,20 @@ fn one_environment_is_shared_by_all_jobs() {
     assert!(Arc::ptr_eq(&built.attributes().environment, &shared));
     assert_eq!(read, built);
 }
+
+#[test]
+fn an_option_of_the_shell_may_be_on_and_have_others_below_it() {
+    let (on, size) = (("pty", serde_json::json!(1)), ("pty.size", serde_json::json!("30x90")));
+    for options in [[on.clone(), size.clone()], [size, on]] {
+        let builder = options
+            .into_iter()
+            .fold(Builder::new(vec!["a".into()]), |builder, (name, value)| builder.shell_option(name, value));
+        let builder =
+            builder.shell_option("signal.signum", 10.into()).shell_option("signal.timeleft", 9.into());
+        let jobspec = builder.build().unwrap();
+        let wanted = serde_json::json!({
+            "pty": 1, "pty.size": "30x90", "signal": { "signum": 10, "timeleft": 9 },
+        });
+        assert_eq!(serde_json::Value::Object(jobspec.attributes().shell_options.clone()), wanted);
+    }
+}
