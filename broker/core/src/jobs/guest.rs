@@ -147,12 +147,16 @@ impl Guest {
             let weight = weight(&entry);
             match log {
                 GuestLog::Output if weight > 0 => {
+                    let mut over = full.then(|| entry.clone());
                     if !full && output + weight > output_bytes_max {
                         full = true;
+                        let (first, rest) = split(&entry, output_bytes_max.saturating_sub(output));
+                        kept.extend(first.map(|first| (log, first)));
                         kept.push((log, cut(entry.timestamp, output_bytes_max)));
+                        over = Some(rest);
                     }
-                    if full {
-                        let line = followed.then(|| entry.to_line().into_boxed_str());
+                    if let Some(over) = over {
+                        let line = followed.then(|| over.to_line().into_boxed_str());
                         surplus.push(Surplus { after: kept.len(), line });
                         continue;
                     }
@@ -248,6 +252,28 @@ fn weight(entry: &Entry) -> u64 {
     if context.get("encoding").is_some() { len / 4 * 3 } else { len }
 }
 
+/// An entry with the first bytes of another's data, if any, and one with the rest. No character is cut.
+fn split(entry: &Entry, bytes: u64) -> (Option<Entry>, Entry) {
+    let context = entry.context.clone().unwrap_or_default();
+    let data = context.get("data").and_then(Value::as_str).unwrap_or_default();
+    let mut at = usize::try_from(bytes).unwrap_or(usize::MAX).min(data.len());
+    if context.get("encoding").is_some() {
+        // Four letters for three bytes.
+        at = (at / 3 * 4).min(data.len());
+    }
+    while !data.is_char_boundary(at) {
+        at -= 1;
+    }
+    let with = |data: &str| {
+        let mut entry = entry.clone();
+        if let Some(context) = &mut entry.context {
+            context["data"] = data.into();
+        }
+        entry
+    };
+    ((at > 0).then(|| with(&data[..at])), with(&data[at..]))
+}
+
 fn push_line(text: &mut String, entry: &Entry) {
     text.push_str(&entry.to_line());
     text.push('\n');
@@ -260,4 +286,48 @@ fn header(time: Timestamp, log: GuestLog) -> Entry {
     };
     let context = json!({"version": 1, "encoding": encoding, "count": {}, "options": {}});
     Entry::new(time, "header").with_context(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(context: Value) -> (GuestLog, Entry) {
+        (GuestLog::Output, Entry::new(Timestamp(1), "data").with_context(context))
+    }
+
+    #[test]
+    fn as_much_output_is_kept_as_was_asked_for_and_the_rest_passes() {
+        let long = "x".repeat(100);
+        for (limit, given, kept_wanted) in [
+            (10, vec![json!({"stream": "stdout", "rank": "0", "data": long})], "x".repeat(10)),
+            (
+                4,
+                vec![json!({"data": "abc"}), json!({"data": "defg"}), json!({"data": "h"})],
+                "abcd".to_owned(),
+            ),
+            (3, vec![json!({"data": "abc"}), json!({"data": "d"})], "abc".to_owned()),
+            // Neither a character nor a group of base64 is cut.
+            (2, vec![json!({"data": "aé"})], "a".to_owned()),
+            (4, vec![json!({"data": "AAECAwQF", "encoding": "base64"})], "AAEC".to_owned()),
+            (0, vec![json!({"data": "abc"})], String::new()),
+        ] {
+            let all: String = given.iter().map(|context| context["data"].as_str().unwrap()).collect();
+            let mut entries: Vec<_> = given.into_iter().map(data).collect();
+            let surplus = Guest::default().trim(&mut entries, limit, true);
+            let (cuts, kept): (Vec<_>, Vec<_>) =
+                entries.into_iter().partition(|(_, entry)| entry.name == CUT);
+            let text = |line: &Value| line["context"]["data"].as_str().unwrap().to_owned();
+            let kept: String = kept
+                .iter()
+                .map(|(_, entry)| text(&serde_json::from_str(&entry.to_line()).unwrap()))
+                .collect();
+            let passed: String = surplus
+                .iter()
+                .map(|surplus| text(&serde_json::from_str(surplus.line.as_ref().unwrap()).unwrap()))
+                .collect();
+            assert_eq!((cuts.len(), &kept), (1, &kept_wanted));
+            assert_eq!(kept + &passed, all);
+        }
+    }
 }

@@ -32,8 +32,8 @@ use crate::cx::Cx;
 use crate::door::CoreConfig;
 use exec::Runs;
 use external::Seat;
-use flurm_job_manager::{Duty, Event, Gate, Job, Manager, Raised, Refusal, Request, Turn};
-use flurm_jobspec::OUTPUT_BYTES_KEPT;
+use flurm_job_manager::{Duty, Event, Gate, Manager, Raised, Refusal, Request, Turn};
+use flurm_jobspec::{Jobspec, OUTPUT_BYTES_KEPT};
 use flurm_sched::{ResourceChange, Sched, SchedInput, SchedOutput};
 use flurm_types::{FluidGenerator, JobId, JobState, Timestamp};
 use flurm_wire::fact::{Fact, GuestLog, JobFact};
@@ -489,8 +489,14 @@ impl Jobs {
         if fact.guest.is_empty() {
             return Vec::new();
         }
-        let jobspec = self.manager.job(fact.id).and_then(Job::jobspec);
-        let bytes = jobspec.and_then(|spec| spec.attributes().output_bytes_kept());
+        let bytes = self.manager.job(fact.id).and_then(|job| match job.jobspec() {
+            Some(spec) => spec.attributes().output_bytes_kept(),
+            // The end of a short job comes with all that it has said, and its jobspec is only a text by now.
+            None if job.text().jobspec.contains(r#"limit""#) => {
+                Jobspec::parse(&job.text().jobspec).ok()?.attributes().output_bytes_kept()
+            }
+            None => None,
+        });
         let followed = self.streams.passed(fact.id).is_some();
         let guest = self.guest_of(fact);
         let surplus = guest.trim(&mut fact.guest, bytes.unwrap_or(OUTPUT_BYTES_KEPT), followed);
