@@ -28,6 +28,8 @@ use std::time::{Duration, Instant};
 const RECORD_BYTES: usize = 256 << 10;
 /// What was said this long ago is written, so that a reader, or a crash, finds it.
 const GATHERED_FOR: Duration = Duration::from_secs(1);
+/// So long a job that is told to end waits for what it has said to be written: a file system may never answer.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 /// The threads write, and pack what they write.
 const STACK_BYTES: usize = 256 << 10;
 
@@ -41,12 +43,8 @@ pub(crate) struct Gathered {
     writing: usize,
     /// The last one has been handed on.
     closed: bool,
-}
-
-impl Gathered {
-    pub fn is_written(&self) -> bool {
-        self.closed && self.writing == 0
-    }
+    /// The job is not to wait for it any longer than a limit.
+    hurried: bool,
 }
 
 /// Writers by archive, and how many jobs use each.
@@ -150,12 +148,18 @@ fn beside(path: &Path, what: &str) -> PathBuf {
 }
 
 fn write(path: &Path, records: mpsc::Receiver<(Key, Record)>, tell: impl Fn(Event)) {
-    let mut segment = Segment::open(path, &hostname());
+    let mut open = None;
     for (key, record) in records {
-        let written = match &mut segment {
-            Ok(segment) => segment.append(&record),
-            Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
+        let segment = match open.take() {
+            Some(segment) => Ok(segment),
+            None => Segment::open(path, &hostname()),
         };
+        // What went wrong may be right again for the next one.
+        let written = segment.and_then(|mut segment| {
+            segment.append(&record)?;
+            open = Some(segment);
+            Ok(())
+        });
         let bytes = record.pieces.iter().map(|piece| piece.bytes.len()).sum();
         let problem = written.err().map(|e| format!("write output to {}: {e}", path.display()));
         tell(Event::Archived { key, bytes, problem });
@@ -178,7 +182,14 @@ impl Shell {
             thread.spawn(move || write(&to, records, tell)).map_err(|e| format!("thread for output: {e}"))?;
             self.archives.0.insert(Arc::clone(&path), Writer { records: send, jobs: 1 });
         }
-        Ok(Some(Gathered { path, pieces: Pieces::default(), since: None, writing: 0, closed: false }))
+        Ok(Some(Gathered {
+            path,
+            pieces: Pieces::default(),
+            since: None,
+            writing: 0,
+            closed: false,
+            hurried: false,
+        }))
     }
 
     /// A job that was to use an archive has gone.
@@ -217,8 +228,37 @@ impl Shell {
         writer.records.send((key, record)).expect("the thread lives as long as somebody can send to it");
     }
 
+    /// At the end of a job: does nothing of it wait to be written?
+    pub(crate) fn is_archived(&mut self, key: Key) -> bool {
+        let Some(job) = self.jobs.get_mut(&key) else { return true };
+        let Some(gathered) = &mut job.gathered else { return true };
+        if !(gathered.closed && gathered.writing == 0) {
+            if job.ending && !std::mem::replace(&mut gathered.hurried, true) {
+                self.timers.insert((Instant::now() + WRITTEN_WITHIN, key, Timer::ArchiveLate));
+            }
+            self.write_gathered(key, true);
+            return false;
+        }
+        job.gathered.take().into_iter().for_each(|gathered| self.forget_archive(gathered));
+        true
+    }
+
+    /// The job ends without knowing whether all of it has been written.
+    pub(crate) fn archive_late(&mut self, key: Key) {
+        let Some(gathered) = self.jobs.get_mut(&key).and_then(|job| job.gathered.take()) else { return };
+        let path = gathered.path.display();
+        let note =
+            format!("write output to {path}: no answer for {} s, some may be lost", WRITTEN_WITHIN.as_secs());
+        self.outbox.push(key, What::Warning { kind: "output".into(), severity: 3, note }, 0);
+        // Jobs to come get a thread that does not hang yet.
+        self.archives.0.remove(&gathered.path);
+        self.finish(key);
+    }
+
     pub(crate) fn archived(&mut self, key: Key, bytes: usize, problem: Option<String>) {
-        if let Some(note) = problem {
+        // After the last report nothing is reported.
+        let waits = self.jobs.get(&key).is_some_and(|job| job.gathered.is_some());
+        if let Some(note) = problem.filter(|_| waits) {
             self.outbox.push(key, What::Warning { kind: "output".into(), severity: 3, note }, 0);
         }
         self.make_room(key, bytes);
@@ -298,5 +338,30 @@ mod tests {
         }
         std::fs::write(dir.path().join("other"), "text\n").unwrap();
         assert!(check(&dir.path().join("other")).is_err());
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_opened_is_tried_again_for_the_next_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("later/all.out");
+        let (send, records) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        let to = path.clone();
+        let thread = thread::spawn(move || {
+            write(&to, records, |event| {
+                let Event::Archived { problem, .. } = event else { panic!("what else?") };
+                tell.send(problem).unwrap();
+            });
+        });
+        let one = || {
+            let record = record((JobId(1), 0), Rank(0), Timestamp(0), true, Vec::new());
+            send.send(((JobId(1), 0), record)).unwrap();
+            told.recv().unwrap()
+        };
+        assert!(one().is_some_and(|problem| problem.contains("later/all.out")));
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        assert_eq!((one(), one()), (None, None));
+        drop(send);
+        thread.join().unwrap();
     }
 }

@@ -432,6 +432,8 @@ impl Shell {
                 self.families.signal(job.field, libc::SIGHUP);
             }
             self.families.end(job.field, Instant::now(), grace);
+            // All that it waits for may be its archive.
+            self.finish(key);
         } else {
             self.families.signal(job.field, kill.signum);
         }
@@ -604,6 +606,7 @@ impl Shell {
             Timer::ExitTimeout => {}
             Timer::Hook => self.hook_late(key, now),
             Timer::Archive => self.write_gathered(key, false),
+            Timer::ArchiveLate => self.archive_late(key),
             Timer::Collective => self.ask_again(key),
             Timer::PmixLate => self.pmix_late(key),
             // Not the pipe is waited for, but who reads what came out of it.
@@ -624,13 +627,8 @@ impl Shell {
         if !matches!(job.phase, Phase::Empty) || job.streams > 0 || job.hook.is_some() || self.epilog(key) {
             return;
         }
-        let Some(job) = self.jobs.get_mut(&key) else { return };
-        if job.gathered.as_ref().is_some_and(|gathered| !gathered.is_written()) {
-            self.write_gathered(key, true);
+        if !self.is_archived(key) {
             return;
-        }
-        if let Some(gathered) = job.gathered.take() {
-            self.forget_archive(gathered);
         }
         let Some(job) = self.jobs.get_mut(&key) else { return };
         job.phase = Phase::Gone;

@@ -163,6 +163,8 @@ pub(crate) enum Timer {
     ExitTimeout,
     /// What it has said is to be written to its archive.
     Archive,
+    /// It is told to end, and its archive does not take what it has said.
+    ArchiveLate,
     /// All its processes are gone, but somebody holds on to a pipe.
     Linger,
     /// A program before or after its tasks has had its time.

@@ -98,6 +98,13 @@ fn large_output_goes_through_and_what_is_no_archive_is_refused() {
     assert!(refused.stderr.contains("no output archive"), "{}", refused.stderr);
     let refused = instance.run(&["run", "--output-archive=no/where", "true"]);
     assert!(refused.stderr.contains("no/where"), "{}", refused.stderr);
+    // A file that never answers holds nobody up who wants to go.
+    let fifo = instance.dir.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let id = instance.ok(&["submit", "--output-archive=fifo", "echo", "x"]);
+    instance.ok(&["job", "wait-event", &id, "alloc"]);
+    instance.ok(&["cancel", &id]);
+    instance.ok(&["job", "wait-event", &id, "clean"]);
     let refused = instance.run(&["run", "--output-archive={{nobody}}", "true"]);
     assert!(refused.stderr.contains("nobody"), "{}", refused.stderr);
 }
