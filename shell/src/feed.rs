@@ -69,20 +69,55 @@ impl Shell {
 }
 
 impl Feed {
-    /// False when the task has too much to read already; then its input ends here.
+    /// False when the task has too much to read already; then its input ends here, unless it is typed at a terminal.
     fn give(&mut self, given: &Arc<Given>, eof: bool) -> bool {
         let Some(send) = &self.send else { return true };
-        let room = self.queued_bytes.fetch_add(given.bytes.len(), Ordering::Relaxed) < STDIN_BYTES_MAX;
+        let len = given.bytes.len();
+        let room = self.queued_bytes.fetch_add(len, Ordering::Relaxed) < STDIN_BYTES_MAX;
         // A task that has closed its end does not want it.
         if room {
             let _ = send.send(Some(Arc::clone(given)));
+        } else {
+            self.queued_bytes.fetch_sub(len, Ordering::Relaxed);
         }
-        if eof || !room {
+        // What comes later at a terminal is wanted once the task has read what waits; a pipe would have a hole.
+        let terminal = self.terminal.is_some();
+        if eof || !room && !terminal {
             let _ = send.send(None);
-            if self.terminal.is_none() {
+            if !terminal {
                 self.send = None;
             }
         }
         room
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_has_no_room_for_leaves_room_for_later() {
+        let (events, _told) = mpsc::unbounded_channel();
+        let given = |len| Arc::new(Given { bytes: vec![b'x'; len], message: None, events: events.clone() });
+        for terminal in [true, false] {
+            let (send, mut inputs) = mpsc::unbounded_channel();
+            let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+            let mut feed = Feed { send: Some(send), terminal: terminal.then(null), ..Feed::default() };
+            assert!(feed.give(&given(STDIN_BYTES_MAX), false));
+            assert!(!feed.give(&given(9), false));
+            assert_eq!(feed.queued_bytes.load(Ordering::Relaxed), STDIN_BYTES_MAX);
+            assert!(inputs.try_recv().unwrap().is_some());
+            let then = inputs.try_recv();
+            if terminal {
+                assert!(then.is_err(), "no end is typed");
+                // The task has read.
+                feed.queued_bytes.fetch_sub(STDIN_BYTES_MAX, Ordering::Relaxed);
+                assert!(feed.give(&given(1), false));
+                assert_eq!(inputs.try_recv().unwrap().unwrap().bytes, b"x");
+            } else {
+                assert!(then.unwrap().is_none() && feed.send.is_none());
+            }
+        }
     }
 }
