@@ -92,7 +92,12 @@ impl Files {
         let opened = terminal.map(|pty| pty::open(pty.size)).transpose();
         let opened = opened.map_err(|e| Failure::of("pseudo terminal", &e))?;
         out.stdio[0] = match (&plan.options.stdin, &opened) {
-            (Source::Nothing, _) => null()?,
+            (Source::Nothing, None) => null()?,
+            (Source::Nothing, Some(pty)) => {
+                // Nobody will type there: who reads it finds the end of input.
+                let _ = rustix::io::write(&pty.ours, &[pty::END_OF_INPUT]);
+                pty.theirs.as_raw_fd()
+            }
             (Source::Service, Some(pty)) => {
                 out.stdin = Some(pty.ours_again()?);
                 pty.theirs.as_raw_fd()

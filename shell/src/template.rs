@@ -33,6 +33,17 @@ pub struct Node<'a> {
 #[error("`{{{{{0}}}}}` is not a tag")]
 pub struct Unknown(pub String);
 
+/// Whether every tag of a file name means something for some job; `of_task`: each task may have a file of its own.
+///
+/// # Errors
+/// A tag that nobody knows.
+pub fn check(text: &str, of_task: bool) -> Result<(), Unknown> {
+    let node = Node { id: 0, name: "", rank: 0, cores: "", gpus: "", ncores: 0 };
+    let task = of_task.then_some((0, 0));
+    let tags = Tags { id: JobId(0), name: "", nnodes: 0, ntasks: 0, node, tmpdir: "", copy: Some(0), task };
+    tags.render(text).map(drop)
+}
+
 impl Tags<'_> {
     fn value(&self, tag: &str) -> Option<String> {
         let (name, encoding) = match tag.split_once('.') {

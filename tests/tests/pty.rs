@@ -127,4 +127,12 @@ fn tasks_get_terminals_without_anybody_at_one() {
     assert_eq!(through.code(), 0);
     let refused = instance.run(&["run", "-o", "pty.interactive", "--output=x", "true"]);
     assert!(refused.stderr.contains("output.stdout.type"), "{}", refused.stderr);
+    // All three are the terminal, and it is as large as was said; who reads what nobody types finds the end.
+    let size = ["run", "-o", "pty", "-o", "pty.size=30x90", "sh", "-c", "tty | cut -c1-9; stty size; cat"];
+    assert_eq!(instance.ok(&size).replace('\r', ""), "/dev/pts/\n30 90");
+    let err = instance.dir.path().join("err");
+    std::fs::write(&err, "before").unwrap();
+    let refused = instance.run(&["run", "-o", "pty", "--error=err", "true"]);
+    assert!(refused.stderr.contains("output.stderr.type"), "{}", refused.stderr);
+    assert_eq!(std::fs::read_to_string(&err).unwrap(), "before");
 }

@@ -19,6 +19,7 @@ pub use life::Watch;
 pub use output::Sink;
 pub use pty::Pty;
 
+use crate::template;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -95,6 +96,20 @@ impl Options {
             pty::check_interactive([&stdout, &stderr], &stdin)?;
             stdin = Source::Service;
         }
+        if pty.is_some() {
+            pty::check_streams(&stdout, &stderr)?;
+        }
+        if let Source::File(template) = &stdin {
+            check_tags("input.stdin.path", template, true)?;
+        }
+        for (name, sink) in [("output.stdout.path", &stdout), ("output.stderr.path", &stderr)] {
+            if let Sink::File { template, .. } = sink {
+                check_tags(name, template, true)?;
+            }
+        }
+        if let Some(template) = &archive {
+            check_tags("output.archive", template, false)?;
+        }
         let mut gpus = affinity::affinity(given, "gpu-affinity")?;
         gpus.how.get_or_insert(if context.gpus_per_slot > 0 { Spread::PerTask } else { Spread::All });
         Ok(Options {
@@ -122,6 +137,11 @@ impl Options {
             stderr,
         })
     }
+}
+
+/// A file name is better refused before there is a job.
+fn check_tags(name: &str, template: &str, of_task: bool) -> Result<(), OptionError> {
+    template::check(template, of_task).or_else(|unknown| bad(name, format!("`{template}`: {unknown}")))
 }
 
 /// As people type it.
@@ -203,6 +223,17 @@ mod tests {
                 "output.stdout.type",
                 "for who attaches",
             ),
+            (
+                json!({ "pty": 1, "output": { "stderr": { "type": "file", "path": "e" } } }),
+                "output.stderr.type",
+                "leave --error away",
+            ),
+            (
+                json!({ "output.stdout.path": "b.{{job.id}}" }),
+                "output.stdout.path",
+                "`{{job.id}}` is not a tag",
+            ),
+            (json!({ "output.archive": "a.{{task.id}}" }), "output.archive", "`{{task.id}}` is not a tag"),
             (json!({ "sysmon": { "period": "0.001s" } }), "sysmon.period", "0.01 s or more"),
             (json!({ "memory-watchdog": "much" }), "memory-watchdog", "`much` is not a size"),
             (json!({ "umask": "9" }), "umask", "`9` is not a mask"),
@@ -229,6 +260,9 @@ mod tests {
         assert!(pty.has(0) && !pty.has(1) && pty.size.to_string() == "50x132");
         assert!(read(&json!({ "pty": 1 })).unwrap().pty.is_some_and(|pty| pty.has(7)));
         assert_eq!(read(&json!({ "pty": 0 })).unwrap().pty, None);
+        let sized = read(&json!({ "pty": 1, "pty.size": "30x90" })).unwrap().pty.unwrap();
+        assert!(sized.has(7) && sized.size.to_string() == "30x90");
+        assert!(read(&json!({ "output.stdout.path": "{{id}}.{{task.id}}.{{cc}}" })).is_ok());
         assert_eq!((options.umask, options.exit_timeout_s), (Some(0o27), None));
         assert_eq!(read(&json!({ "signal": 1 })).unwrap().warning, Some(life::WARNING));
     }

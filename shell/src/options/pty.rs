@@ -85,6 +85,17 @@ fn ranks(given: &Given, context: Context<'_>) -> Result<Option<Option<Idset>>, O
     }
 }
 
+/// A terminal has one stream, which goes where standard output does.
+pub(super) fn check_streams(stdout: &Sink, stderr: &Sink) -> Result<(), OptionError> {
+    if stdout == stderr {
+        return Ok(());
+    }
+    bad(
+        "output.stderr.type",
+        "with a terminal (pty) standard error is the same as standard output; leave --error away",
+    )
+}
+
 /// Who types at a terminal sees what it answers: neither goes to a file.
 pub(super) fn check_interactive(sinks: [&Sink; 2], stdin: &Source) -> Result<(), OptionError> {
     let rule = "an interactive terminal is for who attaches to it (pty.interactive)";
