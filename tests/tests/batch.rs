@@ -251,6 +251,14 @@ fn a_shell_in_an_instance_of_its_own_has_our_terminal() {
     terminal.type_in("echo co''de $?\r");
     terminal.expect("code 130");
     terminal.expect("ready> ");
+    // Twice is no more than twice: the job is not ours to cancel.
+    terminal.type_in("sh -c 'trap : INT; echo u\"\"p; sleep 1000; sleep 1000; echo bo\"\"th'\r");
+    terminal.expect("up\r\n");
+    terminal.type_in("\x03");
+    terminal.expect("^C");
+    terminal.type_in("\x03");
+    terminal.expect("both\r\n");
+    terminal.expect("ready> ");
     terminal.type_in("exit 6\r");
     assert_eq!(terminal.wait().code(), Some(6));
 }

@@ -95,11 +95,15 @@ fn who_follows_gets_every_byte_and_a_part_is_kept() {
     let id = instance.ok(&["submit", "--wait", "sh", "-c", all]);
     let kept = instance.run(&["job", "attach", &id]);
     let bytes = kept.stdout.len();
-    assert!(expected.starts_with(&kept.stdout) && (10 << 20) - bytes < (64 << 10), "{bytes} bytes");
+    assert!(expected.starts_with(&kept.stdout) && bytes == 10 << 20, "{bytes} bytes");
     assert!(kept.stderr.contains("10 MiB"), "{}", kept.stderr);
     let id = instance.ok(&["submit", "--wait", "-o", "output.limit=1M", "sh", "-c", all]);
     let kept = instance.run(&["job", "attach", &id]);
-    assert!(expected.starts_with(&kept.stdout) && kept.stdout.len() <= 1 << 20, "{}", kept.stdout.len());
+    assert!(expected.starts_with(&kept.stdout) && kept.stdout.len() == 1 << 20, "{}", kept.stdout.len());
+    let id = instance.ok(&["submit", "--wait", "-o", "output.limit=200", "seq", "1000"]);
+    let kept = instance.run(&["job", "attach", &id]);
+    assert!(expected.starts_with(&kept.stdout) && kept.stdout.len() == 200, "{}", kept.stdout.len());
+    assert!(kept.stderr.contains("the first 200 bytes"), "{}", kept.stderr);
     let refused = instance.run(&["run", "-o", "output.limit=2G", "true"]);
     assert!(refused.stderr.contains("1G"), "{}", refused.stderr);
 }

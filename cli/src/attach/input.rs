@@ -109,8 +109,9 @@ pub async fn type_in(client: Client, id: JobId, left: Arc<Notify>) {
 /// Tells the job's terminal how large ours is.
 pub async fn resize(client: &Client, id: JobId, window: Window) {
     let message = Stdin { typed: true, window: Some(window), ..stdin(id, TYPED_TO, Vec::new(), false) };
-    // A job that is over has no terminal.
-    let _ = client.call(Dest::Leader, &message).await;
+    // Not waited for, as keys are not: the answer comes when the task has read what was typed before. A job that is
+    // over has no terminal.
+    let _ = client.ask(Dest::Leader, &message).await;
 }
 
 fn stdin(id: JobId, ranks: &str, bytes: Vec<u8>, eof: bool) -> Stdin {

@@ -399,9 +399,9 @@ fn heard(forwards: bool, terminal: bool, interactive: bool) -> Vec<SignalKind> {
         kinds.extend([SignalKind::terminate(), SignalKind::hangup()]);
     }
     if interactive {
-        kinds.push(SignalKind::window_change());
+        kinds.extend([SignalKind::window_change(), SignalKind::quit()]);
     }
-    if forwards {
+    if forwards || interactive {
         kinds.extend([SignalKind::alarm(), SignalKind::user_defined1(), SignalKind::user_defined2()]);
     }
     if terminal {
@@ -434,6 +434,10 @@ mod tests {
         assert!(ours.contains(&SignalKind::terminate()) && ours.contains(&SignalKind::hangup()));
         assert!(!ours.contains(&stop()), "without a terminal there is no ctrl-Z");
         let typed = heard(false, true, true);
-        assert!(typed.contains(&SignalKind::terminate()), "a raw terminal must be given back");
+        for signal in
+            [SignalKind::terminate(), SignalKind::quit(), SignalKind::user_defined1(), SignalKind::alarm()]
+        {
+            assert!(typed.contains(&signal), "a raw terminal must be given back: {signal:?}");
+        }
     }
 }

@@ -230,7 +230,7 @@ pub struct Io {
     /// Begin lines of output with the task's rank
     #[arg(short, long)]
     pub label_io: bool,
-    /// Pass output on at once, not by lines
+    /// Pass output on at once, not by lines; with labels, which lines have, a line is still shown when it is whole
     #[arg(short, long)]
     pub unbuffered: bool,
 }

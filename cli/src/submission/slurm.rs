@@ -72,7 +72,11 @@ impl Habits {
             })
             .or_else(|| said("mpi", &self.mpi, "programs find PMI by themselves; -o pmi=off takes it away"))
             .or_else(|| {
-                set("pty", self.pty, "tasks get no terminal here; start a shell in the instance instead")
+                set(
+                    "pty",
+                    self.pty,
+                    "use -o pty.interactive for a terminal to type at, -o pty for tasks that only need one",
+                )
             })
             .or_else(|| said("multi-prog", &self.multi_prog, "run `flurm multi-prog FILE` as the program"))
             .or_else(|| said("ntasks-per-socket", &self.ntasks_per_socket, "use --tasks-per-node"));
@@ -135,6 +139,7 @@ mod tests {
             ("--nodelist=n[1-2]", "hosts:n[1-2]"),
             ("--exclude=n3", "-hosts:n3"),
             ("--hold", "--urgency=hold"),
+            ("--pty", "-o pty.interactive"),
         ] {
             let failure = Line::parse_from(["x", word]).habits.check().unwrap_err();
             let (text, given) = failure.lines();
