@@ -19,7 +19,8 @@ pub fn trace(bytes: &[u8]) {
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     if let Ok(mut trace) = Trace::parse(text) {
         let read = Trace::parse(&trace.to_json_lines());
-        // What has no part in scheduling is left out.
+        // Who never ran is not written, and of the others what has no part in scheduling is left out.
+        trace.never_ran = 0;
         for job in &mut trace.jobs {
             let jobspec = flurm_jobspec::Jobspec::parse(&job.jobspec.to_json_without_environment());
             job.jobspec = jobspec.expect("it was written").into();
