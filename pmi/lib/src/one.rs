@@ -38,7 +38,7 @@ impl Client {
             let (name, to) = (alone::NAME.into(), To::Nobody(Alone::new()));
             return Some(Client { rank: 0, size: 1, name, universe: 1, appnum: 0, to });
         };
-        let to = To::Launcher(Connection::open(place));
+        let to = To::Launcher(Connection::open(place)?);
         let mut client =
             Client { rank: place.rank, size: place.size, name: String::new(), universe: 0, appnum: 0, to };
         client.ask(&Request::Init { version: 1, subversion: 1 }, |_| Some(()))?;

@@ -36,7 +36,7 @@ impl Client {
             let to = To::Nobody(Alone::new());
             return Some(Client { rank: 0, size: 1, appnum: 0, name: alone::NAME.into(), to });
         };
-        let mut connection = Connection::open(place);
+        let mut connection = Connection::open(place)?;
         let hello = "cmd=init pmi_version=2 pmi_subversion=0\n";
         let Piece::Line(line) = connection.ask(hello.as_bytes())? else { return None };
         let line = one::Line::parse(&line).ok()?;

@@ -44,7 +44,11 @@ fn run(name: &str, size: u32) {
 unsafe extern "C" {
     fn dup(fd: c_int) -> c_int;
     fn close(fd: c_int) -> c_int;
+    fn signal(signum: c_int, handler: usize) -> usize;
 }
+
+const SIGPIPE: c_int = 13;
+const SIG_DFL: usize = 0;
 
 fn serve(task: usize, mut from: UnixStream, shared: &Mutex<(Server, Vec<UnixStream>)>) {
     let mut splitter = Splitter::new(4096);
@@ -89,6 +93,7 @@ fn pmi_1_exchanges_and_refuses_what_is_wrong() {
         return run(NAME, 3);
     }
     let mut buffer = [0 as c_char; 64];
+    let mut spawned = 7;
     // SAFETY: all texts are terminated and all rooms as large as is said.
     unsafe {
         assert_eq!(one::PMI_Get_rank(null_mut()), 1, "not initialized");
@@ -123,6 +128,8 @@ fn pmi_1_exchanges_and_refuses_what_is_wrong() {
         assert_eq!(one::PMI_KVS_Get(kvs.as_ptr(), c("none").as_ptr(), buffer.as_mut_ptr(), 64), 4);
         assert_eq!(one::PMI_Publish_name(c("a").as_ptr(), c("b").as_ptr()), -1);
         assert_eq!((one::PMI_Finalize(), one::PMI_Finalize()), (0, 1));
+        // The number of the descriptor is somebody else's now.
+        assert_eq!(one::PMI_Init(&raw mut spawned), -1);
     }
 }
 
@@ -199,4 +206,30 @@ fn without_a_launcher_a_process_is_alone() {
         assert_eq!(one::PMI_KVS_Get(kvs.as_ptr(), c("a").as_ptr(), buffer.as_mut_ptr(), 64), 0);
         assert_eq!((CStr::from_ptr(buffer.as_ptr()), one::PMI_Finalize()), (c"b", 0));
     }
+}
+
+#[test]
+fn a_launcher_that_has_gone_and_a_number_that_is_no_socket_are_errors() {
+    const NAME: &str = "a_launcher_that_has_gone_and_a_number_that_is_no_socket_are_errors";
+    if am(NAME) {
+        let mut spawned = 7;
+        // SAFETY: Rust programs ignore the signal, others do not; there is room for a number.
+        unsafe {
+            signal(SIGPIPE, SIG_DFL);
+            assert_eq!(one::PMI_Init(&raw mut spawned), -1);
+        }
+        return;
+    }
+    let (ours, theirs) = UnixStream::pair().expect("a socket");
+    drop(ours);
+    // SAFETY: no memory is involved.
+    let fd = unsafe { dup(theirs.as_raw_fd()) };
+    for fd in [fd, 1] {
+        let mut command = Command::new(std::env::current_exe().expect("a path"));
+        command.args(["--exact", NAME, "--nocapture"]).env(AS, NAME).env("PMI_FD", fd.to_string());
+        let status = command.env("PMI_RANK", "0").env("PMI_SIZE", "1").status().expect("it starts");
+        assert!(status.success(), "{fd}: {status}");
+    }
+    // SAFETY: as above; the number is ours and used by nobody else.
+    unsafe { close(fd) };
 }
