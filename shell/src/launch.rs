@@ -262,6 +262,17 @@ fn open_aside(order: Order, errands: mpsc::Sender<Errand>) -> Option<Launched> {
 /// Tells MPICH which PMI to speak.
 const MPICH_CHOICE: &str = "MPIR_CVAR_PMI_VERSION";
 
+/// Where Open MPI 4 and 5 share memory between the tasks of a node. They name it after the host and a task's number on its
+/// node, so that nodes on one host must not have one directory.
+const MEMORY_OF_A_NODE: [&str; 2] =
+    ["OMPI_MCA_btl_vader_backing_directory", "OMPI_MCA_btl_sm_backing_directory"];
+
+/// As the kernel has it, whatever the node is called.
+fn host() -> &'static str {
+    static HOST: OnceLock<String> = OnceLock::new();
+    HOST.get_or_init(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
 /// What differs between programs of one order.
 struct One {
     command: Vec<String>,
@@ -523,9 +534,16 @@ fn tasks(
             // hydra tells its processes by these which of their node's they are.
             pmi.push("MPI_LOCALRANKID", &local.to_string());
             pmi.push("MPI_LOCALNRANKS", &plan.tasks.len().to_string());
-            if let Some(library) = crate::pmi::library() {
-                crate::pmi::LIBRARY_VARIABLES.iter().for_each(|name| pmi.push(name, library));
-            }
+        }
+        if let Some(library) = crate::pmi::library() {
+            let names = crate::pmi::LIBRARY_VARIABLES.iter();
+            // Open MPI 4 asks it wherever it sees `FLUX_JOB_ID`, and ends without an answer: that it is alone, then.
+            let names = names.filter(|name| keep.is_some() || **name == crate::pmi::OPENMPI_LIBRARY);
+            names.for_each(|name| pmi.push(name, library));
+        }
+        if plan.shares_host(host()) {
+            let free = MEMORY_OF_A_NODE.iter().filter(|name| base.get(name).is_none());
+            free.for_each(|name| pmi.push(name, &plan.tmpdir));
         }
         let no_pmix = Block::default();
         let pmix = pmix.filter(|block| !block.is_empty()).unwrap_or(&no_pmix);

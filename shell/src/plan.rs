@@ -49,6 +49,8 @@ pub struct Plan {
     /// Bytes beyond which the job may be ended when memory is short.
     pub memory_watched: Option<u64>,
     variables: Block,
+    /// Another node of the job is called the same.
+    has_twin: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +110,7 @@ pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Re
         program: OnceLock::new(),
         memory_watched,
         variables: Block::default(),
+        has_twin: r.nodes.iter().filter(|node| node.host == r.nodes[at].host).count() > 1,
         node: r.nodes[at].clone(),
     };
     plan.variables = job_variables(&plan, &counts, slot.cores, place);
@@ -312,6 +315,13 @@ fn tasks_per_node(counts: &[u32]) -> String {
 impl Plan {
     pub fn job_variables(&self) -> &Block {
         &self.variables
+    }
+
+    /// May other nodes of the job be on this host as well? A node that is made up is not called as its host is.
+    pub fn shares_host(&self, host: &str) -> bool {
+        let short = |name: &'_ str| name.find('.').unwrap_or(name.len());
+        let is_it = |node: &str| node[..short(node)] == host[..short(host)];
+        self.nnodes > 1 && (self.has_twin || !is_it(&self.node.host))
     }
 
     /// What one task is told beyond that. `vendors` is asked only where there are GPUs.

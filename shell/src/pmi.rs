@@ -23,7 +23,8 @@ const R_KEY: &str = "flurm.R";
 /// Our own `libpmi.so`, for programs that open a library instead of speaking over the socket.
 const LIBRARY: &str = "libpmi.so";
 /// By these names they look for it: Open MPI 4's `flux` component, others, Intel MPI.
-pub(crate) const LIBRARY_VARIABLES: [&str; 3] = ["FLUX_PMI_LIBRARY_PATH", "PMI_LIBRARY", "I_MPI_PMI_LIBRARY"];
+pub(crate) const LIBRARY_VARIABLES: [&str; 3] = [OPENMPI_LIBRARY, "PMI_LIBRARY", "I_MPI_PMI_LIBRARY"];
+pub(crate) const OPENMPI_LIBRARY: &str = "FLUX_PMI_LIBRARY_PATH";
 
 /// Where it lies, if it does: `FLURM_LIB_DIR`, where `make install` puts it, or beside the binary of a developer.
 pub(crate) fn library() -> Option<&'static str> {

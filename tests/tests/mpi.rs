@@ -18,15 +18,13 @@ fn mpi<'a>(mpis: &'a [Mpi], start: &str) -> &'a Mpi {
 
 /// Nodes with four cores each, on this host.
 fn nodes(size: u32) -> Instance {
-    // Open MPI takes memory that all nodes share for a node's own: over the network, then.
-    let env = if size > 1 { vec![("OMPI_MCA_btl".into(), "self,tcp".into())] } else { Vec::new() };
-    Instance::with(Options { size, env, ..Options::default() })
+    Instance::with(Options { size, ..Options::default() })
 }
 
 /// `flurm run ARGS…`, in the environment of the instance's initial program.
 fn go(instance: &Instance, args: &[&str]) -> Ran {
     let mut command = instance.command(&["run"]);
-    command.args(args).env("OMPI_MCA_btl", "self,tcp");
+    command.args(args);
     run(command, b"")
 }
 
@@ -63,6 +61,9 @@ fn programs_of_every_mpi_run_on_one_node_and_on_three() {
                 assert!(!out.contains("WRONG"), "{} {program}: {out}", mpi.name);
             }
         }
+        // One task is offered nothing, and is a world of its own.
+        let out = go(&instance, &["-n1", &mpi.program("c/allreduce")]).ok();
+        assert!(out.contains("size=1 sum=1 ok"), "{}: {out}", mpi.name);
         // An expectation that is not met is the job's exit code.
         go(&instance, &["-N1", "-n2", &mpi.program("c/hello"), "3"]).code_is(3);
     }

@@ -115,6 +115,22 @@ fn a_task_is_told_who_it_is() {
 }
 
 #[test]
+fn nodes_on_one_host_are_known_by_their_names() {
+    let on = |rank, r: &R| {
+        let ids: Vec<_> = r.nodes.iter().map(|node| node.rank).collect();
+        let spec = spec(nodes(ids.len() as u32, slot(1, 1, 0)), json!({"per_slot": 1}), json!({}));
+        plan(JobId(1), &spec, r, &place(rank), "/r/job-1").unwrap()
+    };
+    let two = on(3, &r(&[(3, "0"), (5, "0")]));
+    assert!(!two.shares_host("c3") && !two.shares_host("c3.example.org"));
+    assert!(two.shares_host("c30") && two.shares_host("laptop"), "c3 is made up there");
+    assert!(!on(3, &r(&[(3, "0")])).shares_host("laptop"), "there is nobody to share with");
+    let mut twins = r(&[(3, "0"), (5, "0")]);
+    twins.nodes.iter_mut().for_each(|node| node.host = "c3".into());
+    assert!(on(3, &twins).shares_host("c3"));
+}
+
+#[test]
 fn options_work_or_are_refused() {
     let with = |options: Value| {
         let spec = spec(slot(1, 1, 0), json!({"per_slot": 1}), options);
