@@ -12,6 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Keys that the tasks of a node may put, counted so that a loop in one program does not eat its server.
 const PUTS_MAX: usize = 1 << 20;
 
+/// What the keys and values of a job may take on a node, over all its barriers.
+const BYTES_MAX: usize = 256 << 20;
+
+/// Requests of one task that may wait for attributes of its node: one for each of its threads.
+const WAITS_MAX: usize = 1024;
+
 /// What a server is told of the job.
 #[derive(Debug, Clone, Default)]
 pub struct Job {
@@ -46,16 +52,17 @@ pub struct Server {
     puts: BTreeMap<String, String>,
     /// What tasks of this node tell each other.
     node: BTreeMap<String, String>,
+    /// All keys and values of these three, those that were put over included.
+    bytes: usize,
     /// Who waits in the barrier.
     entered: BTreeSet<usize>,
+    /// Bytes put since the last barrier.
+    counted: usize,
     tasks: Vec<Task>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Task {
-    /// It has said hello.
-    met: bool,
-    finalized: bool,
     /// In the middle of a spawn request of many lines.
     spawning: bool,
     /// Its thread that waits in a fence, as it calls it.
@@ -68,17 +75,21 @@ impl Server {
     pub fn new(mut job: Job) -> Server {
         let kvs = std::mem::take(&mut job.known);
         let tasks = vec![Task::default(); job.ranks.len()];
-        Server { job, kvs, puts: BTreeMap::new(), node: BTreeMap::new(), entered: BTreeSet::new(), tasks }
+        Server {
+            job,
+            kvs,
+            puts: BTreeMap::new(),
+            node: BTreeMap::new(),
+            bytes: 0,
+            entered: BTreeSet::new(),
+            counted: 0,
+            tasks,
+        }
     }
 
     /// Adds to what is known.
     pub fn offer(&mut self, more: BTreeMap<String, String>) {
         self.kvs.extend(more);
-    }
-
-    /// Has every task that has said hello said goodbye?
-    pub fn all_finalized(&self) -> bool {
-        self.tasks.iter().all(|task| !task.met || task.finalized)
     }
 
     /// Takes one message of a task.
@@ -103,7 +114,6 @@ impl Server {
         }
         let reply = match one::Request::parse(line)? {
             one::Request::Init { version, .. } => {
-                self.tasks[task].met = true;
                 Reply::Init { rc: if matches!(version, 1 | 2) { 0 } else { -1 }, version }
             }
             one::Request::Maxes => Reply::Maxes { kvsname: KVSNAME_MAX, key: KEY_MAX, value: VALUE_MAX },
@@ -126,7 +136,6 @@ impl Server {
             }
             one::Request::GroupBarrier => Reply::Barrier { rc: -1 },
             one::Request::Finalize => {
-                self.tasks[task].finalized = true;
                 out.push(Effect::Finalized { task });
                 Reply::Finalize
             }
@@ -170,13 +179,14 @@ impl Server {
             }
             two::Request::GetJobAttr { key } => found(self.get(&key)),
             two::Request::GetNodeAttr { key, wait } => match self.node.get(&key) {
+                None if wait && self.tasks[task].waits.len() >= WAITS_MAX => bad("too many threads wait"),
                 None if wait => {
                     self.tasks[task].waits.push((key, answer(frame)));
                     return Ok(());
                 }
                 value => found(value),
             },
-            two::Request::PutNodeAttr { key, value } => match check(&key, &value, self.node.len()) {
+            two::Request::PutNodeAttr { key, value } => match self.check(&key, &value, self.node.len()) {
                 Ok(()) => {
                     self.put_node(key, value, out);
                     answer(frame).with("rc", 0)
@@ -198,7 +208,6 @@ impl Server {
                 return Ok(());
             }
             two::Request::Finalize => {
-                self.tasks[task].finalized = true;
                 out.push(Effect::Finalized { task });
                 answer(frame).with("rc", 0)
             }
@@ -208,8 +217,23 @@ impl Server {
     }
 
     fn put(&mut self, key: String, value: String) -> Result<(), &'static str> {
-        check(&key, &value, self.puts.len())?;
+        self.check(&key, &value, self.puts.len())?;
+        self.counted += key.len() + value.len();
         self.puts.insert(key, value);
+        Ok(())
+    }
+
+    /// Counts what is about to be put where there are so many already.
+    fn check(&mut self, key: &str, value: &str, have: usize) -> Result<(), &'static str> {
+        let bytes = self.bytes + key.len() + value.len();
+        match () {
+            () if key.is_empty() || key.len() >= KEY_MAX => return Err("invalid_key_length"),
+            () if value.len() >= VALUE_MAX => return Err("invalid_value_length"),
+            () if have >= PUTS_MAX => return Err("too_many_keys"),
+            () if bytes > BYTES_MAX => return Err("too_many_bytes"),
+            () => {}
+        }
+        self.bytes = bytes;
         Ok(())
     }
 
@@ -234,6 +258,8 @@ impl Server {
             return;
         }
         let puts = std::mem::take(&mut self.puts);
+        // They come back with those of all.
+        self.bytes -= std::mem::take(&mut self.counted);
         if self.tasks.len() == self.job.size as usize {
             self.fenced(Ok(puts), out);
         } else {
@@ -243,13 +269,15 @@ impl Server {
 
     /// What all tasks of the job have put, or why that cannot be known: those in the barrier are answered.
     pub fn fenced(&mut self, puts: Result<BTreeMap<String, String>, String>, out: &mut Vec<Effect>) {
-        let problem = match puts {
-            Ok(puts) => {
-                self.kvs.extend(puts);
-                None
+        let puts = puts.and_then(|puts| {
+            let bytes = self.bytes + puts.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+            if bytes > BYTES_MAX {
+                return Err(format!("the job has put more than {} MiB", BYTES_MAX >> 20));
             }
-            Err(problem) => Some(problem),
-        };
+            self.bytes = bytes;
+            Ok(puts)
+        });
+        let problem = puts.map(|puts| self.kvs.extend(puts)).err();
         for task in std::mem::take(&mut self.entered) {
             match (self.tasks[task].fence.take(), &problem) {
                 (Some(reply), None) => send(task, &reply.with("rc", 0), out),
@@ -260,15 +288,6 @@ impl Server {
                 }
             }
         }
-    }
-}
-
-fn check(key: &str, value: &str, have: usize) -> Result<(), &'static str> {
-    match () {
-        () if key.is_empty() || key.len() >= KEY_MAX => Err("invalid_key_length"),
-        () if value.len() >= VALUE_MAX => Err("invalid_value_length"),
-        () if have >= PUTS_MAX => Err("too_many_keys"),
-        () => Ok(()),
     }
 }
 
@@ -340,7 +359,6 @@ mod tests {
             say(&mut server, 0, "cmd=init pmi_version=1 pmi_subversion=1\n"),
             ["0: cmd=response_to_init rc=0 pmi_version=1 pmi_subversion=1"]
         );
-        assert!(!server.all_finalized());
         assert_eq!(
             say(&mut server, 0, "cmd=put kvsname=kvs key=card.0 value=10.0.0.1:99 x"),
             ["0: cmd=put_result rc=0 msg=success"]
@@ -355,7 +373,6 @@ mod tests {
             ["1: cmd=get_result rc=0 msg=success value=10.0.0.1:99 x"]
         );
         assert_eq!(say(&mut server, 0, "cmd=finalize"), ["0 done", "0: cmd=finalize_ack rc=0"]);
-        assert!(server.all_finalized());
         assert_eq!(say(&mut server, 1, "cmd=abort exitcode=9"), ["1 abort 9 "]);
     }
 
@@ -431,6 +448,25 @@ mod tests {
         assert_eq!(frame(&mut server, 0, "cmd=abort;isworld=TRUE;msg=oh;"), ["0 abort 1 oh"]);
         assert_eq!(frame(&mut server, 0, "cmd=finalize;"), ["0 done", "0: cmd=finalize-response;rc=0;"]);
         assert!(server.request(0, &Piece::Frame("cmd=dance;".into()), &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn what_a_job_puts_over_all_barriers_and_who_waits_has_its_limit() {
+        let mut here = server(2, &[0]);
+        let wait = "cmd=info-getnodeattr;key=shm;wait=TRUE;";
+        for _ in 0..WAITS_MAX {
+            assert_eq!(frame(&mut here, 0, wait), [] as [&str; 0]);
+        }
+        assert!(frame(&mut here, 0, wait)[0].contains("rc=1;errmsg=too many threads"));
+        here.bytes = BYTES_MAX - 12;
+        assert!(say(&mut here, 0, "cmd=put kvsname=kvs key=a value=12345")[0].contains("rc=0"));
+        assert!(say(&mut here, 0, "cmd=put kvsname=kvs key=b value=1234567")[0].contains("too_many_bytes"));
+        for (value, rc) in [("12345", "rc=0"), ("1234567890", "rc=-1")] {
+            say(&mut here, 0, "cmd=barrier_in");
+            let mut out = Vec::new();
+            here.fenced(Ok(BTreeMap::from([("c".to_owned(), value.to_owned())])), &mut out);
+            assert!(texts(out)[0].contains(rc));
+        }
     }
 
     #[test]

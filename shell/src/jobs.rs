@@ -17,7 +17,9 @@ use crate::env::{self, Base};
 use crate::feed::Feed;
 use crate::io::{self, Output, PIECE_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX};
 use crate::launch::{Child, Claim, Launched, Work};
+use crate::offer::Program;
 use crate::options::Sink;
+use crate::options::pmi::Ask;
 use crate::plan::{self, Plan};
 use crate::pmi::Pmi;
 use crate::pmix::Pmix;
@@ -30,8 +32,8 @@ use flurm_wire::Message;
 use flurm_wire::exec::{ABORT, Kill, Start, StartJob, What};
 use flurm_wire::job::Stdin;
 use flurm_wire::rexec::Stream;
-use flurm_wire::shell::{Flow, FlowHere};
-use std::collections::BTreeMap;
+use flurm_wire::shell::{Flow, FlowHere, PmixGet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,6 +85,10 @@ pub(crate) struct Job {
     pub(crate) pmix: Option<Pmix>,
     /// A task has asked for PMI.
     pub(crate) spoke: bool,
+    /// What tasks elsewhere want of ours, while these are not started yet.
+    pub(crate) pmix_asked: Vec<(Message, PmixGet)>,
+    /// Tasks that have finalized PMI or PMIx.
+    pub(crate) goodbyes: BTreeSet<u32>,
 }
 
 #[derive(Debug)]
@@ -146,6 +152,13 @@ impl Job {
         self.readers.push(reader.abort_handle());
     }
 
+    /// Is it certain that no task elsewhere waits for one of these, which have ended?
+    pub(crate) fn ended_in_order(&self) -> bool {
+        let offer = self.plan.options.pmi;
+        let mute = (!offer.wire && offer.pmix == Ask::No) || self.plan.program.get() == Some(&Program::Plain);
+        self.status == 0 && (mute || self.plan.tasks.iter().all(|task| self.goodbyes.contains(task)))
+    }
+
     /// Do its readers wait for somebody beyond the leader?
     fn is_held_up(&self) -> bool {
         let full = self.room.available_permits() < PIECE_BYTES_MAX;
@@ -163,6 +176,7 @@ impl Shell {
                 continue;
             }
             if let Err(note) = self.start_job(key, &job, &bases) {
+                self.never_came(key);
                 self.outbox.push(key, What::Failed { kind: "exec".into(), note, status: 1 << 8 }, 0);
                 self.outbox.push(key, What::Gone { time: wall(), status: 1 << 8 }, 0);
             }
@@ -232,6 +246,8 @@ impl Shell {
             questions: BTreeMap::new(),
             pmix: None,
             spoke: false,
+            pmix_asked: Vec::new(),
+            goodbyes: BTreeSet::new(),
             r: Arc::clone(&job.r),
             plan,
         };
@@ -294,6 +310,7 @@ impl Shell {
         for (stdin, message) in inputs {
             self.stdin(stdin, message);
         }
+        self.pmix_answer_early(key);
     }
 
     /// Ends a job none of whose tasks has been started: one may wait for a file to open. Otherwise nothing happens.

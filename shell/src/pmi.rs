@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::AbortHandle;
 
 /// Of the collective.
 pub(crate) const NAME: &str = "pmi";
@@ -46,9 +47,22 @@ pub(crate) fn library() -> Option<&'static str> {
 pub(crate) struct Pmi {
     server: Server,
     /// By local task; none once it has finalized or gone.
-    tasks: Vec<Option<OwnedWriteHalf>>,
+    tasks: Vec<Option<Line>>,
     /// Writing it out costs something.
     offered_r: bool,
+}
+
+/// To a task; who is cut off is not listened to any more.
+#[derive(Debug)]
+struct Line {
+    write: OwnedWriteHalf,
+    reader: AbortHandle,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
 }
 
 impl Shell {
@@ -73,8 +87,8 @@ impl Shell {
                 continue;
             };
             let (read, write) = socket.into_split();
-            tasks.push(Some(write));
-            tokio::spawn(read_requests(read, key, local, self.events.clone()));
+            let reader = tokio::spawn(read_requests(read, key, local, self.events.clone())).abort_handle();
+            tasks.push(Some(Line { write, reader }));
         }
         job.pmi = Some(Pmi { server, tasks, offered_r: false });
     }
@@ -87,6 +101,10 @@ impl Shell {
     ) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         let Some(pmi) = &mut job.pmi else { return };
+        // Cut off, with requests still on their way.
+        if pmi.tasks[local].is_none() {
+            return;
+        }
         if !pmi.offered_r && matches!(&request, Ok(Some(Piece::Line(line))) if line.contains(R_KEY)) {
             pmi.offered_r = true;
             let text = serde_json::to_string(&*job.r).expect("R has string keys");
@@ -106,7 +124,9 @@ impl Shell {
             pmi.tasks[local] = None;
             format!("task {task}: {error}")
         });
-        let (fence, abort) = pmi.carry_out(effects);
+        let (fence, abort) = pmi.carry_out(effects, |local| {
+            job.goodbyes.insert(job.plan.tasks[local]);
+        });
         let abort = abort.map(|(local, code, message)| {
             let task = job.plan.tasks[local];
             let text = if message.is_empty() { String::new() } else { format!(": {message}") };
@@ -140,20 +160,19 @@ impl Shell {
         }
         let mut effects = Vec::new();
         pmi.server.fenced(puts, &mut effects);
-        pmi.carry_out(effects);
+        pmi.carry_out(effects, |_| {});
     }
 }
 
 type Abort = (usize, i32, String);
 
 impl Pmi {
-    /// Has everybody who has said hello said goodbye?
-    pub(crate) fn all_finalized(&self) -> bool {
-        self.server.all_finalized()
-    }
-
     /// Answers; what is more than an answer is handed back.
-    fn carry_out(&mut self, effects: Vec<Effect>) -> (Option<BTreeMap<String, String>>, Option<Abort>) {
+    fn carry_out(
+        &mut self,
+        effects: Vec<Effect>,
+        mut goodbye: impl FnMut(usize),
+    ) -> (Option<BTreeMap<String, String>>, Option<Abort>) {
         let (mut fence, mut abort) = (None, None);
         let mut finalized = Vec::new();
         for effect in effects {
@@ -166,6 +185,7 @@ impl Pmi {
         }
         for task in finalized {
             self.tasks[task] = None;
+            goodbye(task);
         }
         (fence, abort)
     }
@@ -173,7 +193,7 @@ impl Pmi {
     fn answer(&mut self, local: usize, bytes: &[u8]) {
         // Requests and answers alternate, so the socket's buffer is empty; who does otherwise is cut off.
         if let Some(task) = &self.tasks[local]
-            && !matches!(task.try_write(bytes), Ok(n) if n == bytes.len())
+            && !matches!(task.write.try_write(bytes), Ok(n) if n == bytes.len())
         {
             self.tasks[local] = None;
         }

@@ -455,7 +455,7 @@ impl Shell {
                 self.respond(message.clone(), flurm_wire::job::Done {});
                 self.fence_lost(lost);
             }),
-            PmixGet::NAME => message.body().map(|get| self.pmix_get(message.clone(), &get)),
+            PmixGet::NAME => message.body().map(|get| self.pmix_get(message.clone(), get)),
             Run::NAME => message.body().map(|run| self.exec_run(message.clone(), run)),
             Control::NAME => message.body().map(|control| self.exec_control(message.clone(), control)),
             _ => Err(flurm_wire::WireError::new(

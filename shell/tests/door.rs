@@ -608,7 +608,7 @@ fn a_part_that_is_lost_is_sent_again_and_tasks_that_are_gone_are_not_waited_for(
     assert_eq!(again.payload.as_ref().map(|p| p.get()), lost.payload.as_ref().map(|p| p.get()));
     // Its tasks on rank 1 end without a word. They are the root, so nobody is told, but who comes is refused.
     let mut low = Broker::of_rank(1);
-    let all = start(low.dir.path(), &[1], &["cat"], 2, json!({}), &[1, 2]);
+    let all = start(low.dir.path(), &[1], &["sleep", "60"], 2, json!({}), &[1, 2]);
     low.push(&StartHere(all));
     low.started(1);
     low.push(&again.body::<Fence>().expect("a fence"));
@@ -631,6 +631,15 @@ fn a_part_that_is_lost_is_sent_again_and_tasks_that_are_gone_are_not_waited_for(
     let all = start(low.dir.path(), &[2], &["python3", "-c", client], 2, json!({}), &[1, 2]);
     low.push(&StartHere(all));
     assert_eq!(low.gone(2).output("stdout", "0"), "cmd=barrier_out rc=-1\n");
+    // Even one that ends well: its tasks might have spoken. Of others it is known that they could not.
+    for (id, command) in [(3, &["true"][..]), (4, &["sh", "-c", ":"])] {
+        high.push(&StartHere(start(high.dir.path(), &[id], command, 2, json!({"pmi": "simple"}), &[1, 2])));
+        if id == 4 {
+            let told: FenceLost = high.receive_other().body().expect("a farewell");
+            assert_eq!((told.id, told.from, told.name), (JobId(4), 1, None));
+        }
+        assert_eq!(high.gone(id).status(), 0);
+    }
 }
 
 fn programs_outside_jobs_stream_back() {

@@ -9,7 +9,7 @@
 
 use flurm_wire::shell::Part;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Children of one shell in the tree: the overlay's default, so that on a whole instance both trees are the same.
@@ -44,6 +44,8 @@ struct Collective<W> {
     /// Of the one before: whose answer is lost asks again.
     last: Option<Arc<RawValue>>,
     failed: Option<String>,
+    /// Our parent in the latest that we have entered, which may wait for us in the next one.
+    above: Option<u32>,
 }
 
 /// What is to be done now.
@@ -86,12 +88,13 @@ impl<W> Default for Collective<W> {
             asked: false,
             last: None,
             failed: None,
+            above: None,
         }
     }
 }
 
 /// Parent of `me` in the tree over the members; none for the root.
-fn parent(members: &[u32], me: u32) -> Option<u32> {
+pub fn parent(members: &[u32], me: u32) -> Option<u32> {
     let at = members.binary_search(&me).ok()?;
     (at > 0).then(|| members[(at - 1) / FANOUT])
 }
@@ -124,6 +127,7 @@ impl<W> Collectives<W> {
         if members.binary_search(&me).is_err() {
             return Err(format!("rank {me} of the job does not take part in `{name}`"));
         }
+        one.above = parent(&members, me);
         one.members = Some(members);
         one.add(vec![Part(me, data)]);
         Ok(self.look(name))
@@ -138,7 +142,7 @@ impl<W> Collectives<W> {
             return Step::Refuse(who, why.clone());
         }
         match &one.last {
-            Some(last) if seq + 1 == one.done => return Step::Again(who, Arc::clone(last)),
+            Some(last) if seq.checked_add(1) == Some(one.done) => return Step::Again(who, Arc::clone(last)),
             _ if seq != one.done => {
                 let text = format!("collective {seq} of `{name}` is over, {} is the next one", one.done);
                 return Step::Refuse(who, text);
@@ -181,11 +185,12 @@ impl<W> Collectives<W> {
         }
     }
 
-    /// Our own tasks have ended: whoever waits for them.
-    pub fn leave(&mut self, why: &str) -> Vec<W> {
-        let waiting = std::mem::take(&mut self.by_name).into_values().flat_map(|one| one.came.into_values());
+    /// Our own tasks have ended: the children that wait for them, and the parents that may.
+    pub fn leave(&mut self, why: &str) -> (Vec<W>, BTreeSet<u32>) {
+        let entered = std::mem::take(&mut self.by_name);
+        let above = entered.values().filter_map(|one| one.above).collect();
         self.left.insert(self.me, why.to_owned());
-        waiting.collect()
+        (entered.into_values().flat_map(|one| one.came.into_values()).collect(), above)
     }
 
     /// Why no part can be taken any more.
@@ -408,7 +413,21 @@ mod tests {
         assert!(matches!(root.part("x", 1, 1, part(), "next"), Step::Wait));
         assert!(matches!(root.part("x", 7, 2, part(), "odd"), Step::Refuse("odd", _)));
         assert!(matches!(root.part("y", 0, 1, part(), "other"), Step::Wait));
-        assert_eq!((root.leave("over").len(), root.is_left()), (2, Some("over")));
+        let odd = root.part("x", u64::MAX, 2, part(), "odd");
+        assert!(matches!(odd, Step::Refuse("odd", _)), "{odd:?}");
+        assert_eq!((root.leave("over").0.len(), root.is_left()), (2, Some("over")));
+    }
+
+    #[test]
+    fn who_leaves_knows_every_parent_that_may_wait() {
+        let mut one: Collectives<()> = Collectives::new(40);
+        let all = one.enter("all", (0..100).collect(), String::new());
+        assert!(matches!(all, Ok(Step::Ask { to: 1, .. })), "{all:?}");
+        let some = one.enter("some", vec![7, 40], String::new());
+        assert!(matches!(some, Ok(Step::Ask { to: 7, .. })), "{some:?}");
+        // It is over, and may come again.
+        one.answered("some", 0, serde_json::value::to_raw_value("").expect("JSON").into());
+        assert_eq!(one.leave("over").1, BTreeSet::from([1, 7]));
     }
 
     #[test]

@@ -11,13 +11,13 @@ mod gather;
 
 pub(crate) use gather::Collectives;
 
-use crate::pmi::Pmi;
+use crate::plan::Plan;
 use crate::shell::{Event, Key, Shell, Timer};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use flurm_client::ClientError;
 use flurm_types::Rank;
-use flurm_wire::shell::{Fence, FenceLost, Fenced, Part};
+use flurm_wire::shell::{Fence, FenceLost, Fenced, Part, PmixGet};
 use flurm_wire::{Dest, ErrorCode, Message, WireError};
 use gather::{Failure, Step};
 use serde_json::value::RawValue;
@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a part waits for its job to start here, and how long a parent is asked again.
+/// How long a part waits for its job to start here, and how long a parent that cannot be reached is asked again.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Jobs that are remembered after their end, for parts that come late.
 const OVER_MAX: usize = 4096;
@@ -48,6 +48,7 @@ pub(crate) struct Early {
 enum Word {
     Part(Message, Fence),
     Lost(FenceLost),
+    Get(Message, PmixGet),
 }
 
 impl Early {
@@ -70,21 +71,28 @@ impl Early {
 pub(crate) struct Question {
     to: Rank,
     fence: Arc<Fence>,
-    until: Instant,
     on_its_way: bool,
+    /// When it was sent last.
+    asked: Instant,
+    /// Since when the parent cannot be reached.
+    lost: Option<Instant>,
+}
+
+impl Question {
+    /// It was lost. False if that goes on for too long; how long the parent had it before does not count.
+    fn is_worth_another(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.asked) >= PATIENCE {
+            self.lost = None;
+        }
+        now.duration_since(*self.lost.get_or_insert(now)) < PATIENCE
+    }
 }
 
 impl Shell {
     /// Begins an all-gather among all shells of a job that have tasks; [`Event::Collected`] tells the end of it.
     pub(crate) fn collect(&mut self, key: Key, name: String, data: &[u8]) {
         let Some(job) = self.jobs.get(&key) else { return };
-        let members = match job.plan.nnodes {
-            1 => vec![0],
-            _ => {
-                let tasks = job.plan.map.nodes();
-                (0..).zip(&tasks).filter(|(_, tasks)| !tasks.is_empty()).map(|(index, _)| index).collect()
-            }
-        };
+        let members = with_tasks(&job.plan);
         self.collect_among(key, name, members, data);
     }
 
@@ -128,14 +136,31 @@ impl Shell {
         }
     }
 
+    /// A job could not even be begun here.
+    pub(crate) fn never_came(&mut self, key: Key) {
+        self.early.is_over(key);
+        // They are refused now.
+        self.take_early(key);
+    }
+
     /// Parts that have waited for this job.
     pub(crate) fn take_early(&mut self, key: Key) {
         for word in self.early.by_job.remove(&key).unwrap_or_default() {
             match word {
                 Word::Part(message, fence) => self.fence(message, fence),
                 Word::Lost(lost) => self.fence_lost(lost),
+                Word::Get(message, get) => self.pmix_get(message, get),
             }
         }
+    }
+
+    /// What a task elsewhere wants of one here, whose job is not here.
+    pub(crate) fn pmix_get_early(&mut self, message: Message, get: PmixGet) {
+        let key = (get.id, get.attempt);
+        if self.early.over.contains(&key) {
+            return self.refuse(message, WireError::new(ErrorCode::NotFound, ended_on(self.rank)));
+        }
+        self.early.keep(key, Word::Get(message, get));
     }
 
     pub(crate) fn early_expire(&mut self, now: Instant) {
@@ -144,7 +169,7 @@ impl Shell {
         {
             self.early.until.pop_front();
             for word in self.early.by_job.remove(&key).unwrap_or_default() {
-                if let Word::Part(message, _) = word {
+                if let Word::Part(message, _) | Word::Get(message, _) = word {
                     let text = format!("{} has not started on rank {}", key.0.f58(), self.rank);
                     self.refuse(message, WireError::new(ErrorCode::TimedOut, text));
                 }
@@ -161,16 +186,19 @@ impl Shell {
         }
         let why = ended_on(self.rank);
         self.early.is_over(key);
-        let waiting = job.collectives.leave(&why);
-        let in_order = job.status == 0 && job.pmi.as_ref().is_none_or(Pmi::all_finalized);
-        let index = job.plan.node_index as usize;
-        let to = (index > 0).then(|| job.r.nodes[(index - 1) / gather::FANOUT].rank);
+        let (waiting, mut above) = job.collectives.leave(&why);
+        if job.ended_in_order() {
+            // Who has said goodbye is not waited for by anybody.
+            above.clear();
+        } else {
+            above.extend(gather::parent(&with_tasks(&job.plan), job.plan.node_index));
+        }
+        let above: Vec<Rank> = above.iter().map(|index| Rank(job.r.nodes[*index as usize].rank)).collect();
         for message in waiting {
             self.refuse(message, WireError::new(ErrorCode::NotFound, why.clone()));
         }
-        // Who has ended in order is not waited for by anybody.
-        if let (false, Some(to)) = (in_order, to) {
-            self.tell_lost(key, Rank(to), None, why);
+        for to in above {
+            self.tell_lost(key, to, None, why.clone());
         }
     }
 
@@ -200,8 +228,8 @@ impl Shell {
         let to = Rank(job.r.nodes[to as usize].rank);
         let from = job.plan.node_index;
         let fence = Arc::new(Fence { id: key.0, attempt: key.1, name: name.clone(), seq, from, parts });
-        let until = Instant::now() + PATIENCE;
-        job.questions.insert(name, Question { to, fence, until, on_its_way: false });
+        job.questions
+            .insert(name, Question { to, fence, on_its_way: false, asked: Instant::now(), lost: None });
         self.ask_again(key);
     }
 
@@ -215,7 +243,7 @@ impl Shell {
             return;
         };
         for question in job.questions.values_mut().filter(|question| !question.on_its_way) {
-            question.on_its_way = true;
+            (question.on_its_way, question.asked) = (true, Instant::now());
             let (client, events) = (client.clone(), self.events.clone());
             let (to, fence) = (Dest::Rank(question.to), Arc::clone(&question.fence));
             tokio::spawn(async move {
@@ -239,7 +267,7 @@ impl Shell {
                 self.hand_down(waiting, &raw);
                 self.tell_collected(key, name, decode(&fenced.parts));
             }
-            Err(error) if was_lost(&error) && Instant::now() < question.until => {
+            Err(error) if was_lost(&error) && question.is_worth_another(Instant::now()) => {
                 question.on_its_way = false;
                 self.timers.insert((Instant::now() + RETRY, key, Timer::Collective));
             }
@@ -291,6 +319,17 @@ impl Shell {
     }
 }
 
+/// All nodes that take part, by index in R.
+fn with_tasks(plan: &Plan) -> Vec<u32> {
+    match plan.nnodes {
+        1 => vec![0],
+        _ => {
+            let tasks = plan.map.nodes();
+            (0..).zip(&tasks).filter(|(_, tasks)| !tasks.is_empty()).map(|(index, _)| index).collect()
+        }
+    }
+}
+
 fn ended_on(rank: Rank) -> String {
     format!("the tasks on rank {rank} have ended")
 }
@@ -311,4 +350,31 @@ fn decode(parts: &[Part]) -> Collected {
 fn was_lost(error: &ClientError) -> bool {
     matches!(error, ClientError::Lost)
         || matches!(error.code(), Some(ErrorCode::Unreachable | ErrorCode::Unavailable))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parent_is_asked_again_for_a_while_from_its_loss_on() {
+        let start = Instant::now();
+        let fence = Fence {
+            id: flurm_types::JobId(1),
+            attempt: 0,
+            name: "x".into(),
+            seq: 0,
+            from: 1,
+            parts: Vec::new(),
+        };
+        let mut question =
+            Question { to: Rank(0), fence: Arc::new(fence), on_its_way: true, asked: start, lost: None };
+        // The parent has waited for others for an hour.
+        let loss = start + Duration::from_secs(3600);
+        assert!(question.is_worth_another(loss));
+        question.asked = loss + PATIENCE / 2;
+        assert!(question.is_worth_another(question.asked));
+        question.asked = loss + PATIENCE;
+        assert!(!question.is_worth_another(question.asked));
+    }
 }

@@ -65,6 +65,10 @@ pub enum Word {
     Connected {
         task: u32,
     },
+    /// It will take part in nothing any more.
+    Finalized {
+        task: u32,
+    },
     Abort {
         task: u32,
         status: i32,

@@ -25,6 +25,7 @@ enum Event {
         done: Done,
     },
     Finalized {
+        task: u32,
         done: Done,
     },
     Abort {
@@ -125,12 +126,13 @@ unsafe extern "C" fn connected(
 }
 
 unsafe extern "C" fn finalized(
-    _: *const Proc,
+    process: *const Proc,
     _: *mut c_void,
     done: Option<OpDone>,
     data: *mut c_void,
 ) -> Status {
-    hand_on(Event::Finalized { done: Done(done, data) });
+    // SAFETY: the library names the client.
+    hand_on(Event::Finalized { task: unsafe { task_of(process) }, done: Done(done, data) });
     sys::SUCCESS
 }
 
@@ -216,9 +218,11 @@ macro_rules! refusing {
 
 refusing! {
     publish: "publishing a name (MPI_Publish_name)",
+    unpublish: "withdrawing a name (MPI_Unpublish_name)",
     lookup: "looking up a name (MPI_Lookup_name)",
     spawn: "spawning tasks (MPI_Comm_spawn)",
-    connect: "connecting to other tasks (MPI_Comm_connect)"
+    connect: "connecting to other tasks (MPI_Comm_connect)",
+    disconnect: "disconnecting from other tasks (MPI_Comm_disconnect)"
 }
 
 /// The library itself takes note of what is to be cleared up after a task, but only if there is somebody for all other
@@ -298,10 +302,10 @@ fn start(setup: &Setup) -> Result<Library, String> {
         direct_modex: Some(modex),
         publish: Some(publish),
         lookup: Some(lookup),
-        unpublish: Some(publish),
+        unpublish: Some(unpublish),
         spawn: Some(spawn),
         connect: Some(connect),
-        disconnect: Some(connect),
+        disconnect: Some(disconnect),
         job_control: Some(job_control),
         ..Module::default()
     };
@@ -352,9 +356,11 @@ impl Server {
                 done.tell(sys::SUCCESS);
                 say(&Word::Connected { task })
             }
-            Event::Finalized { done } => {
+            Event::Finalized { task, done } => {
+                // First, so that it is heard before the end of the task.
+                let there = say(&Word::Finalized { task });
                 done.tell(sys::SUCCESS);
-                true
+                there
             }
             // Not answered: the task waits for the end of all, which the shell sees to. Its peers would take it ill.
             Event::Abort { task, status, text } => say(&Word::Abort { task, status, text }),

@@ -20,7 +20,7 @@ use flurm_wire::exec::What;
 use flurm_wire::rexec::Stream;
 use flurm_wire::shell::{PmixGet, PmixGot};
 use flurm_wire::{Dest, ErrorCode, Message, WireError};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,12 +39,19 @@ pub(crate) struct Pmix {
     first: Option<PmixFirst>,
     /// To its input, once it runs.
     orders: Option<mpsc::UnboundedSender<String>>,
-    /// Fences under way, by the name of their collective.
-    fences: BTreeMap<String, u64>,
+    /// Fences by the name of their collective: the one that is under way, and what is given to the next ones.
+    fences: BTreeMap<String, VecDeque<PmixFence>>,
     /// Other shells that wait for what a task of ours puts.
     asked: BTreeMap<u64, Message>,
     next: u64,
     refused: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct PmixFence {
+    id: u64,
+    members: Option<Vec<u32>>,
+    data: Vec<u8>,
 }
 
 impl Pmix {
@@ -146,6 +153,7 @@ impl Shell {
             tmpdir: plan.tmpdir.clone(),
             mapping: plan.map.pmi(),
         }));
+        self.pmix_answer_early(key);
     }
 
     pub(crate) fn pmix_word(&mut self, key: Key, word: Option<Box<Word>>) {
@@ -163,6 +171,11 @@ impl Shell {
             }
             Word::Failed { note } => self.pmix_cannot(key, note),
             Word::Connected { .. } => self.spoke(key),
+            Word::Finalized { task } => {
+                if let Some(job) = self.jobs.get_mut(&key) {
+                    job.goodbyes.insert(task);
+                }
+            }
             Word::Abort { task, status, text } => {
                 // Open MPI 4 has nothing to say, and says so.
                 let text = text.trim();
@@ -255,7 +268,9 @@ impl Shell {
 
     /// All tasks of the job have ended here.
     pub(crate) fn pmix_over(&mut self, key: Key, now: Instant) {
-        let Some(pmix) = self.jobs.get_mut(&key).and_then(|job| job.pmix.take()) else { return };
+        let pmix = self.jobs.get_mut(&key).and_then(|job| job.pmix.take());
+        self.pmix_answer_early(key);
+        let Some(pmix) = pmix else { return };
         self.timers.retain(|(_, of, timer)| *of != key || *timer != Timer::PmixLate);
         self.families.end(pmix.field, now, Duration::from_millis(GRACE_MS));
         for message in pmix.asked.into_values() {
@@ -268,23 +283,44 @@ impl Shell {
         let Some(pmix) = &mut job.pmix else { return };
         let name = format!("{COLLECTIVE}{}", tasks.unwrap_or("all"));
         let data = BASE64.decode(data).unwrap_or_default();
-        pmix.fences.insert(name.clone(), id);
-        let Some(tasks) = tasks else {
-            return self.collect(key, name, &data);
+        let members = tasks.map(|tasks| {
+            let members: BTreeSet<u32> = match tasks.parse::<flurm_types::Idset>() {
+                Ok(tasks) => tasks.iter().filter_map(|task| job.plan.map.node_of(task)).collect(),
+                Err(error) => {
+                    tracing::warn!(%error, "a fence over no tasks");
+                    BTreeSet::new()
+                }
+            };
+            members.into_iter().collect()
+        });
+        let waiting = pmix.fences.entry(name.clone()).or_default();
+        waiting.push_back(PmixFence { id, members, data });
+        // Threads of a task may be in several over the same tasks: one after the other.
+        if waiting.len() == 1 {
+            self.pmix_next_fence(key, name);
+        }
+    }
+
+    fn pmix_next_fence(&mut self, key: Key, name: String) {
+        let pmix = self.jobs.get_mut(&key).and_then(|job| job.pmix.as_mut());
+        let next = pmix.and_then(|pmix| pmix.fences.get_mut(&name)?.front_mut());
+        let Some((members, data)) = next.map(|f| (f.members.take(), std::mem::take(&mut f.data))) else {
+            return;
         };
-        let members: BTreeSet<u32> = match tasks.parse::<flurm_types::Idset>() {
-            Ok(tasks) => tasks.iter().filter_map(|task| job.plan.map.node_of(task)).collect(),
-            Err(error) => {
-                tracing::warn!(%error, "a fence over no tasks");
-                BTreeSet::new()
-            }
-        };
-        self.collect_among(key, name, members.into_iter().collect(), &data);
+        match members {
+            Some(members) => self.collect_among(key, name, members, &data),
+            None => self.collect(key, name, &data),
+        }
     }
 
     pub(crate) fn pmix_fenced(&mut self, key: Key, name: &str, result: Collected) {
         let Some(pmix) = self.jobs.get_mut(&key).and_then(|job| job.pmix.as_mut()) else { return };
-        let Some(id) = pmix.fences.remove(name) else { return };
+        let Some(waiting) = pmix.fences.get_mut(name) else { return };
+        let Some(PmixFence { id, .. }) = waiting.pop_front() else { return };
+        let more = !waiting.is_empty();
+        if !more {
+            pmix.fences.remove(name);
+        }
         if let Err(why) = &result {
             tracing::warn!(job = %key.0.f58(), why, "a PMIx fence failed");
         }
@@ -293,6 +329,9 @@ impl Shell {
             |parts: Vec<(u32, Vec<u8>)>| parts.into_iter().flat_map(|(_, part)| part).collect::<Vec<u8>>();
         let data = result.ok().map(|parts| BASE64.encode(all(parts)));
         pmix.order(&Order::Fenced { id, data });
+        if more {
+            self.pmix_next_fence(key, name.to_owned());
+        }
     }
 
     /// A task of ours wants what one elsewhere has put.
@@ -322,9 +361,13 @@ impl Shell {
     }
 
     /// A task elsewhere wants what one of ours has put.
-    pub(crate) fn pmix_get(&mut self, message: Message, get: &PmixGet) {
-        let pmix = self.jobs.get_mut(&(get.id, get.attempt)).and_then(|job| job.pmix.as_mut());
-        let Some(pmix) = pmix.filter(|pmix| pmix.orders.is_some()) else {
+    pub(crate) fn pmix_get(&mut self, message: Message, get: PmixGet) {
+        let key = (get.id, get.attempt);
+        let Some(job) = self.jobs.get_mut(&key) else { return self.pmix_get_early(message, get) };
+        let Some(pmix) = job.pmix.as_mut().filter(|pmix| pmix.orders.is_some()) else {
+            if matches!(job.phase, Phase::Launching { .. }) {
+                return job.pmix_asked.push((message, get));
+            }
             let text = format!("{} has no PMIx server on rank {}", get.id.f58(), self.rank);
             return self.refuse(message, WireError::new(ErrorCode::NotFound, text));
         };
@@ -332,6 +375,14 @@ impl Shell {
         let id = pmix.next;
         pmix.asked.insert(id, message);
         pmix.order(&Order::Get { id, task: get.task });
+    }
+
+    /// Questions that came before it was known whether there will be a server.
+    pub(crate) fn pmix_answer_early(&mut self, key: Key) {
+        let asked = self.jobs.get_mut(&key).map(|job| std::mem::take(&mut job.pmix_asked));
+        for (message, get) in asked.unwrap_or_default() {
+            self.pmix_get(message, get);
+        }
     }
 
     /// Said once for each thing, to whoever reads the job's standard error.
