@@ -612,7 +612,7 @@ fn a_part_that_is_lost_is_sent_again_and_tasks_that_are_gone_are_not_waited_for(
     low.push(&StartHere(all));
     low.started(1);
     low.push(&again.body::<Fence>().expect("a fence"));
-    low.end(1, 100);
+    low.end(1, 5000);
     let mut refusal = low.receive_other();
     assert!(refusal.error.as_ref().is_some_and(|e| e.text.contains("rank 1 have ended")), "{refusal:?}");
     refusal.tag = again.tag;
