@@ -16,7 +16,7 @@ pub(crate) fn never(field: Field<'_>) -> String {
     let stock = index.stock(View::Ever);
     let peaks = || allowed.positions(index.len()).map(|at| stock.peak(at));
     let constrained = *ask.constraint != Constraint::True;
-    let constraint = || ask.constraint.to_json().to_string();
+    let constraint = || format!("`{}`", ask.constraint);
     if constrained && allowed.is_empty(index.len()) {
         return format!("no node satisfies {}", constraint());
     }

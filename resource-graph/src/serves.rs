@@ -36,8 +36,8 @@ impl Graph {
         let kept: Idset = allowed.positions(self.index.len()).map(|at| at as u32).collect();
         let is_kept = |rank: u32| self.index.position(rank).is_some_and(|at| kept.contains(at as u32));
         if let Some(node) = part.nodes.iter().find(|node| !is_kept(node.rank)) {
-            let rule = ask.constraint.to_json();
-            return Err(format!("rank {} ({}) in it does not satisfy {rule}", node.rank, node.host));
+            let rule = ask.constraint;
+            return Err(format!("rank {} ({}) in it does not satisfy `{rule}`", node.rank, node.host));
         }
         let (index, allowed, visited) = (Index::new(&part), Filter::All, &Cell::new(0));
         let field = Field { ask: &ask, index: &index, view: View::Ever, allowed: &allowed, visited };
@@ -136,7 +136,7 @@ mod tests {
             (job().gpus_per_task(1), one("0"), "it has no room for 1 times 1 core and 1 GPU"),
             (job().nnodes(2).ntasks(2), one("0-1"), "it has 1 node, the job asks for 2"),
             (job().nnodes(1).ntasks(1), all(), "it has 2 nodes, the job asks for 1"),
-            (fat(), one("0"), "rank 0 (n0) in it does not satisfy {\"properties\":[\"fat\"]}"),
+            (fat(), one("0"), "rank 0 (n0) in it does not satisfy `fat`"),
             (fat(), given(&[(1, "0")]), ""),
             (spread().ntasks(2), one("0,2"), ""),
             (job().setattr("system.cosched", &true.into()).ntasks(2), one("0,2"), ""),

@@ -30,7 +30,7 @@ pub(crate) fn never<'w>(
     nobody: bool,
 ) -> String {
     let constrained = *constraint != Constraint::True;
-    let said = || constraint.to_json().to_string();
+    let said = || format!("`{constraint}`");
     if constrained && nobody {
         return format!("no node satisfies {}", said());
     }

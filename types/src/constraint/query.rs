@@ -4,6 +4,7 @@
 
 use super::{Constraint, MAX_DEPTH, MAX_TERMS, Property};
 use crate::SyntaxError;
+use std::fmt;
 
 impl Constraint {
     /// Reads a query. Terms without an operator are properties. A blank query holds for every node.
@@ -22,6 +23,78 @@ impl Constraint {
             Some((at, _)) => Err(fail(text, *at, "`)` without `(`")),
         }
     }
+}
+
+/// As a query. Empty lists, which no query makes, are JSON.
+impl fmt::Display for Constraint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, Within::Nothing)
+    }
+}
+
+/// What a part of a query stands in.
+#[derive(Copy, Clone, PartialEq, PartialOrd)]
+enum Within {
+    Nothing,
+    Or,
+    And,
+    Not,
+}
+
+impl Constraint {
+    fn write(&self, f: &mut fmt::Formatter<'_>, within: Within) -> fmt::Result {
+        match self {
+            Constraint::True => Ok(()),
+            Constraint::Hostlist(hosts) => write!(f, "hosts:{hosts}"),
+            Constraint::Ranks(ranks) => write!(f, "ranks:{ranks}"),
+            Constraint::Properties(list) if !list.is_empty() => {
+                let word = |f: &mut fmt::Formatter<'_>, property: &Property| {
+                    let sign = if property.negated { "^" } else { "" };
+                    let name = &property.name;
+                    let special = name.starts_with('-')
+                        || name.contains(|c: char| c.is_whitespace() || c == ':')
+                        || matches!(name.as_str(), "and" | "or" | "not");
+                    if special { write!(f, "'{sign}{name}'") } else { write!(f, "{sign}{name}") }
+                };
+                joined(f, list, " ", within >= Within::Not, word)
+            }
+            Constraint::And(list) if !list.is_empty() => {
+                joined(f, list, " ", within >= Within::And, |f, part| part.write(f, Within::And))
+            }
+            Constraint::Or(list) if !list.is_empty() => {
+                joined(f, list, " | ", within >= Within::Or, |f, part| part.write(f, Within::Or))
+            }
+            Constraint::Not(list) if !list.is_empty() => {
+                let is_term = |part: &Constraint| match part {
+                    Constraint::Hostlist(_) | Constraint::Ranks(_) => true,
+                    Constraint::Properties(names) => names.len() == 1,
+                    Constraint::True | Constraint::And(_) | Constraint::Or(_) | Constraint::Not(_) => false,
+                };
+                f.write_str(if list.len() == 1 && is_term(&list[0]) { "-" } else { "not " })?;
+                joined(f, list, " ", true, |f, part| part.write(f, Within::Not))
+            }
+            Constraint::Properties(_) | Constraint::And(_) | Constraint::Or(_) | Constraint::Not(_) => {
+                write!(f, "{}", self.to_json())
+            }
+        }
+    }
+}
+
+/// Parentheses where there are several parts.
+fn joined<T>(
+    f: &mut fmt::Formatter<'_>,
+    list: &[T],
+    between: &str,
+    closed: bool,
+    write: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    let closed = closed && list.len() > 1;
+    f.write_str(if closed { "(" } else { "" })?;
+    for (at, part) in list.iter().enumerate() {
+        f.write_str(if at > 0 { between } else { "" })?;
+        write(f, part)?;
+    }
+    f.write_str(if closed { ")" } else { "" })
 }
 
 fn fail(text: &str, at: usize, rule: impl Into<std::borrow::Cow<'static, str>>) -> SyntaxError {
@@ -212,6 +285,28 @@ impl Parser<'_> {
             Some(other) => Err(said(format!(
                 "unknown operator `{other}` (known: properties, host, hosts, hostlist, rank, ranks)"
             ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constraint_is_said_as_it_would_be_typed() {
+        for (typed, said) in [
+            ("thin&-host:c1", "thin -hosts:c1"),
+            ("a b | not (c or d)", "a b | not (c | d)"),
+            ("(a|b) ranks:0-3", "(a | b) ranks:0-3"),
+            ("not (a hosts:n[1-2])", "not (a hosts:n[1-2])"),
+            ("not (a b)", "not (a b)"),
+            ("not not a", "not -a"),
+            ("'not' ^x", "'not' ^x"),
+        ] {
+            let constraint = Constraint::parse_query(typed).unwrap();
+            assert_eq!(constraint.to_string(), said, "{typed}");
+            assert_eq!(Constraint::parse_query(said), Ok(constraint), "{typed}");
         }
     }
 }
