@@ -66,7 +66,7 @@ impl Running {
     /// Why a queue with such limits may not have so much at once; none if it may.
     pub(crate) fn excess(&self, queue: &str, load: Load) -> Option<String> {
         if let Some(max) = self.jobs_max.filter(|max| load.jobs > *max) {
-            return Some(format!("queue {queue} has at most {max} running jobs at once"));
+            return Some(format!("queue {queue} has at most {} at once", counted(max.into(), "running job")));
         }
         let max = self.cores_max.filter(|max| load.cores > u64::from(*max))?;
         Some(format!("queue {queue} has at most {} at once", counted(max.into(), "core")))

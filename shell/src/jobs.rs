@@ -614,10 +614,10 @@ impl Shell {
                 }
             }
             Timer::ExitTimeout if job.tasks_left > 0 => {
-                let note = format!(
-                    "{} tasks still run long after the first has ended (exit-timeout)",
-                    job.tasks_left
-                );
+                let n = job.tasks_left;
+                let tasks = flurm_types::counted(n as u64, "task");
+                let verb = if n == 1 { "still runs" } else { "still run" };
+                let note = format!("{tasks} {verb} long after the first has ended (exit-timeout)");
                 self.fail(key, note, 1 << 8);
             }
             Timer::ExitTimeout => {}
