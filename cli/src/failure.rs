@@ -75,6 +75,23 @@ impl Failure {
         }
     }
 
+    /// Commands in it have the name by which we were called.
+    #[must_use]
+    pub fn called(self, name: &str) -> Failure {
+        let rename = |text: String| {
+            if name == "flurm" {
+                text
+            } else {
+                format!(" {text}")
+                    .replace("`flurm ", &format!("`{name} "))
+                    .replace(" flurm ", &format!(" {name} "))
+                    .trim_start()
+                    .to_owned()
+            }
+        };
+        Failure { text: self.text.map(rename), hint: self.hint.map(rename), ..self }
+    }
+
     /// What is wrong and the way out, for those who print them elsewhere.
     pub fn said(&self) -> (&str, Option<&str>) {
         (self.text.as_deref().unwrap_or(""), self.hint.as_deref())
@@ -177,6 +194,15 @@ mod tests {
         assert_eq!(said(123, "flurm job why --last"), "there is no job ƒ38");
         let other = Failure::new("job ƒ38 is over").with_typed_id(&words("flurm cancel 123"));
         assert_eq!(other.lines().0, "job ƒ38 is over");
+    }
+
+    #[test]
+    fn called_as_flux_we_speak_of_flux() {
+        let failure =
+            || Failure::new("flurm x: /tmp/flurm y").hint("`flurm jobs`, or flurm start; FLURM_URI");
+        assert_eq!(failure().called("flurm"), failure());
+        let hint = Some("`flux jobs`, or flux start; FLURM_URI");
+        assert_eq!(failure().called("flux").lines(), ("flux x: /tmp/flurm y", hint));
     }
 
     #[test]

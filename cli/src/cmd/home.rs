@@ -23,6 +23,9 @@ pub fn run(face: &Face) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// What srun is told beside the sizes.
+const SRUN: &str = "--cpu-bind=none --mpi=none \\\n       --overlap --no-kill --kill-on-bad-exit=0";
+
 /// How to start an instance here. `slurm` is the job around us, if there is one: its id and its nodes.
 fn outside(name: &str, slurm: Option<(String, String)>) -> String {
     let how = match slurm {
@@ -30,22 +33,22 @@ fn outside(name: &str, slurm: Option<(String, String)>) -> String {
             let word = if nodes == "1" { "node" } else { "nodes" };
             format!(
                 "You are in Slurm job {id} with {nodes} {word}. Start one broker on each:\n\n  \
-             srun -N{nodes} -n{nodes} --ntasks-per-node=1 --cpu-bind=none --mpi=none {name} start ./script.sh\n"
+             srun -N{nodes} -n{nodes} --ntasks-per-node=1 {SRUN} {name} start ./my-script.sh\n"
             )
         }
         None => format!(
             "Start an instance on this machine, with your shell in it:\n\n  {name} start\n\n\
              or play four nodes:\n\n  {name} start --test-size=4\n\n\
              In a Slurm batch script:\n\n  \
-             srun -N\"$SLURM_JOB_NUM_NODES\" -n\"$SLURM_JOB_NUM_NODES\" --ntasks-per-node=1 --cpu-bind=none \
-             --mpi=none {name} start ./script.sh\n"
+             srun -N\"$SLURM_JOB_NUM_NODES\" -n\"$SLURM_JOB_NUM_NODES\" --ntasks-per-node=1 {SRUN} \
+             {name} start ./my-script.sh\n"
         ),
     };
     format!("There is no {name} instance here.\n\n{how}\nAll commands: {name} --help\n")
 }
 
 fn inside(name: &str, info: &state::Info, resources: &resource::StatusInfo, listed: &Listed) -> String {
-    let free = super::resource::Share::of(resources).free;
+    let free = super::resource::Share::of(resources, when::now()).free;
     let stats = &listed.stats;
     let left = if info.expiration.is_zero() {
         "no time limit".to_owned()
@@ -74,6 +77,10 @@ mod tests {
     fn outside_it_tells_how_to_start_one_here() {
         let text = outside("flurm", None);
         assert!(text.contains("flurm start --test-size=4"), "{text}");
+        let readme = include_str!("../../../README.md");
+        let line = readme.split_once("```sh\nsrun ").and_then(|(_, rest)| rest.split_once("\n```"));
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+        assert!(words(&text).contains(&words(line.expect("the line").0)), "{text}");
         let text = outside("flux", Some(("123".into(), "4".into())));
         assert!(
             text.contains("Slurm job 123") && text.contains("srun -N4 -n4") && text.contains("flux start")

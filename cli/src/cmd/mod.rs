@@ -137,10 +137,10 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
     let name = Face::name(words.first().map(OsString::as_os_str));
     match parse(name, &words).map(|cli| cli.run(name, &words)) {
         Ok(Ok(code)) => code,
-        Ok(Err(failure)) => failure.with_typed_id(&words).say(),
+        Ok(Err(failure)) => failure.with_typed_id(&words).called(name).say(),
         Err(error) => {
             if let Some(failure) = strange::explain(&error, &words) {
-                return failure.say();
+                return failure.called(name).say();
             }
             // What goes wrong here is that nobody reads it.
             let _ = error.print();

@@ -62,8 +62,8 @@ fn summary(mut times: Vec<f64>) -> Option<String> {
     times.sort_by(f64::total_cmp);
     let (min, max) = (times.first()?, times.last()?);
     let median = times[times.len() / 2];
-    let n = times.len();
-    Some(format!("{n} answers, min {min:.3} ms, median {median:.3} ms, max {max:.3} ms"))
+    let answers = flurm_types::counted(times.len() as u64, "answer");
+    Some(format!("{answers}, min {min:.3} ms, median {median:.3} ms, max {max:.3} ms"))
 }
 
 #[cfg(test)]

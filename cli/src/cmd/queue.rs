@@ -301,7 +301,7 @@ impl List {
         let ask = Queue { act: QueueAct::Status, queues: self.queue, all: false };
         let status = client.call(Dest::Leader, &ask)?;
         let info = super::resource::ask(&client)?;
-        let share = super::resource::Share::of(&info);
+        let share = super::resource::Share::of(&info, when::now());
         let row = |queue: QueueInfo| {
             let (all, free) = (info.all.restrict(&queue.ranks), share.free.restrict(&queue.ranks));
             Row { all, free, queue }

@@ -22,6 +22,20 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("", "ion-resource", "`flurm resource query` asks the matcher, without an instance"),
     ("", "ion-R", "`flurm resource jgf --from=FILE -o R+jgf` writes an R with its graph"),
     ("", "R", "`flurm resource R` prints that of the instance, `flurm resource jgf -o R` makes one of sizes"),
+    ("", "module", "services are built in; `flurm start --config-path=FILE` says how they work"),
+    ("", "config", "`flurm start --config-path=FILE` reads it, once for the whole instance"),
+    ("", "event", "`flurm job eventlog ID` and `flurm job wait-event ID NAME` have the events of a job"),
+    ("", "pgrep", "`flurm jobs --name=NAME -n -o '{id}'`"),
+    ("", "pkill", "`flurm cancel $(flurm jobs --name=NAME -n -o '{id}')`"),
+    ("", "cron", "`flurm submit --begin-time=+1h` starts one job later"),
+    ("", "python", "`flurm jobs --json` and the other `--json` are for programs"),
+    ("queue", "limits", "`flurm queue list`"),
+    ("job", "purge", "jobs that have ended cost little; `flurm jobs` shows those that have not"),
+    (
+        "resource",
+        "reload",
+        "`flurm start` reads resource.path; `flurm resource drain` takes nodes out of service",
+    ),
     ("job", "list", "`flurm jobs -a --json`"),
     ("job", "list-ids", "`flurm jobs -a -n -o '{id}'`"),
     ("job", "memo", "`flurm submit --setattr=user.NAME=VALUE` keeps a remark with the job"),
@@ -101,11 +115,49 @@ pub fn explain(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
         }
         ErrorKind::UnknownArgument => {
             let word = text(ContextKind::InvalidArg)?;
-            let command = words.iter().copied().find(|word| !word.starts_with('-')).unwrap_or("");
-            Some(unknown(command, word, text(ContextKind::SuggestedArg)))
+            Some(unknown(&command_of(&words), word, text(ContextKind::SuggestedArg)))
+        }
+        ErrorKind::ValueValidation => {
+            let (option, value) = (text(ContextKind::InvalidArg)?, text(ContextKind::InvalidValue)?);
+            let rule = std::error::Error::source(error)?.to_string();
+            let called = format!("flurm {}", command_of(&words));
+            let failure = if NOT_A_NUMBER.iter().any(|words| rule.contains(words)) {
+                Failure::usage(format!("{option}: `{value}` is no number that it takes"))
+            } else if rule.starts_with("read ") {
+                Failure::usage(format!("{option}: cannot {rule}"))
+            } else {
+                Failure::usage(format!("{option}: {rule}"))
+            };
+            let ends = value.split_once(['-', '+']).filter(|_| option.starts_with("--nodes"));
+            Some(match ends {
+                Some((least, _)) => failure.hint(format!("a job has one size here: -N{least}")),
+                None => failure.hint(format!("`{called} --help` shows what it takes")),
+            })
         }
         _ => None,
     }
+}
+
+/// What the standard library says of numbers, and clap of their ranges.
+const NOT_A_NUMBER: &[&str] = &[
+    "invalid digit",
+    "cannot parse integer",
+    "number too",
+    "invalid float",
+    "cannot parse float",
+    "is not in ",
+];
+
+/// The commands among the words: `resource list`.
+fn command_of(words: &[&str]) -> String {
+    let mut command = <super::Cli as clap::CommandFactory>::command();
+    let mut path = Vec::new();
+    for word in words.iter().filter(|word| !word.starts_with('-')) {
+        let Some(below) = command.find_subcommand(word).cloned() else { break };
+        path.push(*word);
+        command = below;
+    }
+    path.join(" ")
 }
 
 fn unknown(command: &str, word: &str, near: Option<&str>) -> Failure {
@@ -113,7 +165,7 @@ fn unknown(command: &str, word: &str, near: Option<&str>) -> Failure {
     let called = called.trim_end();
     if word.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
         return Failure::usage(format!("`{word}` is no option of `{called}`, and no number that it takes"))
-            .hint("numbers begin at 0");
+            .hint("numbers have no sign here");
     }
     if !word.starts_with('-') {
         return Failure::usage(format!("`{called}` does not know what to do with `{word}`"))
@@ -151,7 +203,21 @@ mod tests {
             ("run -w node1 x", "`flurm run` has no option -w", "--requires=hosts:"),
             ("submit -Jx y", "`flurm submit` has no option -J", "--job-name"),
             ("run --cc=1-3 x", "`flurm run` has no option --cc", "use `flurm submit --cc`"),
-            ("run -n -1 x", "`-1` is no option of `flurm run`", "begin at 0"),
+            ("run -n -1 x", "`-1` is no option of `flurm run`", "no sign"),
+            ("run -n 1x y", "--ntasks <N>: `1x` is no number that it takes", "flurm run --help"),
+            ("run -N1-2 y", "--nodes <N>: `1-2` is no number that it takes", "-N1"),
+            (
+                "run -n5000000000 y",
+                "--ntasks <N>: `5000000000` is no number that it takes",
+                "flurm run --help",
+            ),
+            ("job why =", "<ID>: cannot read job id `=`", "flurm job why --help"),
+            (
+                "resource list --zzz",
+                "`flurm resource list` has no option --zzz",
+                "flurm resource list --help",
+            ),
+            ("queue limits", "flurm queue limits is not there yet", "flurm queue list"),
             ("jobs -t RUNNING", "`flurm jobs` has no option -t", "--filter"),
             ("jobs --no-head", "`flurm jobs` has no option --no-head", "--no-header"),
             ("uptime --zzz", "`flurm uptime` has no option --zzz", "flurm uptime --help"),

@@ -70,13 +70,15 @@ impl Habits {
             .or_else(|| {
                 said("cpu-bind", &self.cpu_bind, "use -o cpu-affinity=per-task, or -o cpu-affinity=off")
             })
-            .or_else(|| said("mpi", &self.mpi, "programs find PMI by themselves; -o pmi=off takes it away"))
             .or_else(|| {
                 set(
                     "pty",
                     self.pty,
                     "use -o pty.interactive for a terminal to type at, -o pty for tasks that only need one",
                 )
+            })
+            .or_else(|| {
+                said("mpi", &self.mpi, "MPI programs start without it; -o mpi=NAME says which library it is")
             })
             .or_else(|| said("multi-prog", &self.multi_prog, "run `flurm multi-prog FILE` as the program"))
             .or_else(|| said("ntasks-per-socket", &self.ntasks_per_socket, "use --tasks-per-node"));

@@ -4,7 +4,7 @@ use super::{Share, ask, targets};
 use crate::face::Face;
 use crate::failure::Failure;
 use crate::format::{self, Column};
-use crate::out;
+use crate::{out, when};
 use flurm_types::{Idset, R, Timestamp};
 use flurm_wire::Dest;
 use flurm_wire::job::{Queue, QueueAct};
@@ -198,7 +198,7 @@ impl Selection {
             client.call(Dest::Leader, &Queue { queues: self.queue.clone(), ..QueueAct::Status.into() })?;
         let named = status.queues.into_iter().filter(|queue| !queue.name.is_empty());
         let queues: Vec<(String, Idset)> = named.map(|queue| (queue.name, queue.ranks)).collect();
-        let share = Share::of(&info);
+        let share = Share::of(&info, when::now());
         let mut wanted: Option<Idset> =
             self.include.as_ref().map(|word| targets(word, &info.all)).transpose()?;
         if !self.queue.is_empty() {

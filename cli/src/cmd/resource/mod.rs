@@ -12,7 +12,7 @@ use crate::face::Face;
 use crate::failure::Failure;
 use clap::Subcommand;
 use flurm_client::blocking::Client;
-use flurm_types::{Hostlist, Idset, R};
+use flurm_types::{Hostlist, Idset, R, Timestamp};
 use flurm_wire::Dest;
 use flurm_wire::resource::{Status, StatusInfo};
 
@@ -55,7 +55,7 @@ impl Args {
     }
 }
 
-/// The scheduler's view: each core is free, allocated, or on a node that is down.
+/// The scheduler's view: each core is free, allocated, or on a node that is down or has ended.
 #[derive(Debug)]
 pub struct Share {
     pub free: R,
@@ -64,11 +64,13 @@ pub struct Share {
 }
 
 impl Share {
-    pub fn of(info: &StatusInfo) -> Share {
+    pub fn of(info: &StatusInfo, now: Timestamp) -> Share {
         let usable = drained(info).iter().fold(info.up.clone(), |mut up, rank| {
             up.remove(rank);
             up
         });
+        let ended = info.expiring.iter().filter(|expiring| expiring.expiration <= now);
+        let usable = ended.fold(usable, |usable, ended| usable.difference(&ended.ranks));
         let all = info.all.ranks();
         Share {
             free: info.all.restrict(&usable).difference(&info.allocated),
@@ -109,8 +111,8 @@ fn targets(word: &str, all: &R) -> Result<Idset, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flurm_types::{RNode, Timestamp};
-    use flurm_wire::resource::Drained;
+    use flurm_types::RNode;
+    use flurm_wire::resource::{Drained, Expiring};
 
     fn node(rank: u32, cores: &str) -> RNode {
         RNode { rank, host: format!("n{rank}"), cores: cores.parse().unwrap(), gpus: Idset::new() }
@@ -127,11 +129,17 @@ mod tests {
             expiration: Timestamp::ZERO,
             expiring: Vec::new(),
         };
-        let share = Share::of(&info);
+        let share = Share::of(&info, Timestamp::ZERO);
         let cores = |r: &R| (r.ncores(), r.ranks().to_string());
         assert_eq!(cores(&share.free), (2, "0".into()));
         assert_eq!(cores(&share.allocated), (6, "0,2".into()));
         assert_eq!(cores(&share.down), (8, "1,3".into()));
+        let end = Timestamp::from_secs_f64(5.0);
+        let info = StatusInfo { expiring: vec![Expiring { ranks: 0.into(), expiration: end }], ..info };
+        assert_eq!(cores(&Share::of(&info, Timestamp::from_secs_f64(4.0)).free), (2, "0".into()));
+        let share = Share::of(&info, end);
+        assert_eq!((cores(&share.free), cores(&share.allocated)), ((0, "".into()), (6, "0,2".into())));
+        assert_eq!(cores(&share.down), (10, "0-1,3".into()));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::{Share, ask};
 use crate::face::Face;
 use crate::failure::Failure;
 use crate::out::{self, Script};
+use crate::when;
 use flurm_types::{Hostlist, Idset, RNode, Socket, counted};
 use flurm_wire::resource::StatusInfo;
 use std::collections::BTreeMap;
@@ -38,7 +39,7 @@ impl Args {
 }
 
 fn draw(info: &StatusInfo, each: bool, script: Script) -> String {
-    let share = Share::of(info);
+    let share = Share::of(info, when::now());
     let (cores, gpus) = (|n: usize| counted(n as u64, "core"), |n: usize| counted(n as u64, "GPU"));
     let count = |r: &flurm_types::R| format!("{}, {}", cores(r.ncores()), gpus(r.ngpus()));
     let nodes = counted(info.all.nnodes() as u64, "node");
