@@ -250,8 +250,7 @@ impl Shell {
         let note =
             format!("write output to {path}: no answer for {} s, some may be lost", WRITTEN_WITHIN.as_secs());
         self.outbox.push(key, What::Warning { kind: "output".into(), severity: 3, note }, 0);
-        // Jobs to come get a thread that does not hang yet.
-        self.archives.0.remove(&gathered.path);
+        self.forget_archive(gathered);
         self.finish(key);
     }
 
