@@ -5,7 +5,9 @@
 
 use crate::failure::Failure;
 use flurm_types::{JobId, Timestamp};
-use flurm_wire::archive::{ENTRY_LEN, Entry, FIRST_LINE_LEN_MAX, HEAD_LEN, Head, Record, find, host};
+use flurm_wire::archive::{
+    ENTRY_LEN, Entry, FIRST_LINE_LEN_MAX, HEAD_LEN, Head, Instance, Record, find, host,
+};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -21,7 +23,7 @@ pub struct Archive {
     path: PathBuf,
     segments: Vec<File>,
     /// Segment and place of each job's records.
-    records: BTreeMap<JobId, Vec<(usize, Entry)>>,
+    records: BTreeMap<(Instance, JobId), Vec<(usize, Entry)>>,
 }
 
 impl Archive {
@@ -41,20 +43,34 @@ impl Archive {
         Ok(archive)
     }
 
-    pub fn ids(&self) -> impl Iterator<Item = JobId> {
+    pub fn jobs(&self) -> impl Iterator<Item = (Instance, JobId)> {
         self.records.keys().copied()
+    }
+
+    /// The job with this id; of which instance must be said where several have one.
+    pub fn find(&self, id: JobId, wanted: Option<Instance>) -> Result<(Instance, JobId), Failure> {
+        let of_it = self.jobs().filter(|(of, job)| *job == id && wanted.is_none_or(|wanted| *of == wanted));
+        match &of_it.collect::<Vec<_>>()[..] {
+            [] => Err(Failure::new(format!("{} has no output of {}", self.path.display(), id.f58()))),
+            [one] => Ok(*one),
+            [(first, _), others @ ..] => {
+                let what = format!("{} instances have a job {}", others.len() + 1, id.f58());
+                let others: String = others.iter().map(|(other, _)| format!(", or {other}")).collect();
+                Err(Failure::new(what).hint(format!("say which one: --instance={first}{others}")))
+            }
+        }
     }
 
     /// Calls back with each record of a job in the order of their times; false when there is none.
     pub fn each(
         &self,
-        id: JobId,
+        job: (Instance, JobId),
         mut then: impl FnMut(Record) -> Result<(), Failure>,
     ) -> Result<bool, Failure> {
         let wrong =
             |e: io::Error| Failure::new(format!("cannot read the archive {}: {e}", self.path.display()));
         let mut found: Vec<(Timestamp, usize, Entry)> = Vec::new();
-        for (segment, entry) in self.records.get(&id).into_iter().flatten() {
+        for (segment, entry) in self.records.get(&job).into_iter().flatten() {
             let mut head = [0; HEAD_LEN];
             self.segments[*segment].read_exact_at(&mut head, entry.offset).map_err(wrong)?;
             found.extend(Head::read(&head).map(|head| (head.time, *segment, *entry)));
@@ -94,7 +110,7 @@ impl Archive {
         }
         look(&file, at, end, &mut found)?;
         for entry in found {
-            self.records.entry(entry.id).or_default().push((self.segments.len(), entry));
+            self.records.entry((entry.instance, entry.id)).or_default().push((self.segments.len(), entry));
         }
         self.segments.push(file);
         Ok(())
@@ -143,7 +159,7 @@ fn look(file: &File, mut at: u64, end: u64, found: &mut Vec<Entry>) -> io::Resul
             }
             if head.open(&bytes).is_some() {
                 let len = u32::try_from(head.len()).map_err(io::Error::other)?;
-                found.push(Entry { offset: at, len, id: head.id });
+                found.push(Entry { offset: at, len, instance: head.instance, id: head.id });
                 at += u64::from(len);
                 continue;
             }
@@ -164,7 +180,15 @@ mod tests {
 
     fn record(id: u64, time: i64, text: &str) -> Record {
         let piece = Piece { task: 0, stream: Stream::Stdout, bytes: text.as_bytes().to_vec() };
-        Record { id: JobId(id), rank: Rank(0), time: Timestamp(time), last: true, pieces: vec![piece] }
+        let instance = Instance::of("here");
+        Record {
+            instance,
+            id: JobId(id),
+            rank: Rank(0),
+            time: Timestamp(time),
+            last: true,
+            pieces: vec![piece],
+        }
     }
 
     fn said(archive: &Archive, id: u64) -> String {
@@ -173,7 +197,7 @@ mod tests {
             record.pieces.iter().for_each(|piece| all.push_str(&String::from_utf8_lossy(&piece.bytes)));
             Ok(())
         };
-        archive.each(JobId(id), one).unwrap();
+        archive.each((Instance::of("here"), JobId(id)), one).unwrap();
         all
     }
 
@@ -188,22 +212,34 @@ mod tests {
             let written = record(n as u64, n as i64, text).encode();
             // A crash has cut the second, and somebody has gone on behind it.
             let written = if n == 1 { &written[..written.len() - 2] } else { &written[..] };
-            let entry = Entry { offset: bytes.len() as u64, len: written.len() as u32, id: JobId(n as u64) };
+            let (offset, len) = (bytes.len() as u64, written.len() as u32);
+            let entry = Entry { offset, len, instance: Instance::of("here"), id: JobId(n as u64) };
             if n != 1 {
                 index.extend(entry.encode());
             }
             bytes.extend(written);
         }
+        let here = Instance::of("here");
         let tail = record(9, 0, "tail").encode();
         bytes.extend(&tail[..tail.len() / 2]);
         std::fs::write(&path, &bytes).unwrap();
         let mut other = first_line("b").into_bytes();
         other.extend(record(0, -1, "zero ").encode());
+        let there = Instance::of("there");
+        other.extend(Record { instance: there, ..record(0, 5, "another's") }.encode());
         std::fs::write(dir.path().join("all.b"), other).unwrap();
         for index in [&index[..], &index[..ENTRY_LEN + 5], b""] {
             std::fs::write(dir.path().join("all.index"), index).unwrap();
             let archive = Archive::open(&path).unwrap();
-            assert_eq!(archive.ids().map(|id| id.0).collect::<Vec<_>>(), [0, 2, 3]);
+            assert_eq!(
+                archive.jobs().map(|(_, id)| id.0).collect::<Vec<_>>(),
+                if here < there { [0, 2, 3, 0] } else { [0, 0, 2, 3] }
+            );
+            let failure = archive.find(JobId(0), None).unwrap_err();
+            assert!(failure.lines().1.is_some_and(|hint| hint.contains(&there.to_string())), "{failure:?}");
+            assert_eq!(archive.find(JobId(0), Some(there)).unwrap(), (there, JobId(0)));
+            assert_eq!(archive.find(JobId(2), None).unwrap(), (here, JobId(2)));
+            assert!(archive.find(JobId(2), Some(there)).is_err());
             assert_eq!(said(&archive, 0), "zero one", "by time, from both hosts");
             assert!(said(&archive, 2) == long);
             assert_eq!(said(&archive, 3), "four");

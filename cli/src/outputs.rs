@@ -4,10 +4,10 @@ use crate::archive::Archive;
 use crate::attach::{Decoder, Stream};
 use crate::events;
 use crate::failure::Failure;
-use flurm_client::{Client, job};
+use flurm_client::{Client, attr, job};
 use flurm_jobspec::Jobspec;
 use flurm_types::{Entry, JobId};
-use flurm_wire::archive::Record;
+use flurm_wire::archive::{Instance, Record};
 use flurm_wire::job::{Log, Watch};
 use flurm_wire::rexec;
 use std::collections::BTreeMap;
@@ -37,8 +37,8 @@ impl Archives {
 }
 
 /// All that an archive has of a job.
-pub fn of_archive(archive: &Archive, id: JobId, take: &mut impl Take) -> Result<bool, Failure> {
-    archive.each(id, |Record { pieces, .. }| {
+pub fn of_archive(archive: &Archive, job: (Instance, JobId), take: &mut impl Take) -> Result<bool, Failure> {
+    archive.each(job, |Record { pieces, .. }| {
         pieces.iter().try_for_each(|piece| {
             let stream = match piece.stream {
                 rexec::Stream::Stdout => Stream::Stdout,
@@ -90,7 +90,8 @@ pub async fn of_instance(
         }
         if archive {
             // Nothing has been written to it yet.
-            of_archive(archives.get(&path)?, id, take)?;
+            let instance = Instance::of(&attr::get(client, "instance-id").await?);
+            of_archive(archives.get(&path)?, (instance, id), take)?;
         } else {
             of_file(&path, stream, &ranks, take)?;
         }

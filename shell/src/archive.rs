@@ -12,7 +12,7 @@ use crate::io::Pieces;
 use crate::plan::Plan;
 use crate::shell::{Event, Key, Shell, Timer, wall};
 use flurm_types::{Rank, Timestamp};
-use flurm_wire::archive::{Entry, FIRST_LINE_LEN_MAX, Piece, Record, first_line};
+use flurm_wire::archive::{Entry, FIRST_LINE_LEN_MAX, Instance, Piece, Record, first_line};
 use flurm_wire::exec::What;
 use flurm_wire::rexec::Stream;
 use std::collections::BTreeMap;
@@ -114,7 +114,7 @@ impl Segment {
         // Where the write has ended, whoever else has written before.
         let end = self.file.stream_position()?;
         let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-        let entry = Entry { offset: end - u64::from(len), len, id: record.id };
+        let entry = Entry { offset: end - u64::from(len), len, instance: record.instance, id: record.id };
         self.index.write_all(&entry.encode())
     }
 }
@@ -221,7 +221,8 @@ impl Shell {
             return;
         }
         let time = gathered.since.take().unwrap_or_else(wall);
-        let record = record(key, self.rank, time, last, gathered.pieces.take());
+        let instance = self.place.as_ref().expect("jobs start once there is one").instance;
+        let record = record(instance, key, self.rank, time, last, gathered.pieces.take());
         gathered.closed = last;
         gathered.writing += 1;
         let writer = &self.archives.0[&gathered.path];
@@ -268,9 +269,16 @@ impl Shell {
     }
 }
 
-fn record(key: Key, rank: Rank, time: Timestamp, last: bool, pieces: Vec<(Stream, u32, Vec<u8>)>) -> Record {
+fn record(
+    instance: Instance,
+    key: Key,
+    rank: Rank,
+    time: Timestamp,
+    last: bool,
+    pieces: Vec<(Stream, u32, Vec<u8>)>,
+) -> Record {
     let pieces = pieces.into_iter().map(|(stream, task, bytes)| Piece { task, stream, bytes }).collect();
-    Record { id: key.0, rank, time, last, pieces }
+    Record { instance, id: key.0, rank, time, last, pieces }
 }
 
 #[cfg(test)]
@@ -278,6 +286,10 @@ mod tests {
     use super::*;
     use flurm_types::JobId;
     use flurm_wire::archive::{ENTRY_LEN, Head, host};
+
+    fn here() -> Instance {
+        Instance::of("here")
+    }
 
     #[test]
     fn who_makes_it_at_the_same_time_empties_nothing() {
@@ -288,12 +300,12 @@ mod tests {
                 for n in 0..8 {
                     let path = &path;
                     scope.spawn(move || {
-                        let record = record((JobId(n), 0), Rank(0), Timestamp(0), true, Vec::new());
+                        let record = record(here(), (JobId(n), 0), Rank(0), Timestamp(0), true, Vec::new());
                         Segment::open(path, "a").unwrap().append(&record).unwrap();
                     });
                 }
             });
-            let len = record((JobId(0), 0), Rank(0), Timestamp(0), true, Vec::new()).encode().len();
+            let len = record(here(), (JobId(0), 0), Rank(0), Timestamp(0), true, Vec::new()).encode().len();
             let wanted = first_line("a").len() + 8 * len;
             assert_eq!(std::fs::metadata(&path).unwrap().len(), wanted as u64);
         }
@@ -309,7 +321,7 @@ mod tests {
                 for n in 0..200_u64 {
                     let bytes = vec![rank as u8; 3000 * (n as usize % 7)];
                     let pieces = vec![(Stream::Stdout, rank, bytes)];
-                    let record = record((JobId(n), 0), Rank(rank), Timestamp(0), true, pieces);
+                    let record = record(here(), (JobId(n), 0), Rank(rank), Timestamp(0), true, pieces);
                     segment.append(&record).unwrap();
                 }
             }
@@ -325,7 +337,12 @@ mod tests {
             while at < bytes.len() {
                 let head = Head::read(&bytes[at..]).expect("one after the other");
                 assert!(head.open(&bytes[at..]).is_some(), "whole");
-                found.push(Entry { offset: at as u64, len: head.len() as u32, id: head.id });
+                found.push(Entry {
+                    offset: at as u64,
+                    len: head.len() as u32,
+                    instance: here(),
+                    id: head.id,
+                });
                 at += head.len();
             }
             assert_eq!(found.len(), writers * 200);
@@ -353,7 +370,7 @@ mod tests {
             });
         });
         let one = || {
-            let record = record((JobId(1), 0), Rank(0), Timestamp(0), true, Vec::new());
+            let record = record(here(), (JobId(1), 0), Rank(0), Timestamp(0), true, Vec::new());
             send.send(((JobId(1), 0), record)).unwrap();
             told.recv().unwrap()
         };

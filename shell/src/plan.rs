@@ -10,6 +10,7 @@ use crate::template::{Node, Tags};
 use crate::wrap;
 use flurm_jobspec::{Archive, Jobspec, Kind, Resource, TaskCount};
 use flurm_types::{Hostlist, Idset, JobId, R, RNode, TaskMap};
+use flurm_wire::archive::Instance;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -17,6 +18,7 @@ use std::sync::OnceLock;
 #[derive(Debug, Clone)]
 pub struct Place {
     pub rank: u32,
+    pub instance: Instance,
     pub uri: String,
     /// This instance's own id in the instance around it.
     pub enclosing_id: Option<String>,

@@ -20,6 +20,7 @@ use crate::{end, link, spawn};
 use flurm_client::{Client, ClientError, Uri};
 use flurm_pmi::{Piece, ProtocolError};
 use flurm_types::{JobId, Rank, Timestamp};
+use flurm_wire::archive::Instance;
 use flurm_wire::rexec::{Control, Run, Stream};
 use flurm_wire::shell::{
     Fence, FenceLost, Fenced, FlowHere, Hello, KillHere, KillInitial, PmixGet, Quit, StartHere, StartInitial,
@@ -428,6 +429,7 @@ impl Shell {
         self.orphan_ms_max = welcome.orphan_ms_max;
         self.place = Some(Arc::new(Place {
             rank: welcome.rank.0,
+            instance: Instance::of(&welcome.instance_id),
             uri: welcome.uri,
             enclosing_id: std::env::var("FLURM_JOB_ID").ok().filter(|id| !id.is_empty()),
             instance_level: welcome.instance_level,

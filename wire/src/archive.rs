@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! archive = first line, record, record, …        index = entry, entry, …
-//! record  = head (40 bytes), pieces, maybe as LZ4 block
+//! record  = head (44 bytes), pieces, maybe as LZ4 block
 //! piece   = task u32, stream u8 (1 stdout, 2 stderr), length u32, bytes
 //! ```
 //!
@@ -12,11 +12,13 @@
 
 use crate::rexec::Stream;
 use flurm_types::{JobId, Rank, Timestamp};
+use std::fmt;
+use std::str::FromStr;
 
 /// Pieces of one record, unpacked. A reader makes no more room for one.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// Of a record, before its pieces.
-pub const HEAD_LEN: usize = 40;
+pub const HEAD_LEN: usize = 44;
 /// Of an entry of the index.
 pub const ENTRY_LEN: usize = 32;
 /// Of the first line: a host has at most 255 bytes.
@@ -24,7 +26,7 @@ pub const FIRST_LINE_LEN_MAX: usize = 320;
 
 const MAGIC: [u8; 4] = [1, b'r', b'e', b'c'];
 const ENTRY_MAGIC: [u8; 4] = [1, b'i', b'd', b'x'];
-const FIRST_WORDS: &str = "flurm output archive 1 ";
+const FIRST_WORDS: &str = "flurm output archive 2 ";
 const LZ4: u8 = 1;
 const LAST: u8 = 2;
 const PIECE_HEAD_LEN: usize = 9;
@@ -41,9 +43,37 @@ pub fn host(begin: &[u8]) -> Option<(&str, usize)> {
     Some((line.strip_prefix(FIRST_WORDS)?, end + 1))
 }
 
+/// Which instance a job was of: ids of jobs count from the start of theirs, so two instances may have the same ones.
+#[derive(Debug, Copy, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instance(u32);
+
+impl Instance {
+    /// From the attribute `instance-id`.
+    pub fn of(id: &str) -> Instance {
+        Instance(crc32(id.as_bytes()))
+    }
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+impl FromStr for Instance {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Instance, String> {
+        u32::from_str_radix(text, 16)
+            .map(Instance)
+            .map_err(|_| "an instance is eight digits, as 0a1b2c3d".to_owned())
+    }
+}
+
 /// Some output of the tasks of one job on one rank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
+    pub instance: Instance,
     pub id: JobId,
     pub rank: Rank,
     /// When the first of it came.
@@ -63,6 +93,7 @@ pub struct Piece {
 /// What a record says of itself first.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub struct Head {
+    pub instance: Instance,
     pub id: JobId,
     pub rank: Rank,
     pub time: Timestamp,
@@ -100,6 +131,7 @@ impl Record {
         out.extend_from_slice(&self.rank.0.to_le_bytes());
         out.extend_from_slice(&self.id.0.to_le_bytes());
         out.extend_from_slice(&self.time.0.to_le_bytes());
+        out.extend_from_slice(&self.instance.0.to_le_bytes());
         out.extend_from_slice(stored);
         let sum = crc32(&out[8..]);
         out[4..8].copy_from_slice(&sum.to_le_bytes());
@@ -113,6 +145,7 @@ impl Head {
         let head = bytes.first_chunk::<HEAD_LEN>()?;
         let flags = head[16];
         let head = Head {
+            instance: Instance(u32_at(head, 40)),
             id: JobId(u64_at(head, 24)),
             rank: Rank(u32_at(head, 20)),
             time: Timestamp(u64_at(head, 32).cast_signed()),
@@ -157,7 +190,8 @@ impl Head {
             pieces.push(Piece { task: u32_at(head, 0), stream, bytes: bytes.to_vec() });
             rest = behind;
         }
-        Some(Record { id: self.id, rank: self.rank, time: self.time, last: self.last, pieces })
+        let Head { instance, id, rank, time, last, .. } = *self;
+        Some(Record { instance, id, rank, time, last, pieces })
     }
 }
 
@@ -171,6 +205,7 @@ pub fn find(bytes: &[u8]) -> Option<usize> {
 pub struct Entry {
     pub offset: u64,
     pub len: u32,
+    pub instance: Instance,
     pub id: JobId,
 }
 
@@ -180,6 +215,7 @@ impl Entry {
         out[..4].copy_from_slice(&ENTRY_MAGIC);
         out[8..16].copy_from_slice(&self.offset.to_le_bytes());
         out[16..20].copy_from_slice(&self.len.to_le_bytes());
+        out[20..24].copy_from_slice(&self.instance.0.to_le_bytes());
         out[24..32].copy_from_slice(&self.id.0.to_le_bytes());
         let sum = crc32(&out[8..]);
         out[4..8].copy_from_slice(&sum.to_le_bytes());
@@ -192,6 +228,7 @@ impl Entry {
         whole.then(|| Entry {
             offset: u64_at(bytes, 8),
             len: u32_at(bytes, 16),
+            instance: Instance(u32_at(bytes, 20)),
             id: JobId(u64_at(bytes, 24)),
         })
     }
@@ -256,6 +293,7 @@ mod tests {
     fn record(bytes: &[u8]) -> Record {
         let piece = |task, stream, bytes: &[u8]| Piece { task, stream, bytes: bytes.to_vec() };
         Record {
+            instance: Instance::of("here"),
             id: JobId(7),
             rank: Rank(3),
             time: Timestamp(-5),
@@ -286,12 +324,13 @@ mod tests {
                 assert!(head.open(&written[..at]).is_none(), "cut at {at}");
             }
         }
-        let entry = Entry { offset: 1 << 40, len: 99, id: JobId(7) };
+        let entry = Entry { offset: 1 << 40, len: 99, instance: Instance::of("here"), id: JobId(7) };
         let mut bytes = entry.encode();
         assert_eq!(Entry::read(&bytes), Some(entry));
         bytes[20] ^= 1;
         assert_eq!(Entry::read(&bytes), None);
         assert_eq!(host(first_line("n7").as_bytes()), Some(("n7", 26)));
-        assert_eq!(host(b"flurm output archive 2 x\n"), None);
+        assert_eq!(host(b"flurm output archive 1 x\n"), None);
+        assert_eq!(Instance::of("here").to_string().parse(), Ok(Instance::of("here")));
     }
 }

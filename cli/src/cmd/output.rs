@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::outputs::{self, Archives};
 use flurm_client::job;
 use flurm_types::{Encoding, JobId};
+use flurm_wire::archive::Instance;
 use flurm_wire::job::List;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -34,6 +35,9 @@ pub struct Export {
     /// From this archive; no instance is needed
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    /// Only jobs of this instance; without it, if there are several, each has a directory
+    #[arg(long, value_name = "HEX", requires = "from")]
+    instance: Option<Instance>,
     /// Begin each line with the task's rank
     #[arg(short, long)]
     label_io: bool,
@@ -54,16 +58,23 @@ impl Export {
         match &self.from {
             Some(path) => {
                 let archive = Archive::open(path)?;
-                let ids = if self.ids.is_empty() { archive.ids().collect() } else { self.ids.clone() };
-                for id in &ids {
-                    let mut files = Files::new(&self.dir, *id, self.label_io);
-                    if !outputs::of_archive(&archive, *id, &mut |s, r: &str, b: &[u8]| files.take(s, r, b))? {
-                        let what = format!("{} has no output of {}", path.display(), id.f58());
-                        return Err(Failure::new(what));
-                    }
+                let wanted =
+                    |(of, _): &(Instance, JobId)| self.instance.is_none_or(|instance| *of == instance);
+                let jobs: Vec<_> = if self.ids.is_empty() {
+                    archive.jobs().filter(wanted).collect()
+                } else {
+                    self.ids.iter().map(|id| archive.find(*id, self.instance)).collect::<Result<_, _>>()?
+                };
+                // Their ids may be the same.
+                let several = jobs.iter().any(|(of, _)| *of != jobs[0].0);
+                for job in &jobs {
+                    let dir = if several { self.dir.join(job.0.to_string()) } else { self.dir.clone() };
+                    std::fs::create_dir_all(&dir).map_err(wrong)?;
+                    let mut files = Files::new(&dir, job.1, self.label_io);
+                    outputs::of_archive(&archive, *job, &mut |s, r: &str, b: &[u8]| files.take(s, r, b))?;
                     files.close()?;
                 }
-                say(ids.len(), &self.dir);
+                say(jobs.len(), &self.dir);
                 Ok(0)
             }
             None => face.connected(async |client| {

@@ -14,7 +14,8 @@ fn r(cores: &[(u32, &str)]) -> R {
 }
 
 fn place(rank: u32) -> Place {
-    Place { rank, uri: "local:///r/local".into(), enclosing_id: None, instance_level: 0 }
+    let instance = Instance::of("here");
+    Place { rank, instance, uri: "local:///r/local".into(), enclosing_id: None, instance_level: 0 }
 }
 
 fn spec(resources: Value, count: Value, options: Value) -> Jobspec {

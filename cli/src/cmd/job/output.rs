@@ -6,6 +6,7 @@ use crate::face::Face;
 use crate::failure::Failure;
 use crate::outputs::{self, Archives};
 use flurm_types::JobId;
+use flurm_wire::archive::Instance;
 use std::path::PathBuf;
 
 /// Print what a job has said so far: from its log, its files or its archive
@@ -15,6 +16,9 @@ pub struct Args {
     /// Look only into this archive; no instance is needed
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    /// In an archive that several instances have written to: the job of this one
+    #[arg(long, value_name = "HEX", requires = "from")]
+    instance: Option<Instance>,
     /// Begin each line with the task's rank
     #[arg(short, long)]
     label_io: bool,
@@ -29,10 +33,8 @@ impl Args {
         };
         match &self.from {
             Some(path) => {
-                if !outputs::of_archive(&Archive::open(path)?, self.id, &mut take)? {
-                    let what = format!("{} has no output of {}", path.display(), self.id.f58());
-                    return Err(Failure::new(what));
-                }
+                let archive = Archive::open(path)?;
+                outputs::of_archive(&archive, archive.find(self.id, self.instance)?, &mut take)?;
             }
             None => {
                 let (id, take) = (self.id, &mut take);
