@@ -64,8 +64,14 @@ const INTERRUPTS_WITHIN: Duration = Duration::from_secs(2);
 /// A job that starts within this time needs no word about its waiting.
 const WAITING_SAID_AFTER: Duration = Duration::from_secs(2);
 
-/// Prints what the job prints, until it is over; gives its exit code.
-pub async fn attach(face: &Face, client: &Client, id: JobId, options: &Options) -> Result<u8, Failure> {
+/// Prints what the job prints, until it is over; gives its exit code. Without `hands` signals are not for the job.
+pub async fn attach(
+    face: &Face,
+    client: &Client,
+    id: JobId,
+    options: &Options,
+    mut hands: Option<Hands>,
+) -> Result<u8, Failure> {
     let mut logs = vec![Log::Eventlog, Log::Output];
     let waits_for_exec = options.wait_event.as_deref().is_some_and(|e| events::event(e).0 == Log::Exec);
     if options.show_exec || waits_for_exec {
@@ -75,7 +81,9 @@ pub async fn attach(face: &Face, client: &Client, id: JobId, options: &Options) 
     let interactive = options.stdin.is_some() && !options.read_only && is_interactive(client, id).await?;
     let mut session = Session::new(face, client, id, options);
     session.interactive = interactive;
-    let mut hands = if options.read_only { None } else { Some(Hands::new(options.forwards, interactive)?) };
+    if let Some(hands) = hands.as_mut().filter(|_| interactive) {
+        hands.hear(heard(options.forwards, true, true))?;
+    }
     let mut clock = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
@@ -373,7 +381,7 @@ impl<'a> Session<'a> {
 }
 
 /// Signals that are not for us but for the job.
-struct Hands {
+pub struct Hands {
     signals: Vec<(SignalKind, Signal)>,
 }
 
@@ -383,11 +391,20 @@ fn stop() -> SignalKind {
 }
 
 impl Hands {
-    fn new(forwards: bool, interactive: bool) -> Result<Hands, Failure> {
-        let kinds = heard(forwards, std::io::stdin().is_terminal(), interactive);
-        let signals =
-            kinds.into_iter().map(|kind| Ok((kind, signal(kind)?))).collect::<std::io::Result<_>>()?;
-        Ok(Hands { signals })
+    /// Begins to listen. Whoever submits a job listens before that: an interrupt in between would leave the job behind.
+    pub fn new(forwards: bool) -> Result<Hands, Failure> {
+        let mut hands = Hands { signals: Vec::new() };
+        hands.hear(heard(forwards, std::io::stdin().is_terminal(), false))?;
+        Ok(hands)
+    }
+
+    fn hear(&mut self, kinds: Vec<SignalKind>) -> Result<(), Failure> {
+        for kind in kinds {
+            if self.signals.iter().all(|(heard, _)| *heard != kind) {
+                self.signals.push((kind, signal(kind)?));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -53,6 +53,7 @@ impl Args {
         }
         let job = Copies::one(&options, &stdin).jobs()?.next().expect("one job, not none")?;
         face.connected(async |client| {
+            let hands = if bg { None } else { Some(attach::Hands::new(true)?) };
             let id = job::submit(&client, job).await.map_err(|e| match e {
                 ClientError::Refused(error) => refused(error),
                 other => other.into(),
@@ -73,7 +74,7 @@ impl Args {
                 cancels_waiting: true,
                 ..attach::Options::default()
             };
-            attach::attach(face, &client, id, &stay).await
+            attach::attach(face, &client, id, &stay, hands).await
         })
     }
 }

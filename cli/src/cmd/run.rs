@@ -39,6 +39,7 @@ impl Args {
         let mut jobs = copies.jobs()?;
         let job = jobs.next().expect("one job, not none")?;
         face.connected(async |client| {
+            let hands = attach::Hands::new(true)?;
             let id = job::submit(&client, job).await.map_err(|e| match e {
                 ClientError::Refused(error) => refused(error),
                 other => other.into(),
@@ -56,7 +57,7 @@ impl Args {
                 forwards: true,
                 ..attach::Options::default()
             };
-            let ended = attach::attach(face, &client, id, &options).await;
+            let ended = attach::attach(face, &client, id, &options, Some(hands)).await;
             if ended.as_ref().is_err_and(Failure::is_unread) {
                 // `flurm run yes | head` is over when `head` is, as `yes | head` would be. Too late is no failure.
                 drop(job::raise(&client, &[id], "cancel", 0, "nobody reads its output").await?);

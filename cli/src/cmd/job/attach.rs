@@ -66,6 +66,9 @@ impl Args {
             stdin: feed.then_some(self.stdin_ranks),
             show_status: self.show_status || out::on_terminal(),
         };
-        face.connected(async |client| attach::attach(face, &client, self.id, &options).await)
+        face.connected(async |client| {
+            let hands = if options.read_only { None } else { Some(attach::Hands::new(options.forwards)?) };
+            attach::attach(face, &client, self.id, &options, hands).await
+        })
     }
 }
