@@ -22,6 +22,9 @@ const FANOUT: u32 = 32;
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a shell lives without its broker.
 const ORPHAN_MS: u64 = 5000;
+/// A process that ends closes its connections and is missed at once; silence is for cables and hosts that hang. A busy or
+/// swapping host may be silent for seconds and be well, and taking it for dead costs its jobs.
+const LOST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a file may say.
 const KNOWN: &str = "the tables are [sched], [queues.NAME], [policy], [ingest.validator], [resource], [fake-resources], \
@@ -91,6 +94,7 @@ pub struct Tbon {
     pub interface_hint: Option<String>,
     pub fanout: Option<u32>,
     pub topo: Option<String>,
+    pub lost_timeout: Option<String>,
 }
 
 impl Config {
@@ -275,6 +279,8 @@ pub struct Settings {
     pub fanout: u32,
     pub join_timeout: Duration,
     pub orphan_ms: u64,
+    /// Silence after which a neighbour in the tree is lost.
+    pub lost_ms: u64,
     pub interface_hint: Option<String>,
     pub statedir: Option<PathBuf>,
     /// What `getattr` will show of all this, with the attributes that are the user's own.
@@ -325,10 +331,13 @@ impl Settings {
         }
         let duration = |name: &str| attributes.get(name).map(|text| duration(name, text)).transpose();
         let interface_hint = attributes.get("tbon.interface-hint").or(config.tbon.interface_hint.as_ref());
+        let lost_timeout = attributes.get("tbon.lost-timeout").or(config.tbon.lost_timeout.as_ref());
+        let lost_timeout = lost_timeout.map(|text| self::duration("tbon.lost-timeout", text)).transpose()?;
         let mut settings = Settings {
             fanout: fanout(&attributes, &config.tbon)?,
             join_timeout: duration("broker.join-timeout")?.unwrap_or(JOIN_TIMEOUT),
             orphan_ms: duration("broker.orphan-timeout")?.map_or(ORPHAN_MS, millis),
+            lost_ms: millis(lost_timeout.unwrap_or(LOST_TIMEOUT)),
             interface_hint: interface_hint.cloned(),
             statedir: attributes.get("statedir").map(|dir| std::path::absolute(dir).unwrap_or(dir.into())),
             config,
@@ -343,11 +352,13 @@ impl Settings {
         let seconds = |d: Duration| Fsd::from_secs(d.as_secs_f64()).expect("durations are not negative");
         let join_timeout = seconds(self.join_timeout).to_string();
         let orphan_timeout = seconds(Duration::from_millis(self.orphan_ms)).to_string();
+        let lost_timeout = seconds(Duration::from_millis(self.lost_ms)).to_string();
         let shown = [
             ("broker.join-timeout", Some(join_timeout)),
             ("broker.orphan-timeout", Some(orphan_timeout)),
             ("tbon.fanout", Some(self.fanout.to_string())),
             ("tbon.interface-hint", self.interface_hint.clone()),
+            ("tbon.lost-timeout", Some(lost_timeout)),
             ("tbon.topo", Some(format!("kary:{}", self.fanout))),
         ];
         for (name, value) in shown {
@@ -467,7 +478,8 @@ mod tests {
 
     #[test]
     fn attributes_win_over_the_file_and_are_shown() {
-        let config = Config::parse("x", "[tbon]\nfanout = 4\ninterface-hint = \"ib0\"\n").unwrap();
+        let file = "[tbon]\nfanout = 4\ninterface-hint = \"ib0\"\nlost-timeout = \"1m\"\n";
+        let config = Config::parse("x", file).unwrap();
         let pairs = [("tbon.topo", "kary:16"), ("broker.join-timeout", "3s"), ("my.own", "1")];
         let pairs: Vec<_> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let settings = Settings::resolve(config, &pairs).unwrap();
@@ -477,6 +489,8 @@ mod tests {
         assert_eq!(shown("tbon.fanout"), Some("16"));
         assert_eq!(shown("tbon.interface-hint"), Some("ib0"));
         assert_eq!(shown("broker.orphan-timeout"), Some("5s"));
+        assert_eq!(shown("tbon.lost-timeout"), Some("1m"));
+        assert_eq!(settings.lost_ms, 60_000);
         assert_eq!(shown("my.own"), Some("1"));
     }
 

@@ -169,13 +169,14 @@ fn srun_starts_one_instance_with_any_mpi_plugin_and_gets_its_exit_code() {
 fn programs_of_every_mpi_span_the_nodes() {
     let Some(lab) = Lab::up("mpi") else { return };
     let Some(mpis) = flurm_tests::mpis::mpis("MPI across nodes") else { return };
-    // Four tasks on each node, whatever the machine below has.
+    // Four tasks on each node, whatever the machine below has: they spin while they wait, and may starve a broker.
     let config = "[fake-resources]\nnnodes = 3\ncores-per-node = 4\n";
     std::fs::write(lab.home.join("fake.toml"), config).expect("the user's home is shared");
     for mpi in mpis {
         let programs = ["c/hello", "rust/allreduce"].map(|program| mpi.program(program));
         let runs = programs.map(|program| format!("flurm run -N3 -n12 {program} 12")).join(" && ");
-        let out = lab.login(&format!("srun -N3 -n3 flurm start --config-path=fake.toml sh -c '{runs}'")).ok();
+        let start = "flurm start -Stbon.lost-timeout=2m --config-path=fake.toml";
+        let out = lab.login(&format!("srun -N3 -n3 {start} sh -c '{runs}'")).ok();
         for (node, rank) in [("node1", 0), ("node2", 4), ("node3", 11)] {
             assert!(out.contains(&format!("hello rank={rank} size=12 host={node} ")), "{}: {out}", mpi.name);
         }

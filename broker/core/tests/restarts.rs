@@ -115,3 +115,21 @@ fn a_neighbour_that_is_not_read_is_not_called_silent() {
         assert_eq!(warnings(&rim), lost, "after {secs} s");
     }
 }
+
+#[test]
+fn silence_in_which_we_did_not_run_is_nobodys() {
+    let mut rim = Rim::up(chain(), &[]);
+    hello(&mut rim, 1, 5, "1-3", "");
+    // Stalls of 2.9 s: never as long as the silence that is too long, but longer with what was before them.
+    rim.now_ms += 1_500;
+    rim.step(Input::Wake);
+    rim.now_ms += 2_900;
+    rim.step(Input::Wake);
+    assert_eq!(warnings(&rim), [""; 0]);
+    // The same time awake counts.
+    for _ in 0..3 {
+        rim.now_ms += 1_000;
+        rim.step(Input::Wake);
+    }
+    assert_eq!(warnings(&rim), ["lost: 1-3 (b,c,d)"]);
+}

@@ -39,9 +39,8 @@ use std::net::TcpListener;
 /// The process's environment, as a value.
 pub type Vars = BTreeMap<String, String>;
 
-/// How often the leader is heard of, and the silence after which a neighbour is lost.
+/// How often a neighbour is heard of, at least; more often where silence is noticed sooner.
 const HEARTBEAT_MS: u64 = 1000;
-const LOST_MS: u64 = 3000;
 
 /// A broker that can run.
 #[derive(Debug)]
@@ -295,8 +294,8 @@ impl Start<'_> {
             expiration: parent_end.or(job_end).unwrap_or(Timestamp::ZERO),
             resources,
             site,
-            heartbeat_ms: HEARTBEAT_MS,
-            lost_ms: LOST_MS,
+            heartbeat_ms: HEARTBEAT_MS.min(settings.lost_ms / 3).max(1),
+            lost_ms: settings.lost_ms,
             orphan_ms_max: settings.orphan_ms,
             epoch: 0,
         };

@@ -344,9 +344,13 @@ impl Overlay {
         }
         self.ticked_ms = now;
         cx.wake_at(now + heartbeat);
-        if slept > lost {
-            // We were not running ourselves: the silence was ours, and words of others wait to be read.
-            self.unread(now);
+        // Time in which we did not run ourselves was not their silence: their words wait to be read.
+        let own = slept - heartbeat;
+        if own > heartbeat {
+            let neighbours = self.children.values_mut().map(|child| &mut child.heard_ms);
+            for heard in neighbours.chain(self.parent.iter_mut().map(|parent| &mut parent.heard_ms)) {
+                *heard = (*heard + own).min(now);
+            }
         }
         let children: Vec<Rank> = self.children.keys().copied().collect();
         for rank in children {

@@ -22,6 +22,7 @@ const FIXED: &[&str] = &[
     "rundir",
     "statedir",
     "tbon.interface-hint",
+    "tbon.lost-timeout",
 ];
 
 #[derive(Debug)]
