@@ -2,12 +2,13 @@
 # make test    everything that must hold (as root also on a real Slurm cluster)
 # make build   the release binary
 # make install PREFIX=$HOME/.local    bin/flurm, and lib/flurm/libpmi.so for MPI libraries that open one
+# make vm-masks    where tasks are bound, seen in a virtual machine with two sockets (qemu, a minute or two)
 # make lint    format, lints, and the checks of xtask
 # make mpi-examples MPICC=mpicc.mpich    the programs of templates/examples/mpi, for that MPI
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: build clean demo install lint mpi-examples test test-lab
+.PHONY: build clean demo install lint mpi-examples test test-lab vm-masks
 
 build:
 	scripts/deps.sh build
@@ -39,6 +40,11 @@ test-lab:
 	scripts/deps.sh test
 	cargo build --locked --package flurm --package flurm-libpmi
 	cargo xtask lab test
+
+vm-masks:
+	scripts/deps.sh vm
+	cargo build --locked --package flurm
+	tests/lab/masks-vm.sh
 
 # Into a directory for each MPI: they do not mix.
 MPICC ?= mpicc

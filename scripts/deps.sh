@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# deps.sh build|test|examples|mpi - Debian packages that building (or testing) flurm, its MPI examples, or the tests with
-# real MPIs (scripts/mpis.sh) need.
+# deps.sh build|test|examples|mpi|vm - Debian packages that building (or testing) flurm, its MPI examples, the tests with
+# real MPIs (scripts/mpis.sh), or the one in a virtual machine (tests/lab/masks-vm.sh) need.
 #
 # As root, or where sudo asks nothing, they are installed. Otherwise what is missing is named; what building needs is
 # then an error, what only some tests need is not.
@@ -17,6 +17,9 @@ EXAMPLES=(gcc libc6-dev libclang-dev)
 # Open MPI 4.1 with PMIx 4.2; the other MPIs come from PyPI. Debian's MPICH stays: it has the launcher.
 MPI=(gcc libc6-dev openmpi-bin libopenmpi-dev)
 python3 -m pip --version >/dev/null 2>&1 || MPI+=(python3-pip)
+
+# A machine with sockets, in software; its kernel is fetched, not installed.
+VM=(qemu-system-x86 busybox-static cpio binutils)
 
 say() { echo "deps: $*" >&2; }
 
@@ -48,7 +51,8 @@ build) mapfile -t missing < <(absent "${BUILD[@]}") ;;
 test) mapfile -t missing < <(absent "${BUILD[@]}" "${LAB[@]}") ;;
 examples) mapfile -t missing < <(absent "${EXAMPLES[@]}") ;;
 mpi) mapfile -t missing < <(absent "${MPI[@]}") ;;
-*) say "usage: deps.sh build|test|examples|mpi"; exit 2 ;;
+vm) mapfile -t missing < <(absent "${VM[@]}") ;;
+*) say "usage: deps.sh build|test|examples|mpi|vm"; exit 2 ;;
 esac
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
