@@ -104,6 +104,12 @@ pub fn listed_on_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Characters in a line of the terminal that listings go to, if they go to one.
+pub fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(size.ws_col.into()).filter(|cols| *cols > 0)
+}
+
 /// A wait status as a shell reports it: the code, or 128 and the signal.
 pub fn exit_code(status: i32) -> u8 {
     let signal = status & 0x7f;

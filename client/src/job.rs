@@ -141,10 +141,21 @@ pub fn submit_id() -> String {
     format!("{:016x}{:016x}", state.hash_one((process, count)), state.hash_one((time, count, process)))
 }
 
+/// All jobs that `list` asks for, however many pages they are.
+///
 /// # Errors
-/// The connection is lost.
+/// An unknown id or queue, or the connection is lost.
 pub async fn list(client: &Client, list: &List) -> Result<Listed, ClientError> {
-    client.call(Dest::Leader, list).await
+    let mut all = client.call(Dest::Leader, list).await?;
+    let wanted = if list.max_entries == 0 { usize::MAX } else { list.max_entries };
+    while all.more && all.jobs.len() < wanted {
+        let before = all.jobs.last().map(|job| job.id);
+        let max_entries = if list.max_entries == 0 { 0 } else { wanted - all.jobs.len() };
+        let page = client.call(Dest::Leader, &List { before, max_entries, ..list.clone() }).await?;
+        all.jobs.extend(page.jobs);
+        all.more = page.more;
+    }
+    Ok(all)
 }
 
 /// Raise an exception on each; severity 0 ends a job.

@@ -153,6 +153,11 @@ impl Job {
         &self.held
     }
 
+    /// Does it have, or did it have, one of these ranks?
+    pub fn has_been_on(&self, ranks: &Idset) -> bool {
+        self.placed.as_ref().is_some_and(|placed| !placed.ranks.is_disjoint(ranks))
+    }
+
     /// Wait status, once finished.
     pub fn status(&self) -> Option<i32> {
         self.status

@@ -64,6 +64,10 @@ impl Manager {
         self.active.iter().filter_map(|id| self.job(*id))
     }
 
+    pub fn active_within(&self, ids: RangeInclusive<JobId>) -> impl DoubleEndedIterator<Item = &Job> {
+        self.active.range(ids).filter_map(|id| self.job(*id))
+    }
+
     pub fn stats(&self) -> &JobStats {
         &self.stats
     }
@@ -213,19 +217,10 @@ impl Manager {
         if before == after {
             return;
         }
-        if let Some(count) = self.stats_of(before) {
+        if let Some(count) = self.stats.of_state(before) {
             *count -= 1;
         }
-        if let Some(count) = self.stats_of(after) {
-            *count += 1;
-        }
-        match result {
-            Some(JobResult::Completed) => self.stats.completed += 1,
-            Some(JobResult::Failed) => self.stats.failed += 1,
-            Some(JobResult::Canceled) => self.stats.canceled += 1,
-            Some(JobResult::Timeout) => self.stats.timeout += 1,
-            None => {}
-        }
+        self.stats.count(after, result);
     }
 
     fn count_queue(&mut self, queue: &str, before: JobState, after: JobState) {
@@ -241,18 +236,6 @@ impl Manager {
         }
         if let Some(counter) = counter_of(count, after) {
             *counter += 1;
-        }
-    }
-
-    fn stats_of(&mut self, state: JobState) -> Option<&mut u64> {
-        match state {
-            JobState::New => None,
-            JobState::Depend => Some(&mut self.stats.depend),
-            JobState::Priority => Some(&mut self.stats.priority),
-            JobState::Sched => Some(&mut self.stats.sched),
-            JobState::Run => Some(&mut self.stats.run),
-            JobState::Cleanup => Some(&mut self.stats.cleanup),
-            JobState::Inactive => Some(&mut self.stats.inactive),
         }
     }
 

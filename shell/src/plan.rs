@@ -119,6 +119,18 @@ pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Re
     Ok(plan)
 }
 
+/// Which node of the job has which tasks, in the order of R.
+///
+/// # Errors
+/// As [`plan`].
+pub fn task_map_of(spec: &Jobspec, r: &R) -> Result<TaskMap, PlanError> {
+    let slot = Slot::of(spec);
+    let counts = counts(&spec.task_count(), &slot, r)?;
+    let context = Context { ntasks: counts.iter().sum(), gpus_per_slot: slot.gpus, command: spec.command() };
+    let options = Options::read(&spec.attributes().shell_options, context)?;
+    Ok(task_map(&options.taskmap, &counts, r)?)
+}
+
 /// What one slot is, and where slots lie.
 #[derive(Debug, Default)]
 struct Slot {

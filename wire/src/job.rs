@@ -248,6 +248,23 @@ impl Topic for Lookup {
     type Response = LookedUp;
 }
 
+/// Processes of a running job's tasks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pids {
+    pub id: JobId,
+}
+
+/// By rank; on each, by task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PidsOf {
+    pub ranks: Vec<(u32, Vec<i32>)>,
+}
+
+impl Topic for Pids {
+    const NAME: &'static str = "job-info.pids";
+    type Response = PidsOf;
+}
+
 /// List jobs, newest first.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct List {
@@ -262,20 +279,31 @@ pub struct List {
     pub results: Vec<JobResult>,
     #[serde(default)]
     pub name: Option<String>,
-    #[serde(default)]
-    pub queue: Option<String>,
+    /// Of these queues; empty means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<String>,
+    /// Those that have, or had, one of these ranks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<Idset>,
     /// Active, or inactive since then.
     #[serde(default)]
     pub since: Option<Timestamp>,
+    /// Only jobs older than this one: the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<JobId>,
     /// 0: no limit.
     #[serde(default)]
     pub max_entries: usize,
 }
 
+/// One page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Listed {
     pub jobs: Vec<JobRecord>,
-    /// Counts over all jobs of the instance, whatever the filter.
+    /// The page is full, and there is at least one more job: ask again, with `before` the last one's id.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+    /// Counts over all jobs of the queues that were named, or of the instance, whatever else the filter.
     pub stats: JobStats,
 }
 
@@ -350,6 +378,54 @@ pub struct JobStats {
     pub failed: u64,
     pub canceled: u64,
     pub timeout: u64,
+}
+
+impl JobStats {
+    /// The count of jobs in that state; nobody counts jobs that are not checked yet.
+    pub fn of_state(&mut self, state: JobState) -> Option<&mut u64> {
+        match state {
+            JobState::New => None,
+            JobState::Depend => Some(&mut self.depend),
+            JobState::Priority => Some(&mut self.priority),
+            JobState::Sched => Some(&mut self.sched),
+            JobState::Run => Some(&mut self.run),
+            JobState::Cleanup => Some(&mut self.cleanup),
+            JobState::Inactive => Some(&mut self.inactive),
+        }
+    }
+
+    /// The count of jobs that ended so.
+    pub fn of_result(&mut self, result: JobResult) -> &mut u64 {
+        match result {
+            JobResult::Completed => &mut self.completed,
+            JobResult::Failed => &mut self.failed,
+            JobResult::Canceled => &mut self.canceled,
+            JobResult::Timeout => &mut self.timeout,
+        }
+    }
+
+    /// Counts one more job.
+    pub fn count(&mut self, state: JobState, result: Option<JobResult>) {
+        if let Some(count) = self.of_state(state) {
+            *count += 1;
+        }
+        if let Some(result) = result {
+            *self.of_result(result) += 1;
+        }
+    }
+
+    pub fn pending(&self) -> u64 {
+        self.depend + self.priority + self.sched
+    }
+
+    pub fn running(&self) -> u64 {
+        self.run + self.cleanup
+    }
+
+    /// Those that ended, and not well.
+    pub fn unsuccessful(&self) -> u64 {
+        self.failed + self.canceled + self.timeout
+    }
 }
 
 /// Why a job waits, in one line (`flurm job why`).

@@ -137,10 +137,11 @@ fn examples() -> String {
         &job::Lookup { id: id(), keys: vec!["R".into()] },
         &job::LookedUp { values: vec!["{}".into()] },
     );
+    line(out, &job::Pids { id: id() }, &job::PidsOf { ranks: vec![(0, vec![4711, 4712])] });
     line(
         out,
         &job::List { states: vec![JobState::Run], max_entries: 1000, ..Default::default() },
-        &job::Listed { jobs: vec![], stats: job::JobStats::default() },
+        &job::Listed { jobs: vec![], more: false, stats: job::JobStats::default() },
     );
     line(
         out,

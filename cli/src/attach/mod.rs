@@ -15,7 +15,7 @@ mod terminal;
 
 pub use input::{Wish, read_stdin, wish};
 pub use output::{Decoder, Printer, Stream};
-pub use terminal::window;
+pub use terminal::{Raw, window};
 
 use crate::events;
 use crate::face::Face;
@@ -29,7 +29,7 @@ use flurm_wire::job::{Log, Watch};
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use terminal::Raw;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 

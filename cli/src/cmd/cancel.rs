@@ -13,7 +13,7 @@ use std::io::Write;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The jobs
-    #[arg(value_name = "ID", required_unless_present_any = ["all", "states"], conflicts_with_all = ["all", "states"])]
+    #[arg(value_name = "ID", required_unless_present_any = ["all", "states", "user"], conflicts_with_all = ["all", "states"])]
     ids: Vec<JobId>,
     /// Cancel all jobs
     #[arg(long)]
@@ -21,6 +21,9 @@ pub struct Args {
     /// Cancel the jobs in these states (with --all: only those)
     #[arg(short = 'S', long, value_name = "STATE,…", value_delimiter = ',')]
     states: Vec<String>,
+    /// Only jobs of this user: a name, a number or `all`
+    #[arg(short, long, value_name = "USER", conflicts_with = "ids")]
+    user: Option<String>,
     /// Why, for the job's eventlog
     #[arg(short, long, default_value = "", hide_default_value = true)]
     message: String,
@@ -34,6 +37,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
+        super::jobs::of_owner(self.user.as_deref())?;
         let client = face.connect()?;
         if !self.ids.is_empty() {
             if self.dry_run {
@@ -66,7 +70,7 @@ impl Args {
 }
 
 /// Active jobs in `states`; all active ones when none is named.
-fn selected(client: &blocking::Client, states: &[String]) -> Result<Vec<JobId>, Failure> {
+pub fn selected(client: &blocking::Client, states: &[String]) -> Result<Vec<JobId>, Failure> {
     let (states, results) = super::jobs::filter(states)?;
     if !results.is_empty() {
         return Err(Failure::usage("jobs that are over cannot be cancelled")

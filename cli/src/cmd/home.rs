@@ -64,8 +64,8 @@ fn inside(name: &str, info: &state::Info, resources: &resource::StatusInfo, list
         info.size,
         free.ncores(),
         resources.all.ncores(),
-        stats.run + stats.cleanup,
-        stats.depend + stats.priority + stats.sched,
+        stats.running(),
+        stats.pending(),
     )
 }
 

@@ -17,8 +17,10 @@ mod man;
 mod multi_prog;
 mod output;
 mod overlay;
+mod pgrep;
 mod ping;
 mod pmix_server;
+mod pstree;
 mod queue;
 mod resource;
 mod run;
@@ -29,9 +31,11 @@ mod start;
 mod strange;
 mod submit;
 mod task;
+mod top;
 mod trace;
 mod uptime;
 mod version;
+mod watch;
 
 pub use start::broker_attributes;
 
@@ -72,6 +76,11 @@ enum Command {
     Jobs(jobs::Args),
     Job(job::Args),
     Output(output::Args),
+    Pgrep(pgrep::Pgrep),
+    Pkill(pgrep::Pkill),
+    Pstree(pstree::Args),
+    Top(top::Args),
+    Watch(watch::Args),
     Exec(exec::Args),
     MultiProg(multi_prog::Args),
     Kvs(kvs::Args),
@@ -102,7 +111,8 @@ enum Command {
 
 /// The groups of `flurm --help`.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Jobs", &["run", "submit", "batch", "alloc", "jobs", "job", "output", "cancel", "multi-prog"]),
+    ("Jobs", &["run", "submit", "batch", "alloc", "cancel", "multi-prog"]),
+    ("Looking", &["jobs", "job", "output", "watch", "top", "pstree", "pgrep", "pkill"]),
     ("Resources and queues", &["resource", "queue"]),
     (
         "The instance",
@@ -181,6 +191,11 @@ impl Cli {
             Some(Command::Jobs(args)) => args.run(&face),
             Some(Command::Job(args)) => args.run(&face),
             Some(Command::Output(args)) => args.run(&face),
+            Some(Command::Pgrep(args)) => args.run(&face),
+            Some(Command::Pkill(args)) => args.run(&face),
+            Some(Command::Pstree(args)) => args.run(&face),
+            Some(Command::Top(args)) => args.run(&face),
+            Some(Command::Watch(args)) => args.run(&face),
             Some(Command::Exec(args)) => args.run(&face),
             Some(Command::MultiProg(args)) => args.run(&face),
             Some(Command::Kvs(args)) => args.run(&face),

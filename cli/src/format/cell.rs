@@ -1,5 +1,6 @@
 //! One cell of a listing: a value, and the spec that turns it into text of the right width.
 
+use super::number::{KINDS, Number};
 use crate::when;
 use flurm_types::Timestamp;
 use std::cmp::Ordering;
@@ -31,6 +32,12 @@ impl From<String> for Value {
 impl From<i64> for Value {
     fn from(number: i64) -> Value {
         Value::Int(number)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Value {
+        Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
     }
 }
 
@@ -131,6 +138,8 @@ enum Align {
     Left,
     Right,
     Center,
+    /// What fills comes between the sign and the digits.
+    Sign,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -146,6 +155,8 @@ enum Conversion {
     Clock,
     /// `!P`
     Percent,
+    /// `!h`: as the type `h`.
+    Dash,
 }
 
 /// Everything after the name of a field: conversion, width, precision, type, marks.
@@ -154,11 +165,8 @@ pub struct Spec {
     conversion: Conversion,
     fill: char,
     align: Option<Align>,
-    plus: bool,
-    comma: bool,
     width: usize,
-    precision: Option<usize>,
-    kind: Option<char>,
+    number: Number,
     /// Show `-` for what is empty.
     dash: bool,
     /// End a cut value with `+`.
@@ -182,22 +190,24 @@ impl Spec {
                     "F" => (Conversion::Duration, spec),
                     "H" => (Conversion::Clock, spec),
                     "P" => (Conversion::Percent, spec),
-                    "s" => (Conversion::None, spec),
+                    "s" | "r" | "a" => (Conversion::None, spec),
+                    "h" => (Conversion::Dash, spec),
                     // The format of the date comes first, then `::`, then the width.
                     "d" => {
                         let (date, spec) = spec.split_once("::").unwrap_or((spec, ""));
                         (Conversion::Date(if date.is_empty() { ISO.into() } else { date.into() }), spec)
                     }
-                    _ => return Err(format!("no conversion `!{name}` (there are !D !d !F !H !P)")),
+                    _ => return Err(format!("no conversion `!{name}` (there are !D !d !F !H !P !h !s)")),
                 }
             }
         };
         let mut spec = Spec::layout(text).ok_or_else(|| format!("no such width or type: `{text}`"))?;
+        spec.dash |= conversion == Conversion::Dash;
         spec.conversion = conversion;
         Ok(spec)
     }
 
-    /// `[[FILL]ALIGN][SIGN][0][WIDTH][,][.PRECISION][TYPE][h][+]`
+    /// `[[FILL]ALIGN][SIGN][#][0][WIDTH][GROUP][.PRECISION][TYPE][h][+]`
     fn layout(text: &str) -> Option<Spec> {
         let (mut text, mut dash, mut mark) = (text, false, false);
         loop {
@@ -213,7 +223,8 @@ impl Spec {
         }
         let align = |c: char| match c {
             '<' => Some(Align::Left),
-            '>' | '=' => Some(Align::Right),
+            '>' => Some(Align::Right),
+            '=' => Some(Align::Sign),
             '^' => Some(Align::Center),
             _ => None,
         };
@@ -229,53 +240,54 @@ impl Spec {
             aligned = Some(side);
             chars.next();
         }
-        let plus = chars.next_if_eq(&'+').is_some();
-        if !plus {
-            chars.next_if_eq(&'-');
-        }
+        let plus = chars.next_if(|c| matches!(c, '+' | '-' | ' ')).filter(|c| *c != '-');
+        let full = chars.next_if_eq(&'#').is_some();
         if chars.next_if_eq(&'0').is_some() && aligned.is_none() {
-            (fill, aligned) = ('0', Some(Align::Right));
+            (fill, aligned) = ('0', Some(Align::Sign));
         }
         let width = number(&mut chars)?.unwrap_or(0);
-        let comma = chars.next_if_eq(&',').is_some();
+        let group = chars.next_if(|c| matches!(c, ',' | '_'));
         let precision = if chars.next_if_eq(&'.').is_some() { Some(number(&mut chars)??) } else { None };
         let kind = chars.next();
-        if chars.next().is_some() || kind.is_some_and(|kind| !"sdfgx".contains(kind)) {
+        if chars.next().is_some() || kind.is_some_and(|kind| !KINDS.contains(kind)) {
             return None;
         }
-        let conversion = Conversion::None;
-        Some(Spec { conversion, fill, align: aligned, plus, comma, width, precision, kind, dash, mark })
+        let number = Number { plus, full, group, precision, kind };
+        Some(Spec { conversion: Conversion::None, fill, align: aligned, width, number, dash, mark })
     }
 
     /// The value as a cell.
     pub fn show(&self, value: &Value) -> String {
         let converted = self.converted(value);
-        let mut text = self.text(&converted);
-        if self.dash && is_nothing(&text) {
+        let (sign, mut text) = self.text(&converted);
+        if self.dash && sign.is_empty() && is_nothing(&text) {
             "-".clone_into(&mut text);
         }
         if !converted.is_number() {
             text = self.cut(text);
         }
         let side = if converted.is_number() { Align::Right } else { Align::Left };
-        self.padded(&text, self.align.unwrap_or(side))
+        self.padded(&sign, &text, self.align.unwrap_or(side))
     }
 
     /// The header over the cells.
     pub fn header(&self, text: &str) -> String {
-        self.padded(text, self.align.unwrap_or(Align::Left))
+        let align = self.align.filter(|align| *align != Align::Sign).unwrap_or(Align::Left);
+        let fill = if self.align == Some(Align::Sign) { ' ' } else { self.fill };
+        Spec { fill, ..self.clone() }.padded("", text, align)
     }
 
     /// Would the cell say nothing?
     pub fn is_empty(&self, value: &Value) -> bool {
-        let text = self.text(&self.converted(value));
-        is_nothing(&text) || text == "0"
+        let (_, text) = self.text(&self.converted(value));
+        is_nothing(&text)
     }
 
     /// The same spec, wide enough for all values and never cutting one.
     pub fn widened(&self, values: &[Value], header: &str) -> Spec {
-        let wide =
-            Spec { width: 0, precision: self.precision.filter(|_| self.kind.is_some()), ..self.clone() };
+        // The precision of a text is where it is cut.
+        let precision = self.number.precision.filter(|_| self.number.kind.is_some_and(|kind| kind != 's'));
+        let wide = Spec { width: 0, number: Number { precision, ..self.number.clone() }, ..self.clone() };
         let longest = values.iter().map(|value| wide.show(value).chars().count()).max().unwrap_or(0);
         let width = self.width.max(longest).max(header.chars().count());
         Spec { width, ..wide }
@@ -288,7 +300,7 @@ impl Spec {
         };
         let seconds = |show: fn(f64) -> String| Value::from(value.seconds().map(show));
         match &self.conversion {
-            Conversion::None => value.clone(),
+            Conversion::None | Conversion::Dash => value.clone(),
             // A word where a number might be, such as `inf`.
             _ if matches!(value, Value::Text(_)) => value.clone(),
             Conversion::Iso => time(ISO).into(),
@@ -299,30 +311,20 @@ impl Spec {
         }
     }
 
-    fn text(&self, value: &Value) -> String {
-        let sign = |negative: bool| if self.plus && !negative { "+" } else { "" };
+    /// The sign, if there is one, and the rest.
+    fn text(&self, value: &Value) -> (String, String) {
+        let plain = |text: &str| (String::new(), text.to_owned());
         match value {
-            Value::Empty => String::new(),
-            Value::Text(text) => text.clone(),
-            Value::Bool(truth) => if *truth { "True" } else { "False" }.to_owned(),
-            Value::Int(n) => match self.kind {
-                Some('x') => format!("{}{n:x}", sign(*n < 0)),
-                Some('f') => format!("{}{:.*}", sign(*n < 0), self.precision.unwrap_or(6), *n as f64),
-                _ if self.comma => format!("{}{}", sign(*n < 0), grouped(*n)),
-                _ => format!("{}{n}", sign(*n < 0)),
-            },
-            Value::Float(n) => match (self.kind, self.precision) {
-                (Some('d'), _) => format!("{}{n:.0}", sign(*n < 0.0)),
-                (Some('f'), digits) => format!("{}{n:.*}", sign(*n < 0.0), digits.unwrap_or(6)),
-                (_, Some(digits)) => format!("{}{n:.digits$}", sign(*n < 0.0)),
-                // As Python prints a float.
-                (_, None) => format!("{}{n:?}", sign(*n < 0.0)),
-            },
+            Value::Empty => plain(""),
+            Value::Text(text) => plain(text),
+            Value::Bool(truth) => plain(if *truth { "True" } else { "False" }),
+            Value::Int(n) => self.number.int(*n),
+            Value::Float(n) => self.number.float(*n),
         }
     }
 
     fn cut(&self, text: String) -> String {
-        match self.precision {
+        match self.number.precision {
             Some(max) if text.chars().count() > max => {
                 let keep = if self.mark { max.saturating_sub(1) } else { max };
                 let mut kept: String = text.chars().take(keep).collect();
@@ -335,15 +337,17 @@ impl Spec {
         }
     }
 
-    fn padded(&self, text: &str, align: Align) -> String {
-        let missing = self.width.saturating_sub(text.chars().count());
-        let (left, right) = match align {
-            Align::Left => (0, missing),
-            Align::Right => (missing, 0),
-            Align::Center => (missing / 2, missing - missing / 2),
+    fn padded(&self, sign: &str, text: &str, align: Align) -> String {
+        let missing = self.width.saturating_sub(sign.chars().count() + text.chars().count());
+        let (left, inside, right) = match align {
+            Align::Left => (0, 0, missing),
+            Align::Right => (missing, 0, 0),
+            Align::Center => (missing / 2, 0, missing - missing / 2),
+            Align::Sign => (0, missing, 0),
         };
         let fill = |n: usize| std::iter::repeat_n(self.fill, n);
-        fill(left).chain(text.chars()).chain(fill(right)).collect()
+        let chars = fill(left).chain(sign.chars()).chain(fill(inside)).chain(text.chars()).chain(fill(right));
+        chars.collect()
     }
 }
 
@@ -365,18 +369,6 @@ fn short(secs: f64) -> String {
 /// What a cell shows when there is nothing to show.
 fn is_nothing(text: &str) -> bool {
     matches!(text, "" | "0" | "0s" | "0.0" | "0:00:00" | "-")
-}
-
-fn grouped(n: i64) -> String {
-    let digits = n.unsigned_abs().to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    if n < 0 { format!("-{out}") } else { out }
 }
 
 /// Digits, if there are any; the outer none when they are too many.
@@ -405,20 +397,48 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_signs_groups_and_bases() {
+    fn numbers_are_pythons() {
+        let (i, f) = (Value::Int, Value::Float);
         for (spec, value, text) in [
-            (":,", Value::Int(1_234_567), "1,234,567"),
-            (":+", Value::Int(5), "+5"),
-            (":x", Value::Int(255), "ff"),
-            (":.2f", Value::Float(1.005), "1.00"),
-            ("", Value::Float(2.0), "2.0"),
-            (":>8.1f", Value::Float(2.25), "     2.2"),
-            ("!P", Value::Float(0.5), "50.000%"),
+            (":,", i(1_234_567), "1,234,567"),
+            (":_", i(1_234_567), "1_234_567"),
+            (":+", i(5), "+5"),
+            (": ", i(5), " 5"),
+            (":x", i(255), "ff"),
+            (":#x", i(255), "0xff"),
+            (":X", i(255), "FF"),
+            (":b", i(5), "101"),
+            (":o", i(8), "10"),
+            (":c", i(65), "A"),
+            (":=6", i(-5), "-    5"),
+            (":06", i(-5), "-00005"),
+            (":.2f", i(5), "5.00"),
+            (":%", i(5), "500.000000%"),
+            (":.2f", f(1.005), "1.00"),
+            ("", f(2.0), "2.0"),
+            ("", f(1e16), "1e+16"),
+            ("", f(0.00001), "1e-05"),
+            (":>8.1f", f(2.25), "     2.2"),
+            (":08.2f", f(-0.5), "-0000.50"),
+            (":,.2f", f(1_234_567.891), "1,234,567.89"),
+            (":e", f(12.5), "1.250000e+01"),
+            (":.1E", f(12.5), "1.2E+01"),
+            (":g", f(3.0), "3"),
+            (":g", f(1_234_567.0), "1.23457e+06"),
+            (":.3g", f(0.0001), "0.0001"),
+            (":#g", f(123_456.0), "123456."),
+            (":.2", f(90.5), "9e+01"),
+            (":.3", f(123.456), "1.23e+02"),
+            (":.4", f(123.456), "123.5"),
+            (":.3", f(0.0), "0.0"),
+            (":.1%", f(0.256), "25.6%"),
+            ("!P", f(0.5), "50.000%"),
             (":h", Value::Bool(false), "False"),
-            ("!F", Value::Float(0.047_011), "0.047s"),
-            ("!F", Value::Float(9.5), "9.500s"),
-            ("!F", Value::Float(90.0), "1.5m"),
-            ("!F", Value::Float(0.0), "0s"),
+            ("!h:>3", i(0), "  -"),
+            ("!F", f(0.047_011), "0.047s"),
+            ("!F", f(9.5), "9.500s"),
+            ("!F", f(90.0), "1.5m"),
+            ("!F", f(0.0), "0s"),
         ] {
             assert_eq!(Spec::parse(spec).unwrap().show(&value), text, "{spec}");
         }

@@ -9,9 +9,12 @@
 //! `?:` leaves the column out when it is empty in all rows, `+:` widens it to its longest value, `?+:` does both.
 //! In the spec, a final `+` marks values that were cut, `h` shows `-` for empty ones. Conversions are `!D` date,
 //! `!d` date by `strftime`, `!F` duration, `!H` hours, `!P` percent. `sort:` names keys. What a row knows is a
-//! table of [`Column`]s; `cell.rs` has values and their specs.
+//! table of [`Column`]s; `cell.rs` has values and their specs, `number.rs` Python's numbers, `own.rs` the formats
+//! that people keep in files.
 
 mod cell;
+mod number;
+mod own;
 
 pub use cell::Value;
 
@@ -33,6 +36,8 @@ pub struct Format<T: 'static> {
     /// After the last field.
     tail: String,
     sort: Vec<(Chosen<T>, bool)>,
+    /// Longer lines are cut.
+    len_max: Option<usize>,
 }
 
 struct Field<T: 'static> {
@@ -80,7 +85,7 @@ impl<T> Chosen<T> {
 /// What a listing is called with.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// A named format or a format string; `help` lists the names and fields
+    /// A named format or a format string; `help` lists the names and fields, `get-config=NAME` prints one as a file has it
     #[arg(short = 'o', long, value_name = "FORMAT")]
     pub format: Option<String>,
     /// Print no header line
@@ -92,7 +97,12 @@ pub struct Options {
 pub type Named = &'static [(&'static str, &'static str)];
 
 impl Options {
-    /// The format that is asked for; none when it was `help`, which has been printed then.
+    /// Was one asked for?
+    pub fn is_asked(&self) -> bool {
+        self.format.is_some()
+    }
+
+    /// The format that is asked for; none when something was printed instead: `help`, or one for a file.
     pub fn read<T>(
         &self,
         variable: &str,
@@ -101,25 +111,45 @@ impl Options {
     ) -> Result<Option<Format<T>>, Failure> {
         let from_environment = || std::env::var(variable).ok().filter(|v| !v.is_empty());
         let asked = self.format.clone().or_else(from_environment).unwrap_or_else(|| "default".to_owned());
+        let known = named.iter().find(|(name, _)| *name == asked);
+        if let Some((_, text)) = known {
+            return Format::parse(text, columns).map(Some);
+        }
+        if asked.contains('{') {
+            return Format::parse(&asked, columns).map(Some);
+        }
+        let own = own::Files::of(variable).read()?;
         if asked == "help" {
             let mut out = crate::out::stdout();
             for (name, text) in named {
                 writeln!(out, "{name:<10} {text}")?;
+            }
+            for (name, own) in &own.formats {
+                let about = if own.description.is_empty() { &own.format } else { &own.description };
+                writeln!(out, "{name:<10} {about}")?;
             }
             for column in columns {
                 writeln!(out, "  {{{}}}", column.name)?;
             }
             return Ok(None);
         }
-        if let Some((_, text)) = named.iter().find(|(name, _)| *name == asked) {
-            return Format::parse(text, columns).map(Some);
+        let find = |name: &str| {
+            let ours = named.iter().find(|(n, _)| *n == name).map(|(_, text)| (*text, ""));
+            ours.or_else(|| own.formats.get(name).map(|own| (&*own.format, &*own.description))).ok_or_else(
+                || {
+                    let names = named.iter().map(|(name, _)| *name);
+                    let names: Vec<&str> = names.chain(own.formats.keys().map(String::as_str)).collect();
+                    Failure::usage(format!("no format is called `{name}`"))
+                        .hint(format!("named formats: {}; others have fields in braces", names.join(" ")))
+                },
+            )
+        };
+        if let Some(name) = asked.strip_prefix("get-config=") {
+            let (text, about) = find(name)?;
+            write!(crate::out::stdout(), "{}", own.snippet(name, about, text))?;
+            return Ok(None);
         }
-        if !asked.contains('{') {
-            let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
-            return Err(Failure::usage(format!("no format is called `{asked}`"))
-                .hint(format!("named formats: {}; others have fields in braces", names.join(" "))));
-        }
-        Format::parse(&asked, columns).map(Some)
+        Format::parse(find(&asked)?.0, columns).map(Some)
     }
 }
 
@@ -159,7 +189,7 @@ impl<T> Format<T> {
         if fields.is_empty() {
             return Err(bad("there is no field in it"));
         }
-        Ok(Format { fields, tail: before, sort })
+        Ok(Format { fields, tail: before, sort, len_max: None })
     }
 
     /// Adds or replaces the order of rows.
@@ -168,9 +198,20 @@ impl<T> Format<T> {
         Ok(())
     }
 
-    /// Does the format show this column?
+    /// Cuts lines that are longer.
+    pub fn cut_at(&mut self, len: usize) {
+        self.len_max = Some(len);
+    }
+
+    /// Does the format show this column, or order by it?
     pub fn shows(&self, name: &str) -> bool {
-        self.fields.iter().any(|field| field.chosen.column.name == name)
+        self.needs(|column| column == name)
+    }
+
+    /// Does the format show a column that is called so, or order by it?
+    pub fn needs(&self, called: impl Fn(&str) -> bool) -> bool {
+        let sorted = self.sort.iter().map(|(chosen, _)| chosen);
+        self.fields.iter().map(|field| &field.chosen).chain(sorted).any(|chosen| called(chosen.column.name))
     }
 
     /// Prints all rows, each line in the colour that `paint` gives it.
@@ -184,9 +225,7 @@ impl<T> Format<T> {
         if !self.sort.is_empty() {
             rows.sort_by_cached_key(|row| self.order(row));
         }
-        // What the whole column decides is decided once.
-        let shown: Vec<(&Field<T>, Spec)> =
-            self.fields.iter().filter_map(|field| Some((field, field.settled(rows)?))).collect();
+        let shown = self.settled(&rows.iter().collect::<Vec<_>>());
         if header {
             self.line(out, shown.iter().map(|(field, spec)| (*field, spec.header(&field.chosen.header()))))?;
         }
@@ -207,6 +246,28 @@ impl<T> Format<T> {
         Ok(())
     }
 
+    /// One row on its own.
+    pub fn text(&self, row: &T) -> String {
+        self.lines(&[row]).1.pop().unwrap_or_default()
+    }
+
+    /// The header and a line for each row, as they are.
+    pub fn lines(&self, rows: &[&T]) -> (String, Vec<String>) {
+        let shown = self.settled(rows);
+        let line = |cell: &dyn Fn(&Field<T>, &Spec) -> String| {
+            let cells = shown.iter().map(|(field, spec)| format!("{}{}", field.before, cell(field, spec)));
+            cells.chain([self.tail.clone()]).collect::<String>()
+        };
+        let header = line(&|field, spec| spec.header(&field.chosen.header()));
+        let rows = rows.iter().map(|row| line(&|field, spec| spec.show(&field.chosen.value(row))));
+        (header, rows.collect())
+    }
+
+    /// What the whole column decides is decided once.
+    fn settled(&self, rows: &[&T]) -> Vec<(&Field<T>, Spec)> {
+        self.fields.iter().filter_map(|field| Some((field, field.settled(rows)?))).collect()
+    }
+
     fn line<'a>(
         &self,
         out: &mut impl Write,
@@ -219,7 +280,9 @@ impl<T> Format<T> {
         }
         line.push_str(&self.tail);
         // Padding after the last column is nothing anybody wants to copy.
-        out.write_all(line.trim_end().as_bytes())?;
+        let line = line.trim_end();
+        let cut = self.len_max.and_then(|max| line.char_indices().nth(max)).map_or(line.len(), |(at, _)| at);
+        out.write_all(&line.as_bytes()[..cut])?;
         out.write_all(b"\n")
     }
 
@@ -231,7 +294,7 @@ impl<T> Format<T> {
 
 impl<T> Field<T> {
     /// The spec for these rows; none when the column is left out.
-    fn settled(&self, rows: &[T]) -> Option<Spec> {
+    fn settled(&self, rows: &[&T]) -> Option<Spec> {
         if !self.drop_empty && !self.widen {
             return Some(self.spec.clone());
         }

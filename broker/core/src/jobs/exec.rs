@@ -72,6 +72,8 @@ pub(super) struct Run {
     exit_by_ms: Option<u64>,
     /// Last report by rank.
     seqs: BTreeMap<u32, u64>,
+    /// Processes of tasks, as their shells have said while we led.
+    pids: BTreeMap<u32, Vec<i32>>,
 }
 
 impl Run {
@@ -124,6 +126,11 @@ impl Runs {
         let spoken: Idset = run.seqs.keys().copied().collect();
         run.started = if job.started() { run.ranks.clone() } else { run.gone.union(&spoken) };
         self.runs.insert(job.id(), run);
+    }
+
+    /// Processes of the job's tasks by rank; none unless it runs.
+    pub fn pids(&self, id: JobId) -> Option<&BTreeMap<u32, Vec<i32>>> {
+        self.runs.get(&id).map(|run| &run.pids)
     }
 
     pub fn ids(&self) -> impl Iterator<Item = JobId> {
@@ -211,6 +218,8 @@ impl Jobs {
                 run.started.insert(rank);
                 if pids.is_empty() {
                     run.idle.insert(rank);
+                } else {
+                    run.pids.insert(rank, pids);
                 }
             }
             What::Output { entries } => self.keep(id, rank, seq, GuestLog::Output, entries),

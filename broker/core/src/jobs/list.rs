@@ -6,13 +6,13 @@ use crate::site::Site;
 use flurm_job_manager::Job;
 use flurm_types::{JobId, JobState};
 use flurm_wire::fact::GuestLog;
-use flurm_wire::job::{JobRecord, List, Listed, LookedUp, Lookup};
+use flurm_wire::job::{JobRecord, JobStats, List, Listed, LookedUp, Lookup, Pids, PidsOf};
 use flurm_wire::kvs::{Node, NodeKind};
 use flurm_wire::{ErrorCode, Message, WireError};
 use serde_json::Value;
 
-/// Jobs in one answer: some fifty megabytes, which is what a frame takes.
-const LIST_MAX: usize = 100_000;
+/// Jobs in one answer: a megabyte or two, so that the leader is soon there for others.
+const PAGE_MAX: usize = 4096;
 
 /// Keys below `job.<id>`; `guest` is a directory.
 const KEYS: &[&str] = &["J", "R", "eventlog", "jobspec"];
@@ -23,43 +23,49 @@ const GUEST_KEYS: &[&str] = &["exec.eventlog", "input", "output"];
 impl Jobs {
     pub(super) fn list(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
         let list: List = m.body()?;
-        let jobs = if list.ids.is_empty() {
+        let (jobs, more) = if list.ids.is_empty() {
             self.matching(&list, &cx.config.site)?
         } else {
             let known = |id: &JobId| self.manager.job(*id).ok_or_else(|| no_such_job(*id));
             let jobs: Vec<&Job> = list.ids.iter().map(known).collect::<Result<_, _>>()?;
-            jobs.into_iter().map(|job| self.record(job)).collect()
+            (jobs.into_iter().map(|job| self.record(job)).collect(), false)
         };
-        cx.respond(m, &Listed { jobs, stats: *self.manager.stats() });
+        cx.respond(m, &Listed { jobs, more, stats: self.stats_of(&list.queues) });
         Ok(())
     }
 
-    fn matching(&self, list: &List, site: &Site) -> Result<Vec<JobRecord>, WireError> {
-        let limit = if list.max_entries == 0 { usize::MAX } else { list.max_entries };
+    /// A page, and whether there is another one.
+    fn matching(&self, list: &List, site: &Site) -> Result<(Vec<JobRecord>, bool), WireError> {
+        let limit = if list.max_entries == 0 { PAGE_MAX } else { list.max_entries.min(PAGE_MAX) };
         let only_active = !list.states.is_empty() && !list.states.contains(&JobState::Inactive);
+        let last = JobId(list.before.map_or(u64::MAX, |before| before.0.saturating_sub(1)));
         // Active jobs are few; the others may be a million.
         let found: Box<dyn Iterator<Item = &Job>> = if only_active {
-            Box::new(self.manager.active().rev())
+            Box::new(self.manager.active_within(JobId(0)..=last).rev())
         } else {
-            Box::new(self.manager.jobs().rev())
+            Box::new(self.manager.jobs_within(JobId(0)..=last).rev())
         };
-        let mut records = Vec::new();
-        for job in found.filter(|job| matches(job, list)).take(limit) {
-            if records.len() == LIST_MAX {
-                let text = format!("more than {LIST_MAX} jobs match");
-                return Err(
-                    WireError::new(ErrorCode::TooBig, text).hint("ask for fewer, with -c or a filter")
-                );
-            }
-            records.push(self.record(job));
-        }
+        let mut found = found.filter(|job| matches(job, list));
+        let records: Vec<JobRecord> = found.by_ref().take(limit).map(|job| self.record(job)).collect();
         // Jobs of an earlier life may have been in a queue that is no more.
-        if let Some(queue) =
-            list.queue.as_ref().filter(|queue| records.is_empty() && !site.queues.contains_key(*queue))
-        {
+        let unknown = list.queues.iter().find(|queue| !site.queues.contains_key(*queue));
+        if let Some(queue) = unknown.filter(|_| records.is_empty()) {
             return Err(super::queues::not_found(queue, site));
         }
-        Ok(records)
+        let more = records.len() == limit && found.next().is_some();
+        Ok((records, more))
+    }
+
+    fn stats_of(&self, queues: &[String]) -> JobStats {
+        if queues.is_empty() {
+            return *self.manager.stats();
+        }
+        let mut stats = JobStats::default();
+        for job in self.manager.jobs().filter(|job| queues.iter().any(|queue| **queue == *job.brief().queue))
+        {
+            stats.count(job.state(), job.result());
+        }
+        stats
     }
 
     fn record(&self, job: &Job) -> JobRecord {
@@ -111,6 +117,18 @@ impl Jobs {
         };
         let values = keys.iter().map(value).collect::<Result<_, _>>()?;
         cx.respond(m, &LookedUp { values });
+        Ok(())
+    }
+
+    pub(super) fn pids(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
+        let Pids { id } = m.body()?;
+        let job = self.manager.job(id).ok_or_else(|| no_such_job(id))?;
+        let runs = job.state() == JobState::Run;
+        let pids = self.runs.pids(id).filter(|pids| runs && !pids.is_empty());
+        let pids = pids.ok_or_else(|| {
+            WireError::new(ErrorCode::Invalid, format!("job {id} has no tasks that are known to run"))
+        })?;
+        cx.respond(m, &PidsOf { ranks: pids.iter().map(|(rank, pids)| (*rank, pids.clone())).collect() });
         Ok(())
     }
 
@@ -214,7 +232,8 @@ fn matches(job: &Job, list: &List) -> bool {
     any(list.states.is_empty(), list.states.contains(&job.state()))
         && any(list.results.is_empty(), job.result().is_none_or(|r| list.results.contains(&r)))
         && list.name.as_ref().is_none_or(|name| **name == *brief.name)
-        && list.queue.as_ref().is_none_or(|queue| **queue == *brief.queue)
+        && any(list.queues.is_empty(), list.queues.iter().any(|queue| **queue == *brief.queue))
+        && list.ranks.as_ref().is_none_or(|ranks| job.has_been_on(ranks))
         && list.since.is_none_or(|since| job.t_inactive().is_none_or(|t| t >= since))
 }
 

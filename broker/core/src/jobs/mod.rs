@@ -140,6 +140,7 @@ impl Jobs {
             job::Taken::NAME => self.pages_taken(m),
             job::Journal::NAME => self.follow_journal(m),
             job::Lookup::NAME => self.lookup(cx, m),
+            job::Pids::NAME => self.pids(cx, m),
             job::List::NAME => self.list(cx, m),
             sched::Serve::NAME => self.serve(cx, m),
             sched::Answer::NAME => self.sched_answer(cx, m),

@@ -1,11 +1,14 @@
-//! `flurm job kill`, `raise`, `urgency`: words to jobs.
+//! `flurm job kill`, `raise`, `urgency`: words to jobs; `killall`, `raiseall`: to all that are in some state.
 
-use crate::cmd::cancel::refusals;
+use crate::cmd::cancel::{refusals, selected};
+use crate::cmd::jobs::of_owner;
 use crate::face::Face;
 use crate::failure::Failure;
+use crate::out;
 use crate::signals;
 use flurm_client::job;
 use flurm_types::{JobId, Urgency as Level};
+use std::io::Write;
 
 /// Send a signal to all tasks of jobs
 #[derive(Debug, clap::Args)]
@@ -22,6 +25,86 @@ impl Kill {
         let results = face.connect()?.run(async |client| job::kill(&client, &self.ids, self.signal).await)?;
         Ok(refusals(&self.ids, results))
     }
+}
+
+/// Send a signal to all tasks of all running jobs; without -f only say how many there are
+#[derive(Debug, clap::Args)]
+pub struct Killall {
+    /// Do it
+    #[arg(short, long)]
+    force: bool,
+    /// A name or a number
+    #[arg(short, long, value_name = "SIGNAL", default_value = "TERM", value_parser = signals::parse)]
+    signal: i32,
+    /// Jobs of this user: a name, a number or `all`
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+}
+
+impl Killall {
+    pub fn run(self, face: &Face) -> Result<u8, Failure> {
+        of_owner(self.user.as_deref())?;
+        let client = face.connect()?;
+        let ids = selected(&client, &["run".to_owned()])?;
+        if !self.force {
+            return would("signal", &ids);
+        }
+        // A job may have ended while we asked for it.
+        client.run(async |client| job::kill(&client, &ids, self.signal).await)?;
+        Ok(0)
+    }
+}
+
+/// What would be done, and how to do it.
+fn would(what: &str, ids: &[JobId]) -> Result<u8, Failure> {
+    let jobs = if ids.len() == 1 { "job" } else { "jobs" };
+    writeln!(out::stdout(), "Would {what} {} {jobs}; -f does it", ids.len())?;
+    Ok(0)
+}
+
+/// Raise an exception on all active jobs; without -f only say how many there are
+#[derive(Debug, clap::Args)]
+pub struct Raiseall {
+    /// Do it
+    #[arg(short, long)]
+    force: bool,
+    /// 0 is fatal, 7 a remark
+    #[arg(short, long, default_value_t = 7, value_parser = clap::value_parser!(u8).range(0..=7))]
+    severity: u8,
+    /// Only jobs in these states
+    #[arg(short = 'S', long, value_name = "STATE,…", value_delimiter = ',')]
+    states: Vec<String>,
+    /// Jobs of this user: a name, a number or `all`
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+    /// What kind of exception
+    #[arg(value_name = "TYPE")]
+    kind: String,
+    /// Why
+    #[arg(value_name = "MESSAGE")]
+    words: Vec<String>,
+}
+
+impl Raiseall {
+    pub fn run(self, face: &Face) -> Result<u8, Failure> {
+        check_kind(&self.kind)?;
+        of_owner(self.user.as_deref())?;
+        let client = face.connect()?;
+        let ids = selected(&client, &self.states)?;
+        if !self.force {
+            return would("raise an exception on", &ids);
+        }
+        let note = self.words.join(" ");
+        client.run(async |client| job::raise(&client, &ids, &self.kind, self.severity, &note).await)?;
+        Ok(0)
+    }
+}
+
+fn check_kind(kind: &str) -> Result<(), Failure> {
+    if kind.is_empty() || kind.contains(char::is_whitespace) {
+        return Err(Failure::usage(format!("`{kind}` is no type: it is one word")));
+    }
+    Ok(())
 }
 
 /// Raise an exception on jobs; severity 0 ends them
@@ -45,9 +128,7 @@ pub struct Raise {
 
 impl Raise {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
-        if self.kind.is_empty() || self.kind.contains(char::is_whitespace) {
-            return Err(Failure::usage(format!("`{}` is no type: it is one word", self.kind)));
-        }
+        check_kind(&self.kind)?;
         let note = self.message.unwrap_or_else(|| self.words.join(" "));
         let results = face
             .connect()?

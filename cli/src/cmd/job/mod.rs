@@ -6,7 +6,9 @@ mod eventlog;
 mod id;
 mod info;
 mod output;
+mod plumbing;
 mod submit;
+mod tasks;
 mod wait;
 
 pub use wait::code as exit_code;
@@ -36,9 +38,17 @@ enum Command {
     Wait(wait::Wait),
     Urgency(control::Urgency),
     Kill(control::Kill),
+    Killall(control::Killall),
     Raise(control::Raise),
+    Raiseall(control::Raiseall),
     Why(info::Why),
     Timeleft(info::Timeleft),
+    Taskmap(tasks::Taskmap),
+    Hostpids(tasks::Hostpids),
+    List(plumbing::List),
+    ListIds(plumbing::ListIds),
+    ListInactive(plumbing::ListInactive),
+    Stats(plumbing::Stats),
     /// The old place of `flurm cancel`
     #[command(hide = true)]
     Cancel(super::cancel::Args),
@@ -59,9 +69,17 @@ impl Args {
             Command::Wait(args) => args.run(face),
             Command::Urgency(args) => args.run(face),
             Command::Kill(args) => args.run(face),
+            Command::Killall(args) => args.run(face),
             Command::Raise(args) => args.run(face),
+            Command::Raiseall(args) => args.run(face),
             Command::Why(args) => args.run(face),
             Command::Timeleft(args) => args.run(face),
+            Command::Taskmap(args) => args.run(face),
+            Command::Hostpids(args) => args.run(face),
+            Command::List(args) => args.run(face),
+            Command::ListIds(args) => args.run(face),
+            Command::ListInactive(args) => args.run(face),
+            Command::Stats(args) => args.run(face),
             Command::Cancel(args) => args.run(face),
         }
     }

@@ -1,5 +1,6 @@
 //! What a listing knows of a job: the fields of `flurm jobs -o`.
 
+use super::inside::Inside;
 use crate::format::{Column, Value};
 use crate::out::{self, Script};
 use flurm_types::{Encoding, JobResult, JobState, Status, Timestamp};
@@ -27,6 +28,8 @@ impl View {
 pub struct Row {
     pub job: JobRecord,
     pub view: Rc<View>,
+    /// Asked for where the format shows it.
+    pub inside: Option<Inside>,
 }
 
 /// The exit code that stands for a job which was cancelled before it started.
@@ -53,28 +56,38 @@ pub static COLUMNS: &[Column<Row>] = &[
     Column { name: "priority", header: "PRI", value: |r, _| r.job.priority.into() },
     Column { name: "state", header: "STATE", value: |r, _| r.job.state.name().into() },
     Column { name: "state_single", header: "S", value: |r, _| r.job.state.letter().to_string().into() },
+    Column { name: "state_emoji", header: "STATE", value: |r, _| emoji(Status::State(r.job.state)).into() },
     Column { name: "result", header: "RESULT", value: |r, _| r.job.result.map(JobResult::name).into() },
     Column { name: "result_abbrev", header: "RS", value: |r, _| r.job.result.map(JobResult::abbrev).into() },
+    Column {
+        name: "result_emoji",
+        header: "RESULT",
+        value: |r, _| r.job.result.map(|result| emoji(Status::Result(result))).into(),
+    },
     Column { name: "status", header: "STATUS", value: |r, _| r.status().name().into() },
     Column { name: "status_abbrev", header: "ST", value: |r, _| r.status().abbrev().into() },
     Column { name: "status_emoji", header: "ST", value: |r, _| emoji(r.status()).into() },
     Column { name: "success", header: "SUCCESS", value: |r, _| r.job.success.into() },
     Column { name: "waitstatus", header: "WSTATUS", value: |r, _| r.job.waitstatus.map(i64::from).into() },
     Column { name: "returncode", header: "RC", value: |r, _| r.returncode().into() },
-    Column { name: "exception.occurred", header: "EXC", value: |r, _| r.job.exception.is_some().into() },
+    Column {
+        name: "exception.occurred",
+        header: "EXCEPTION-OCCURRED",
+        value: |r, _| r.job.exception.is_some().into(),
+    },
     Column {
         name: "exception.severity",
-        header: "SEVERITY",
+        header: "EXCEPTION-SEVERITY",
         value: |r, _| r.job.exception.as_ref().map(|e| u32::from(e.severity)).into(),
     },
     Column {
         name: "exception.type",
-        header: "TYPE",
+        header: "EXCEPTION-TYPE",
         value: |r, _| r.job.exception.as_ref().map(|e| e.kind.as_str()).into(),
     },
     Column {
         name: "exception.note",
-        header: "NOTE",
+        header: "EXCEPTION-NOTE",
         value: |r, _| r.job.exception.as_ref().map(|e| e.note.as_str()).into(),
     },
     Column { name: "inactive_reason", header: "INACTIVE-REASON", value: |r, _| r.inactive_reason().into() },
@@ -102,6 +115,91 @@ pub static COLUMNS: &[Column<Row>] = &[
     Column { name: "contextual_info", header: "INFO", value: |r, _| r.info().into() },
     Column { name: "contextual_time", header: "TIME", value: |r, _| r.time().into() },
     Column { name: "uri", header: "URI", value: |r, _| r.annotation("user.uri") },
+    Column { name: "instance.stats", header: "STATS", value: |r, _| r.inside(|i| i.counts().into()) },
+    Column { name: "instance.stats.total", header: "NJOBS", value: |r, _| r.inside(|i| i.total().into()) },
+    Column { name: "instance.utilization", header: "CPU%", value: |r, _| r.inside(Inside::utilization) },
+    Column {
+        name: "instance.gpu_utilization",
+        header: "GPU%",
+        value: |r, _| r.inside(Inside::gpu_utilization),
+    },
+    Column { name: "instance.progress", header: "PROG", value: |r, _| r.inside(Inside::progress) },
+    Column {
+        name: "instance.resources.all.ncores",
+        header: "CORES",
+        value: |r, _| r.inside(|i| i.all().ncores().into()),
+    },
+    Column {
+        name: "instance.resources.all.ngpus",
+        header: "GPUS",
+        value: |r, _| r.inside(|i| i.all().ngpus().into()),
+    },
+    Column {
+        name: "instance.resources.all.nnodes",
+        header: "NODES",
+        value: |r, _| r.inside(|i| i.all().nnodes().into()),
+    },
+    Column {
+        name: "instance.resources.up.ncores",
+        header: "CORES",
+        value: |r, _| r.inside(|i| i.up().ncores().into()),
+    },
+    Column {
+        name: "instance.resources.up.ngpus",
+        header: "GPUS",
+        value: |r, _| r.inside(|i| i.up().ngpus().into()),
+    },
+    Column {
+        name: "instance.resources.up.nnodes",
+        header: "NODES",
+        value: |r, _| r.inside(|i| i.up().nnodes().into()),
+    },
+    Column {
+        name: "instance.resources.down.ncores",
+        header: "CORES",
+        value: |r, _| r.inside(|i| i.down().ncores().into()),
+    },
+    Column {
+        name: "instance.resources.down.ngpus",
+        header: "GPUS",
+        value: |r, _| r.inside(|i| i.down().ngpus().into()),
+    },
+    Column {
+        name: "instance.resources.down.nnodes",
+        header: "NODES",
+        value: |r, _| r.inside(|i| i.down().nnodes().into()),
+    },
+    Column {
+        name: "instance.resources.allocated.ncores",
+        header: "CORES",
+        value: |r, _| r.inside(|i| i.allocated().ncores().into()),
+    },
+    Column {
+        name: "instance.resources.allocated.ngpus",
+        header: "GPUS",
+        value: |r, _| r.inside(|i| i.allocated().ngpus().into()),
+    },
+    Column {
+        name: "instance.resources.allocated.nnodes",
+        header: "NODES",
+        value: |r, _| r.inside(|i| i.allocated().nnodes().into()),
+    },
+    Column {
+        name: "instance.resources.free.ncores",
+        header: "CORES",
+        value: |r, _| r.inside(|i| i.free().ncores().into()),
+    },
+    Column {
+        name: "instance.resources.free.ngpus",
+        header: "GPUS",
+        value: |r, _| r.inside(|i| i.free().ngpus().into()),
+    },
+    Column {
+        name: "instance.resources.free.nnodes",
+        header: "NODES",
+        value: |r, _| r.inside(|i| i.free().nnodes().into()),
+    },
+    Column { name: "annotations", header: "ANNOTATIONS", value: |r, _| r.annotation("") },
     Column { name: "annotations.", header: "ANNOTATIONS", value: |r, rest| r.annotation(rest) },
     Column { name: "sched.", header: "SCHED", value: |r, rest| r.annotation(&format!("sched.{rest}")) },
     Column { name: "user.", header: "USER", value: |r, rest| r.annotation(&format!("user.{rest}")) },
@@ -123,6 +221,10 @@ impl Row {
         fields.insert("t_remaining".into(), self.remaining().into());
         fields.insert("returncode".into(), self.returncode().into());
         value
+    }
+
+    fn inside(&self, value: impl Fn(&Inside) -> Value) -> Value {
+        self.inside.as_ref().map_or(Value::Empty, value)
     }
 
     fn username(&self) -> String {
@@ -197,7 +299,8 @@ impl Row {
 
     /// An annotation by its dotted path.
     fn annotation(&self, path: &str) -> Value {
-        let found = path.split('.').try_fold(self.job.annotations.as_ref(), |at, key| Some(at?.get(key)));
+        let keys = path.split('.').filter(|key| !key.is_empty());
+        let found = keys.into_iter().try_fold(self.job.annotations.as_ref(), |at, key| Some(at?.get(key)));
         match found.flatten() {
             None | Some(serde_json::Value::Null) => Value::Empty,
             Some(serde_json::Value::String(text)) => text.as_str().into(),
@@ -241,7 +344,7 @@ mod tests {
         }
         let view = View::new(Timestamp(200_000_000), Script { ascii: false });
         let job = serde_json::from_value(record_json).unwrap();
-        let mut rows = [Row { job, view: Rc::new(view) }];
+        let mut rows = [Row { job, view: Rc::new(view), inside: None }];
         let format = Format::parse(format, COLUMNS).unwrap();
         let mut out = Vec::new();
         format.print(&mut out, &mut rows, false, |_| None).unwrap();

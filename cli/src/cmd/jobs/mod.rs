@@ -1,18 +1,21 @@
 //! `flurm jobs`: what became of the jobs.
 
 mod fields;
+pub mod inside;
 
-pub use fields::Row;
+pub use fields::{COLUMNS, Row, View};
 
+use crate::cmd::resource;
 use crate::face::Face;
 use crate::failure::{FAILED, Failure};
-use crate::format;
+use crate::format::{self, Format};
 use crate::out::{self, Color, Script};
 use crate::when;
-use fields::{COLUMNS, View};
 use flurm_client::{blocking, job};
-use flurm_types::{JobId, JobResult, JobState, Status};
-use flurm_wire::job::{JobStats, List, Listed};
+use flurm_types::{Idset, JobId, JobResult, JobState, Status};
+use flurm_wire::job::{JobRecord, JobStats, List, Listed};
+use inside::Inside;
+use serde_json::{Value, json};
 use std::io::Write;
 use std::rc::Rc;
 
@@ -46,6 +49,9 @@ const NAMED: format::Named = &[
 /// As many jobs as a person reads; more are asked for with `-c`.
 const COUNT_DEFAULT: usize = 1000;
 
+/// Cut lines where nobody says how wide they may be, and no terminal does either.
+const WIDTH_DEFAULT: usize = 80;
+
 /// List jobs
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -55,29 +61,37 @@ pub struct Args {
     /// Jobs in any state, those that are over as well
     #[arg(short = 'a')]
     all: bool,
-    /// Jobs of all users (an instance has one)
-    #[arg(short = 'A')]
-    all_users: bool,
-    /// Jobs of this user: a name, a number or `all`
-    #[arg(short, long, value_name = "USER")]
-    user: Option<String>,
+    #[command(flatten)]
+    selection: Selection,
     /// At most so many; 0 for all
     #[arg(short, long, value_name = "N", default_value_t = COUNT_DEFAULT)]
     count: usize,
-    /// Only jobs in these states or with these results
-    #[arg(short, long, value_name = "STATE|RESULT,…", value_delimiter = ',')]
-    filter: Vec<String>,
     /// Only jobs of this name
     #[arg(long)]
     name: Option<String>,
-    /// Only jobs of this queue
-    #[arg(short, long)]
-    queue: Option<String>,
+    /// Only jobs that have, or had, one of these nodes: ranks or hosts
+    #[arg(short, long, value_name = "TARGETS")]
+    include: Option<String>,
     /// Only jobs that were active since then: `-2h`, `yesterday`, `2026-11-21 13:30`
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     since: Option<String>,
+    /// Go into jobs that are instances, and list theirs
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// The same for instances of all users (there is one)
+    #[arg(long)]
+    recurse_all: bool,
+    /// With -R: at most so many levels below
+    #[arg(short = 'L', long, value_name = "N")]
+    level: Option<usize>,
+    /// Instances are asked one after the other, whatever this says
+    #[arg(long, value_name = "N", hide = true)]
+    threads: Option<usize>,
     #[command(flatten)]
     format: format::Options,
+    /// Cut lines after so many characters (alone: at the edge of the terminal)
+    #[arg(short, long, value_name = "N", num_args = 0..=1, require_equals = true)]
+    width: Option<Option<usize>>,
     /// Order by these fields, those with `-` from the largest down
     #[arg(long, value_name = "[-]FIELD,…", allow_hyphen_values = true)]
     sort: Option<String>,
@@ -95,6 +109,50 @@ pub struct Args {
     color: Color,
 }
 
+/// Which jobs, for all commands that pick some.
+#[derive(Debug, Default, clap::Args)]
+pub struct Selection {
+    /// Jobs of all users (an instance has one)
+    #[arg(short = 'A')]
+    all_users: bool,
+    /// Jobs of this user: a name, a number or `all`
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+    /// Only jobs in these states or with these results
+    #[arg(short, long, value_name = "STATE|RESULT,…", value_delimiter = ',')]
+    filter: Vec<String>,
+    /// Only jobs of these queues
+    #[arg(short, long, value_name = "QUEUE,…", value_delimiter = ',')]
+    queue: Vec<String>,
+}
+
+impl Selection {
+    pub fn of_states(filter: Vec<String>) -> Selection {
+        Selection { filter, ..Selection::default() }
+    }
+
+    /// What to ask for; active jobs, if neither `everything` is wanted nor a state named.
+    pub fn list(&self, everything: bool) -> Result<List, Failure> {
+        of_owner(self.user.as_deref())?;
+        let (mut states, results) = filter(&self.filter)?;
+        if self.filter.is_empty() && !everything {
+            states = JobState::ALL.into_iter().filter(|state| state.is_active()).collect();
+        }
+        Ok(List { states, results, queues: self.queue.clone(), ..List::default() })
+    }
+}
+
+/// Refuses users who have no jobs here.
+pub fn of_owner(user: Option<&str>) -> Result<(), Failure> {
+    let Some(user) = user.filter(|user| *user != "all") else { return Ok(()) };
+    let uid = rustix::process::getuid().as_raw();
+    if user != uid.to_string() && user != out::user_name(uid) {
+        return Err(Failure::new(format!("no jobs of user {user} here"))
+            .hint("an instance runs jobs of its owner only"));
+    }
+    Ok(())
+}
+
 impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
         let format = self.format.read("FLUX_JOBS_FORMAT_DEFAULT", NAMED, COLUMNS)?;
@@ -102,77 +160,130 @@ impl Args {
         if let Some(keys) = &self.sort {
             format.sort_by(keys, COLUMNS)?;
         }
+        if let Some(width) = self.width {
+            format.cut_at(width.or_else(out::columns).unwrap_or(WIDTH_DEFAULT));
+        }
+        let mut list = self.selection.list(self.all || !self.ids.is_empty() || self.since.is_some())?;
+        list.name.clone_from(&self.name);
+        list.since = self.since.as_ref().map(|text| when::instant(text, when::now())).transpose()?;
+        list.max_entries = self.count;
         let client = face.connect()?;
         if self.stats_only {
-            return self.stats_only(&client);
+            return self.stats_only(&client, list);
         }
-        let listed = self.listed(&client)?;
         let view = Rc::new(View::new(when::now(), Script::of_locale()));
-        let mut rows: Vec<Row> = listed.jobs.into_iter().map(|job| Row { job, view: view.clone() }).collect();
+        let listing = Listing { args: &self, format, list, view };
+        // Ids and nodes are those of this instance; the ones below have others.
+        let here = List {
+            ids: self.ids.clone(),
+            ranks: self.include.as_ref().map(|word| ranks(&client, word)).transpose()?,
+            max_entries: if self.ids.is_empty() { self.count } else { 0 },
+            ..listing.list.clone()
+        };
         if self.json {
-            return self.print_json(&rows);
+            let mut jobs = listing.json(&client, &here, 0)?;
+            match (jobs.pop(), self.ids.len()) {
+                (Some(job), 1) if jobs.is_empty() => out::json(&job)?,
+                (last, _) => {
+                    jobs.extend(last);
+                    out::json(&json!({ "jobs": jobs }))?;
+                }
+            }
+            return Ok(0);
         }
-        let mut out = out::stdout();
-        if self.stats {
-            writeln!(out, "{}", stats_line(&listed.stats))?;
-        }
-        let colour = self.color.wanted();
-        let paint = |row: &Row| if colour { colour_of(row.status()) } else { None };
-        format.print(&mut out, &mut rows, !self.format.no_header, paint)?;
-        out.flush()?;
+        listing.show(&client, &here, "", 0)?;
         Ok(0)
     }
 
-    fn listed(&self, client: &blocking::Client) -> Result<Listed, Failure> {
-        if let Some(user) = self.user.as_deref().filter(|user| *user != "all") {
-            let uid = rustix::process::getuid().as_raw();
-            if user != uid.to_string() && user != out::user_name(uid) {
-                return Err(Failure::new(format!("no jobs of user {user} here"))
-                    .hint("an instance runs jobs of its owner only"));
-            }
-        }
-        let (mut states, results) = filter(&self.filter)?;
-        let since = self.since.as_ref().map(|text| when::instant(text, when::now())).transpose()?;
-        let everything = self.all || !self.ids.is_empty() || since.is_some();
-        if self.filter.is_empty() && !everything {
-            states = JobState::ALL.into_iter().filter(|state| state.is_active()).collect();
-        }
-        let list = List {
-            ids: self.ids.clone(),
-            states,
-            results,
-            name: self.name.clone(),
-            queue: self.queue.clone(),
-            since,
-            max_entries: if self.ids.is_empty() { self.count } else { 0 },
-        };
-        Ok(client.run(async |client| job::list(&client, &list).await)?)
+    /// Does the listing go into instances so far below?
+    fn descends(&self, level: usize) -> bool {
+        (self.recursive || self.recurse_all) && self.level.is_none_or(|max| level < max)
     }
 
-    fn stats_only(&self, client: &blocking::Client) -> Result<u8, Failure> {
-        let list = List { max_entries: 1, ..List::default() };
+    fn stats_only(&self, client: &blocking::Client, list: List) -> Result<u8, Failure> {
+        let list = List { max_entries: 1, queues: list.queues, ..List::default() };
         let stats = client.run(async |client| job::list(&client, &list).await)?.stats;
         if self.json {
             out::json(&stats)?;
         } else {
             writeln!(out::stdout(), "{}", stats_line(&stats))?;
         }
-        let active = stats.depend + stats.priority + stats.sched + stats.run + stats.cleanup;
+        let active = stats.pending() + stats.running();
         // So that `while flurm jobs --stats-only; do …` ends.
         Ok(if active == 0 && !self.all { FAILED } else { 0 })
     }
+}
 
-    fn print_json(&self, rows: &[Row]) -> Result<u8, Failure> {
-        let mut jobs: Vec<serde_json::Value> = rows.iter().map(Row::json).collect();
-        match (jobs.pop(), self.ids.len()) {
-            (Some(job), 1) if jobs.is_empty() => out::json(&job)?,
-            (last, _) => {
-                jobs.extend(last);
-                out::json(&serde_json::json!({ "jobs": jobs }))?;
+/// A listing of an instance, and of those below it.
+struct Listing<'a> {
+    args: &'a Args,
+    format: Format<Row>,
+    /// What is asked of each instance.
+    list: List,
+    view: Rc<View>,
+}
+
+impl Listing<'_> {
+    fn rows(&self, client: &blocking::Client, list: &List) -> Result<(Vec<Row>, JobStats), Failure> {
+        let Listed { jobs, stats, .. } = client.run(async |client| job::list(&client, list).await)?;
+        let inside = self.format.needs(|column| column.starts_with("instance."));
+        let row = |job: JobRecord| {
+            let below = if inside { inside::connect(&job) } else { None };
+            // An instance that cannot be reached is a job like others.
+            let inside = below.and_then(|client| Inside::ask(&client.ok()?).ok());
+            Row { job, view: self.view.clone(), inside }
+        };
+        Ok((jobs.into_iter().map(row).collect(), stats))
+    }
+
+    fn show(&self, client: &blocking::Client, list: &List, path: &str, level: usize) -> Result<(), Failure> {
+        let (mut rows, stats) = self.rows(client, list)?;
+        let mut out = out::stdout();
+        if self.args.stats {
+            writeln!(out, "{}", stats_line(&stats))?;
+        }
+        let colour = self.args.color.wanted();
+        let paint = |row: &Row| if colour { colour_of(row.status()) } else { None };
+        self.format.print(&mut out, &mut rows, !self.args.format.no_header, paint)?;
+        out.flush()?;
+        drop(out);
+        if !self.args.descends(level) {
+            return Ok(());
+        }
+        for row in &rows {
+            let Some(below) = inside::connect(&row.job) else { continue };
+            let id = self.view.script.id(row.job.id);
+            let path = if path.is_empty() { id } else { format!("{path}/{id}") };
+            let shown = below.and_then(|below| {
+                writeln!(out::stdout(), "\n{path}:")?;
+                self.show(&below, &self.list, &path, level + 1)
+            });
+            if let Err(failure) = shown {
+                failure.within(&path).say();
             }
         }
-        Ok(0)
+        Ok(())
     }
+
+    fn json(&self, client: &blocking::Client, list: &List, level: usize) -> Result<Vec<Value>, Failure> {
+        let (rows, _) = self.rows(client, list)?;
+        let one = |row: &Row| {
+            let mut value = row.json();
+            let below = if self.args.descends(level) { inside::connect(&row.job) } else { None };
+            match below.map(|below| self.json(&below?, &self.list, level + 1)) {
+                Some(Ok(jobs)) => value["jobs"] = jobs.into(),
+                Some(Err(failure)) => drop(failure.within(&self.view.script.id(row.job.id)).say()),
+                None => {}
+            }
+            value
+        };
+        Ok(rows.iter().map(one).collect())
+    }
+}
+
+/// Ranks of the nodes that a word names.
+fn ranks(client: &blocking::Client, word: &str) -> Result<Idset, Failure> {
+    resource::targets(word, &resource::ask(client)?.all)
 }
 
 /// States and results that the words stand for.
@@ -200,17 +311,16 @@ pub fn filter(words: &[String]) -> Result<(Vec<JobState>, Vec<JobResult>), Failu
     ))
 }
 
-fn stats_line(stats: &JobStats) -> String {
+pub fn stats_line(stats: &JobStats) -> String {
+    let (running, pending) = (stats.running(), stats.pending());
     format!(
-        "{} running, {} completed, {} failed, {} pending",
-        stats.run + stats.cleanup,
+        "{running} running, {} completed, {} failed, {pending} pending",
         stats.completed,
-        stats.failed + stats.canceled + stats.timeout,
-        stats.depend + stats.priority + stats.sched
+        stats.unsuccessful()
     )
 }
 
-fn colour_of(status: Status) -> Option<&'static str> {
+pub fn colour_of(status: Status) -> Option<&'static str> {
     match status {
         Status::Result(JobResult::Failed | JobResult::Timeout) => Some("\x1b[31m"),
         Status::Result(JobResult::Canceled) => Some("\x1b[2m"),

@@ -90,7 +90,7 @@ pub fn ask(client: &Client) -> Result<StatusInfo, Failure> {
 }
 
 /// Ranks that a word names: ranks, or hosts.
-fn targets(word: &str, all: &R) -> Result<Idset, Failure> {
+pub fn targets(word: &str, all: &R) -> Result<Idset, Failure> {
     if let Ok(ranks) = Idset::parse_relaxed(word) {
         return match ranks.difference(&all.ranks()).first() {
             None => Ok(ranks),
