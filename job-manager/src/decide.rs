@@ -208,6 +208,14 @@ impl<'a> Draft<'a> {
                 needs.push(need);
             }
         }
+        if let Some(array) = &submit.asked.brief.array {
+            if let Some(first) = array.id.filter(|first| self.manager.job(*first).is_none()) {
+                return Err(Refusal::Dependency(format!("array: there is no job {first}")));
+            }
+            let place = array.throttle.map(|most| Need::Place { array: array.id.unwrap_or(id), most });
+            // One that has its place at once never hears of it.
+            needs.extend(place.filter(|place| self.verdict_at_submit(*place, submit) == Verdict::Open));
+        }
         self.say(id, Event::Submit(Box::new(submit.clone())));
         self.say(id, Event::Validate);
         for need in &needs {
@@ -239,6 +247,10 @@ impl<'a> Draft<'a> {
             }
             Need::Singleton => self.manager.namesakes(&submit.asked.brief.name).next().is_none(),
             Need::BeginTime(time) => time <= self.now.wall,
+            Need::Place { array, most } => self
+                .manager
+                .members(array)
+                .is_none_or(|members| members.waiting.is_empty() && members.active.len() < most as usize),
         };
         if met { Verdict::Met } else { Verdict::Open }
     }
@@ -333,6 +345,7 @@ impl<'a> Draft<'a> {
                 && let Some(job) = self.manager.job(course.id)
             {
                 self.next_singleton(&job.brief().name);
+                self.next_of_array(job);
             }
         }
     }
@@ -356,6 +369,37 @@ impl<'a> Draft<'a> {
             && job.needs.contains(&Need::Singleton)
         {
             self.meet(job, Need::Singleton);
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// Gives the places that are free in the array of a job that has ended to those who wait longest.
+    fn next_of_array(&mut self, ended: &Job) {
+        let Some(array) = ended.brief().array.map(|array| array.id.unwrap_or(ended.id())) else { return };
+        let Some(members) = self.manager.members(array) else { return };
+        // As they will be when this decision is done.
+        let left =
+            self.ended.iter().filter(|id| members.active.contains(id) && !members.waiting.contains(id));
+        let is_place = |need: &Need| matches!(need, Need::Place { .. });
+        let given = self.met.iter().filter(|(id, met)| {
+            members.waiting.contains(id) && met.iter().any(is_place) && !self.ended.contains(id)
+        });
+        let mut taken = members.active.len() - members.waiting.len() - left.count() + given.count();
+        for waiting in &members.waiting {
+            let Some(job) = self.manager.job(*waiting).filter(|job| !self.ended.contains(&job.id())) else {
+                continue;
+            };
+            let Some(place) = job.needs.iter().copied().find(is_place) else { continue };
+            if self.met.get(waiting).is_some_and(|met| met.contains(&place)) {
+                continue;
+            }
+            let Need::Place { most, .. } = place else { continue };
+            if taken >= most as usize {
+                break;
+            }
+            self.meet(job, place);
+            taken += 1;
         }
     }
 }

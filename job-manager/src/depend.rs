@@ -10,6 +10,11 @@ pub(crate) enum Need {
     /// To be the oldest active job of its name.
     Singleton,
     BeginTime(Timestamp),
+    /// To be one of so many of the array with this first job. No user asks for it: it follows from the job's array.
+    Place {
+        array: JobId,
+        most: u32,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
@@ -68,7 +73,11 @@ impl Need {
                     .map(Need::BeginTime)
                     .ok_or_else(|| format!("begin-time: `{value}` is out of range"));
             }
-            other => return Err(format!("dependency scheme `{other}` is not supported")),
+            other => {
+                return Err(format!(
+                    "dependency scheme `{other}` is not supported: those of plug-ins of Flux's job manager are not here"
+                ));
+            }
         };
         let id = value.parse().map_err(|_| format!("{scheme}: `{value}` is not a job id"))?;
         Ok(Need::After(after, id))
@@ -76,6 +85,10 @@ impl Need {
 
     pub fn of_description(description: &str) -> Option<Need> {
         let (scheme, value) = description.split_once('=').unwrap_or((description, ""));
+        if scheme == "array" {
+            let (array, most) = value.split_once('%')?;
+            return Some(Need::Place { array: array.parse().ok()?, most: most.parse().ok()? });
+        }
         Need::read(scheme, value).ok()
     }
 
@@ -83,7 +96,7 @@ impl Need {
     pub fn target(self) -> Option<JobId> {
         match self {
             Need::After(_, id) => Some(id),
-            Need::Singleton | Need::BeginTime(_) => None,
+            Need::Singleton | Need::BeginTime(_) | Need::Place { .. } => None,
         }
     }
 
@@ -121,6 +134,7 @@ impl fmt::Display for Need {
             }
             Need::Singleton => f.write_str("singleton"),
             Need::BeginTime(time) => write!(f, "begin-time={time}"),
+            Need::Place { array, most } => write!(f, "array={array}%{most}"),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Nothing is lost on the way: an entry that cannot be read as its type is kept as it is ([`Event::Other`]).
 
-use flurm_jobspec::Jobspec;
+use flurm_jobspec::{Array, Jobspec};
 use flurm_types::{Entry, Idset, JobId, R, Timestamp, Urgency};
 use flurm_wire::fact::JobSpecText;
 use flurm_wire::job::{Exception, SubmitFlags};
@@ -79,6 +79,8 @@ pub struct Brief {
     pub nnodes: u32,
     /// Seconds; 0 is no limit.
     pub duration: f64,
+    pub array: Option<Array>,
+    pub retry_of: Option<JobId>,
 }
 
 impl Asked {
@@ -96,6 +98,8 @@ impl Asked {
             ncores: request.as_ref().map_or(0, |r| r.slots.saturating_mul(r.cores_per_slot)),
             nnodes: request.as_ref().and_then(|r| r.nodes).unwrap_or(0),
             duration: attributes.duration,
+            array: attributes.array,
+            retry_of: attributes.retry_of,
         });
         Asked { text, jobspec, brief }
     }

@@ -1,10 +1,11 @@
 //! All jobs of an instance: state that events make, and the indexes that keep decisions cheap.
 
 use crate::depend::Need;
-use crate::event::{Event, Submit};
+use crate::event::{Brief, Event, Submit};
 use crate::gates::{Count, Gates};
 use crate::job::Job;
 use crate::ledger::Ledger;
+use flurm_jobspec::Array;
 use flurm_types::{Idset, JobId, JobResult, JobState, Timestamp};
 use flurm_wire::job::JobStats;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,12 +27,21 @@ pub struct Manager {
     pub(crate) ledger: Ledger,
     /// Active jobs by name, for `singleton`.
     names: BTreeSet<(Arc<str>, JobId)>,
+    /// Active jobs of arrays with a limit, by the arrays' first jobs.
+    arrays: BTreeMap<JobId, Members>,
     /// Who waits for a job.
     waiters: BTreeMap<JobId, BTreeSet<JobId>>,
     /// Begin times and ends of time limits.
     timers: BTreeSet<(Timestamp, JobId)>,
     batches: BTreeMap<Arc<str>, Vec<(u32, JobId)>>,
     batch_order: VecDeque<Arc<str>>,
+}
+
+/// Active jobs of one array. Those that do not wait for a place have one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Members {
+    pub active: BTreeSet<JobId>,
+    pub waiting: BTreeSet<JobId>,
 }
 
 /// What the world owes a job. Derived from its state alone, so it may be asked for as often as one likes; a job
@@ -158,6 +168,7 @@ impl Manager {
             Event::Clean => {
                 self.active.remove(&id);
                 self.names.remove(&(brief.name.clone(), id));
+                self.leave_array(id, &brief);
             }
             _ => {}
         }
@@ -170,6 +181,9 @@ impl Manager {
         self.jobs.insert(id, Box::new(Job::new(id, submit)));
         self.active.insert(id);
         self.names.insert((submit.asked.brief.name.clone(), id));
+        if let Some(Array { id: first, throttle: Some(_), .. }) = submit.asked.brief.array {
+            self.arrays.entry(first.unwrap_or(id)).or_default().active.insert(id);
+        }
         if let Some(batch) = &submit.batch {
             if !self.batches.contains_key(&batch.id) {
                 if self.batch_order.len() == BATCHES_MAX
@@ -192,6 +206,20 @@ impl Manager {
                 self.timers.insert((time, id));
             }
             Need::Singleton => {}
+            Need::Place { array, .. } => {
+                self.arrays.entry(array).or_default().waiting.insert(id);
+            }
+        }
+    }
+
+    fn leave_array(&mut self, id: JobId, brief: &Brief) {
+        let Some(array) = &brief.array else { return };
+        let first = array.id.unwrap_or(id);
+        if let Some(members) = self.arrays.get_mut(&first) {
+            members.active.remove(&id);
+            if members.active.is_empty() {
+                self.arrays.remove(&first);
+            }
         }
     }
 
@@ -210,6 +238,11 @@ impl Manager {
                 self.timers.remove(&(time, id));
             }
             Need::Singleton => {}
+            Need::Place { array, .. } => {
+                if let Some(members) = self.arrays.get_mut(&array) {
+                    members.waiting.remove(&id);
+                }
+            }
         }
     }
 
@@ -241,6 +274,11 @@ impl Manager {
 
     pub(crate) fn waiters(&self, id: JobId) -> impl Iterator<Item = &Job> {
         self.waiters.get(&id).into_iter().flatten().filter_map(|id| self.job(*id))
+    }
+
+    /// Who else is in the array with this first job, if it has a limit.
+    pub(crate) fn members(&self, array: JobId) -> Option<&Members> {
+        self.arrays.get(&array)
     }
 
     /// Active jobs of that name, oldest first.

@@ -3,7 +3,7 @@
 use crate::event::Event;
 use crate::job::{Job, Line};
 use flurm_types::{JobState, Timestamp};
-use flurm_wire::job::JobRecord;
+use flurm_wire::job::{JobArray, JobRecord};
 
 /// When each state was entered first.
 #[derive(Default)]
@@ -82,6 +82,12 @@ impl Job {
             exception: self.exception().cloned(),
             annotations: self.annotations(),
             dependencies: self.dependencies(),
+            array: brief.array.map(|array| JobArray {
+                id: array.id.unwrap_or(self.id()),
+                index: array.index,
+                throttle: array.throttle,
+            }),
+            retry_of: brief.retry_of,
         }
     }
 }

@@ -27,21 +27,34 @@ struct World {
     log: Vec<Fact>,
 }
 
+/// `array:FIRST:MOST` among the dependencies makes the job one of an array; 0 is itself.
 fn asked(name: &str, dependencies: &[String]) -> Asked {
+    let array = dependencies.iter().find_map(|d| d.strip_prefix("array:")?.split_once(':'));
+    let array = array.map(|(first, most)| {
+        let number = |text: &str| text.parse::<u64>().expect("a number");
+        match number(first) {
+            0 => serde_json::json!({"index": 0, "throttle": number(most)}),
+            first => serde_json::json!({"id": first, "index": 1, "throttle": number(most)}),
+        }
+    });
     let dependencies: Vec<serde_json::Value> = dependencies
         .iter()
+        .filter(|d| !d.starts_with("array:"))
         .map(|d| {
             let (scheme, value) = d.split_once(':').unwrap_or((d, ""));
             serde_json::json!({"scheme": scheme, "value": value})
         })
         .collect();
-    let text = serde_json::json!({
+    let mut document = serde_json::json!({
         "version": 1,
         "resources": [{"type": "slot", "count": 1, "label": "task", "with": [{"type": "core", "count": 1}]}],
         "tasks": [{"command": ["true"], "slot": "task", "count": {"per_slot": 1}}],
         "attributes": {"system": {"duration": 0, "job": {"name": name}, "dependencies": dependencies}},
-    })
-    .to_string();
+    });
+    if let Some(array) = array {
+        document["attributes"]["system"]["array"] = array;
+    }
+    let text = document.to_string();
     let jobspec = Jobspec::parse(&text).expect("valid");
     Asked::new(JobSpecText { jobspec: text.into(), environment: Arc::default() }, Arc::new(jobspec))
 }
@@ -259,6 +272,40 @@ fn singletons_of_a_name_run_one_after_the_other() {
 }
 
 #[test]
+fn of_an_array_only_so_many_have_a_place_at_a_time() {
+    let mut w = World::default();
+    assert_eq!(w.submit(1, &["array:0:2"]), "1:submit 1:validate 1:depend 1:priority");
+    assert!(w.submit(2, &["array:1:2"]).ends_with("2:depend 2:priority"));
+    for id in 3..=6 {
+        assert!(w.submit(id, &["array:1:2"]).ends_with(&format!("{id}:dependency-add")));
+    }
+    assert_eq!(w.job(3).dependencies(), [format!("array={}%2", JobId(1))]);
+    // One that waits and goes leaves no place behind; one that has a place does.
+    assert_eq!(w.cancel(3), "3:exception(cancel) 3:clean");
+    assert!(w.cancel(1).ends_with("1:clean 4:dependency-remove 4:depend 4:priority"));
+    w.run(2, 0);
+    assert!(w.end(2, 0).ends_with("2:clean 5:dependency-remove 5:depend 5:priority"));
+    // A place that comes free is for who waits, not for who comes.
+    assert!(w.submit(7, &["array:1:2"]).ends_with("7:dependency-add"));
+    assert!(w.cancel(4).contains("6:depend"));
+    assert_eq!(w.submit(8, &["array:99:2"]), format!("array: there is no job {}", JobId(99)));
+    assert_eq!(replay(&w.log), w.manager);
+    // The last one takes the array with it: it begins anew.
+    for id in 5..=7 {
+        w.cancel(id);
+    }
+    assert!(w.submit(9, &["array:1:1"]).ends_with("9:depend 9:priority"));
+    // It keeps its place while it waits for another.
+    assert!(w.submit(10, &["array:0:1", "afterok:9"]).ends_with("10:dependency-add"));
+    assert!(w.submit(11, &["array:10:1"]).ends_with("11:dependency-add"));
+    let said = w.cancel(9);
+    assert!(
+        said.contains("10:exception(dependency) 10:clean") && said.ends_with("11:depend 11:priority"),
+        "{said}"
+    );
+}
+
+#[test]
 fn time_starts_jobs_and_ends_them() {
     let mut w = World::default();
     w.submit(1, &["begin-time:1010"]);
@@ -353,7 +400,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let id = 1..12_u64;
     let step = prop_oneof![
-        4 => (proptest::option::of((0..7_usize, id.clone())), 0..32_u8)
+        4 => (proptest::option::of((0..8_usize, id.clone())), 0..32_u8)
             .prop_map(|(dependency, urgency)| Step::Submit { dependency, urgency }),
         1 => (id.clone(), 0..2_u8).prop_map(|(id, severity)| Step::Raise(id, severity)),
         1 => (id.clone(), 0..32_u8).prop_map(|(id, urgency)| Step::Urgency(id, urgency)),
@@ -370,12 +417,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn take(w: &mut World, step: Step, next: &mut u64) {
-    let schemes = ["after", "afterany", "afterok", "afternotok", "afterexcept", "singleton", "begin-time"];
+    let schemes =
+        ["after", "afterany", "afterok", "afternotok", "afterexcept", "singleton", "begin-time", "array"];
     let request = match step {
         Step::Submit { dependency, urgency } => {
             *next += 1;
             let dependency = dependency.map(|(scheme, id)| match schemes[scheme] {
                 "begin-time" => format!("begin-time:{}", 1000 + 3 * id),
+                "array" => format!("array:{}:{}", id % 3, 1 + id % 2),
                 scheme => format!("{scheme}:{id}"),
             });
             let urgency = Urgency::new(urgency).expect("below 32");

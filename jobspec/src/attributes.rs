@@ -2,6 +2,7 @@
 //!
 //! A new attribute is a field here, a line in `system`, and one in `write.rs`.
 
+use crate::array::{self, Array};
 use crate::cosched::{self, Cosched};
 use crate::dependency::Dependency;
 use crate::error::{JobspecError, Place};
@@ -10,7 +11,7 @@ use crate::limits::{DEPENDENCIES_MAX, ENVIRONMENT_MAX};
 use crate::placement::{self, Placement};
 use crate::read::{Object, items, kernel_text, noun, object, text};
 use crate::task::TaskCount;
-use flurm_types::{Constraint, Environment, Fsd};
+use flurm_types::{Constraint, Environment, Fsd, JobId};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -35,6 +36,10 @@ pub struct Attributes {
     pub placement: Option<Placement>,
     /// Set if the job is willing to share its sockets.
     pub cosched: Option<Cosched>,
+    /// The job's place in an array of jobs.
+    pub array: Option<Array>,
+    /// The job that this one does again (`flurm retry`).
+    pub retry_of: Option<JobId>,
     pub shell_options: Map<String, Value>,
     pub files: Archive,
     /// What tools that start an instance as a job leave for it.
@@ -93,6 +98,8 @@ fn system(
             .key("placement")
             .fail(format!("{placement}, but co-scheduled jobs have half of each socket"));
     }
+    let array = system.read("array", array::read)?;
+    let retry_of = system.read("retry-of", array::job)?;
     let files = system.read("files", file::read)?.unwrap_or_default();
     let batch = system.read("batch", object)?;
     let (job_name, job) = system.read("job", job)?.unwrap_or_default();
@@ -121,6 +128,8 @@ fn system(
         constraints,
         placement,
         cosched,
+        array,
+        retry_of,
         shell_options,
         files,
         batch,

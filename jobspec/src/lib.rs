@@ -5,6 +5,7 @@
 //! dependencies are known to the job manager.
 
 mod amend;
+mod array;
 mod attributes;
 pub mod build;
 mod cosched;
@@ -21,6 +22,7 @@ mod task;
 mod write;
 
 pub use amend::Amendment;
+pub use array::Array;
 pub use attributes::{Attributes, EXIT_TIMEOUT_S, OUTPUT_BYTES_KEPT, OUTPUT_BYTES_KEPT_MAX, size};
 pub use cosched::{Cosched, Group};
 pub use count::{Count, Operator, Range};

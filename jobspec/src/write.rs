@@ -1,5 +1,6 @@
 //! The canonical text: JSON with sorted keys, nothing said that is the default, no blanks.
 
+use crate::array::Array;
 use crate::attributes::Attributes;
 use crate::cosched::Cosched;
 use crate::dependency::Dependency;
@@ -7,7 +8,7 @@ use crate::file::Archive;
 use crate::resource::Resource;
 use crate::task::Task;
 use crate::{Jobspec, VERSION};
-use flurm_types::{Constraint, Environment};
+use flurm_types::{Constraint, Environment, JobId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -62,6 +63,8 @@ enum Part<'a> {
     Text(&'a str),
     Word(String),
     Cosched(&'a Cosched),
+    Array(&'a Array),
+    Job(JobId),
     Number(f64),
     Json(&'a Value),
     Map(&'a Map<String, Value>),
@@ -102,6 +105,12 @@ fn system<'a>(a: &'a Attributes, environment: Option<&'a Environment>) -> BTreeM
     }
     if let Some(cosched) = &a.cosched {
         system.insert("cosched", Part::Cosched(cosched));
+    }
+    if let Some(array) = &a.array {
+        system.insert("array", Part::Array(array));
+    }
+    if let Some(id) = a.retry_of {
+        system.insert("retry-of", Part::Job(id));
     }
     if !a.files.is_empty() {
         system.insert("files", Part::Files(&a.files));

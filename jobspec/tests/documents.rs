@@ -148,6 +148,8 @@ const ACCEPTED: &[(&str, &str, &str)] = &[
         ONE,
         r#"{"files":{"d":{"mode":16832},"d/l":{"mode":41471,"data":"../t"},"c":{"mode":33152,"data":{"a":1}}}}"#,
     ),
+    (SLOT, ONE, r#"{"array":{"index":0,"throttle":5}}"#),
+    (SLOT, ONE, r#"{"array":{"id":1234,"index":7},"retry-of":"ƒ2"}"#),
     (SLOT, ONE, r#"{"cosched":true}"#),
     (SLOT, ONE, r#"{"placement":"cosched","cosched-class":"io"}"#),
     (SLOT, ONE, r#"{"cosched":{"group":"coupled-1","size":16,"class":"memory"},"placement":"cosched"}"#),
@@ -277,6 +279,19 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         r#"{"cosched":{"group":"a b"}}"#,
         ".attributes.system.cosched.group`: `a b` is no group: up to 64 letters, digits, `_` and `-`",
     ),
+    (
+        SLOT,
+        ONE,
+        r#"{"array":{"index":-1}}"#,
+        ".attributes.system.array.index`: expected a whole number, found a number",
+    ),
+    (
+        SLOT,
+        ONE,
+        r#"{"array":{"index":1,"throttle":0}}"#,
+        ".attributes.system.array.throttle`: expected at least 1, found 0",
+    ),
+    (SLOT, ONE, r#"{"retry-of":[]}"#, ".attributes.system.retry-of`: expected a job's id, found a list"),
     (SLOT, ONE, r#"{"cosched":{"size":3}}"#, ".attributes.system.cosched.size`: only a group has a size"),
     (
         SLOT,

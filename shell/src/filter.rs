@@ -60,6 +60,9 @@ const JOB_PREFIXES: [&str; 6] = ["FLUX_JOB_", "FLURM_JOB_", "FLUX_TASK_", "FLURM
 /// The submitter chose this one (`--cc`).
 const CHOSEN: [&str; 2] = ["FLUX_JOB_CC", "FLURM_JOB_CC"];
 
+/// Which one of an array a job is, is true of all that runs in it.
+const OF_ARRAY: &str = "SLURM_ARRAY_";
+
 const INSTANCE: [&str; 7] = [
     "FLURM_URI",
     "FLUX_URI",
@@ -76,7 +79,7 @@ pub fn fate(name: &str) -> Fate {
     let users = (begins(&PARAMETERS) && !begins(&NO_PARAMETERS)) || COMPILERS.contains(&name);
     if (begins(&LAUNCHER_PREFIXES) && !users) || LAUNCHER.contains(&name) {
         Fate::Launcher
-    } else if begins(&JOB_PREFIXES) && !CHOSEN.contains(&name) {
+    } else if begins(&JOB_PREFIXES) && !CHOSEN.contains(&name) && !name.starts_with(OF_ARRAY) {
         Fate::Job
     } else if INSTANCE.contains(&name) {
         Fate::Instance
@@ -126,9 +129,16 @@ mod tests {
         for name in ["SLURM_JOB_ID", "SLURMD_NODENAME", "FLUX_JOB_ID", "FLURM_TASK_RANK"] {
             assert_eq!(fate(name), Fate::Job, "{name}");
         }
-        for name in
-            ["OMPI_MCA_btl", "OMPI_CC", "PMIX_MCA_gds", "I_MPI_FABRICS", "MPIR_CVAR_X", "FLUX_JOB_CC", "HOME"]
-        {
+        for name in [
+            "OMPI_MCA_btl",
+            "OMPI_CC",
+            "PMIX_MCA_gds",
+            "I_MPI_FABRICS",
+            "MPIR_CVAR_X",
+            "FLUX_JOB_CC",
+            "HOME",
+            "SLURM_ARRAY_TASK_ID",
+        ] {
             assert_eq!(fate(name), Fate::Stays, "{name}");
         }
         assert_eq!(fate("FLUX_URI"), Fate::Instance);

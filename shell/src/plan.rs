@@ -8,7 +8,7 @@ use crate::offer::Program;
 use crate::options::{Context, OptionError, Options, Order, Sink, Watch};
 use crate::template::{Node, Tags};
 use crate::wrap;
-use flurm_jobspec::{Archive, Jobspec, Kind, Resource, TaskCount};
+use flurm_jobspec::{Archive, Array, Jobspec, Kind, Resource, TaskCount};
 use flurm_types::{Hostlist, Idset, JobId, R, RNode, TaskMap};
 use flurm_wire::archive::Instance;
 use std::path::{Path, PathBuf};
@@ -115,7 +115,7 @@ pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Re
         has_twin: r.nodes.iter().filter(|node| node.host == r.nodes[at].host).count() > 1,
         node: r.nodes[at].clone(),
     };
-    plan.variables = job_variables(&plan, &counts, slot.cores, place);
+    plan.variables = job_variables(&plan, &counts, slot.cores, place, spec.attributes().array.as_ref());
     Ok(plan)
 }
 
@@ -270,7 +270,13 @@ fn by_hosts(hosts: &Hostlist, counts: &[u32], r: &R) -> Result<TaskMap, String> 
 
 /// What all tasks of this rank are told. `SLURM_JOBID`, `SLURM_NODELIST` and `SLURM_STEP_ID` are left out on purpose:
 /// MPI libraries that see them call the outer `srun`.
-fn job_variables(plan: &Plan, counts: &[u32], cores_per_slot: u32, place: &Place) -> Block {
+fn job_variables(
+    plan: &Plan,
+    counts: &[u32],
+    cores_per_slot: u32,
+    place: &Place,
+    array: Option<&Array>,
+) -> Block {
     let mut block = Block::default();
     let dec = plan.id.0.to_string();
     let (ntasks, nnodes) = (plan.ntasks.to_string(), plan.nnodes.to_string());
@@ -313,6 +319,21 @@ fn job_variables(plan: &Plan, counts: &[u32], cores_per_slot: u32, place: &Place
         ("SLURMD_NODENAME", &plan.node.host),
     ] {
         block.push(name, value);
+    }
+    if let Some(array) = array {
+        let first = array.id.unwrap_or(plan.id).0.to_string();
+        block.push("SLURM_ARRAY_JOB_ID", &first);
+        for (name, number) in [
+            ("SLURM_ARRAY_TASK_ID", Some(array.index)),
+            ("SLURM_ARRAY_TASK_COUNT", array.count),
+            ("SLURM_ARRAY_TASK_MIN", array.min),
+            ("SLURM_ARRAY_TASK_MAX", array.max),
+            ("SLURM_ARRAY_TASK_STEP", array.step),
+        ] {
+            if let Some(number) = number {
+                block.push(name, &number.to_string());
+            }
+        }
     }
     block
 }

@@ -77,6 +77,10 @@ fn waits(job: &Job) -> Reason {
             "afternotok" => format!("until {value} has failed"),
             "afterexcept" => format!("until {value} is ended by an exception"),
             "singleton" => format!("until it is the oldest job named {}", job.brief().name),
+            "array" => {
+                let (array, most) = value.split_once('%').unwrap_or((value, ""));
+                format!("until fewer than {most} jobs of array {array} are scheduled or run")
+            }
             "begin-time" => {
                 let time = value.parse().ok().and_then(|secs| Timestamp::ZERO.checked_add_secs(secs));
                 reason.earliest = reason.earliest.max(time);
