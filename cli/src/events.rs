@@ -113,6 +113,8 @@ pub fn log(path: &str) -> Result<Log, String> {
 /// An event's name with its log in front, as `exec.shell.start`; without one it is the main log's.
 pub fn event(name: &str) -> (Log, &str) {
     match name.split_once('.') {
+        // What Flux's shells say on their way to tasks: here all of it has happened by `start`.
+        Some(("exec", "init" | "starting" | "shell.init" | "shell.start")) => (Log::Eventlog, "start"),
         Some(("exec", rest)) => (Log::Exec, rest),
         Some(("job", rest)) => (Log::Eventlog, rest),
         _ => (Log::Eventlog, name),

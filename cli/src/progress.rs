@@ -9,8 +9,11 @@ const REDRAW_AFTER: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub struct Progress {
-    total: usize,
+    /// None: not known yet.
+    total: Option<usize>,
     jps: bool,
+    /// The bar says how many have ended, not how many were submitted.
+    of_ends: bool,
     submitted: usize,
     started: usize,
     completed: usize,
@@ -22,10 +25,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn new(total: usize, jps: bool) -> Progress {
+    pub fn new(total: Option<usize>, jps: bool, of_ends: bool) -> Progress {
         Progress {
             total,
             jps,
+            of_ends,
             submitted: 0,
             started: 0,
             completed: 0,
@@ -39,6 +43,19 @@ impl Progress {
     pub fn submitted(&mut self, jobs: usize) {
         self.submitted += jobs;
         self.draw(false);
+    }
+
+    /// There will be no more.
+    pub fn all_submitted(&mut self) {
+        self.total = Some(self.submitted);
+    }
+
+    /// Makes room for a line of text.
+    pub fn clear(&mut self) {
+        if self.drawn.take().is_some() {
+            // A bar that cannot be cleared is no reason to stop.
+            let _ = std::io::stderr().write_all(b"\r\x1b[K");
+        }
     }
 
     /// A job has started; `really` is false for one that ended without.
@@ -80,14 +97,15 @@ impl Progress {
         let ended = self.completed + self.failed;
         let running = (self.started + self.skipped).saturating_sub(ended);
         let pending = self.submitted.saturating_sub(ended + running);
-        let share = ended as f64 / self.total.max(1) as f64;
+        let done = if self.of_ends { ended } else { self.submitted };
+        let bar = self.total.map(|total| format!(" {}", bar(done as f64 / total.max(1) as f64)));
         let jps =
-            if self.jps { format!(" {:.0} job/s", ended as f64 / secs.max(0.001)) } else { String::new() };
+            if self.jps { format!(" {:.0} job/s", done as f64 / secs.max(0.001)) } else { String::new() };
         format!(
-            "PD:{pending} R:{running} CD:{} F:{} {}{jps} {}",
+            "PD:{pending} R:{running} CD:{} F:{}{}{jps} {}",
             self.completed,
             self.failed,
-            bar(share),
+            bar.unwrap_or_default(),
             when::hms(secs)
         )
     }
@@ -138,10 +156,15 @@ mod tests {
 
     #[test]
     fn the_line_counts_each_job_once() {
-        let mut bar = Progress::new(4, true);
+        let mut bar = Progress::new(Some(4), true, true);
         (bar.submitted, bar.started, bar.completed, bar.failed) = (4, 2, 1, 0);
         assert_eq!(bar.line(2.0), "PD:2 R:1 CD:1 F:0 |#####               | 25% 0 job/s 0:00:02");
         (bar.started, bar.skipped, bar.completed, bar.failed) = (3, 1, 3, 1);
         assert_eq!(bar.line(2.0), "PD:0 R:0 CD:3 F:1 |####################| 100% 2 job/s 0:00:02");
+        let mut bar = Progress::new(None, false, false);
+        bar.submitted = 7;
+        assert_eq!(bar.line(2.0), "PD:7 R:0 CD:0 F:0 0:00:02");
+        bar.all_submitted();
+        assert_eq!(bar.line(2.0), "PD:7 R:0 CD:0 F:0 |####################| 100% 0:00:02");
     }
 }

@@ -2,55 +2,62 @@
 
 use crate::attach::Printer;
 use crate::failure::Failure;
+use crate::logs::Sinks;
+use crate::submission::{Followed, Logs};
 use flurm_client::{Client, job};
 use flurm_types::JobId;
 use flurm_wire::job::{Log, Watch};
-use tokio::task::{JoinError, JoinSet};
+use std::sync::Arc;
+use tokio::task::JoinSet;
 
-/// Jobs whose output is followed at the same time; the others' is kept by the instance until their turn.
+/// Jobs whose logs are followed at the same time; the others' are kept by the instance until their turn.
 const FOLLOWED_MAX: usize = 64;
 
-/// Prints the output of all jobs as it comes, from now on; the future ends with the last one.
-pub fn outputs(
+/// Prints the output of all jobs as it comes; ends with the last one.
+pub async fn outputs(
     client: &Client,
-    ids: &[JobId],
+    jobs: &Followed,
     label: bool,
-) -> impl Future<Output = Result<(), Failure>> + use<> {
-    let all = tokio::spawn(follow_all(client.clone(), ids.to_vec(), label));
-    async move { all.await.unwrap_or_else(|e| Err(Failure::new(format!("cannot follow the jobs: {e}")))) }
-}
-
-async fn follow_all(client: Client, ids: Vec<JobId>, label: bool) -> Result<(), Failure> {
+    sinks: &Arc<Sinks>,
+) -> Result<(), Failure> {
     let mut followers = JoinSet::new();
-    for id in ids {
-        if followers.len() >= FOLLOWED_MAX {
-            over(followers.join_next().await)?;
+    for id in &jobs.ids {
+        if followers.len() == FOLLOWED_MAX
+            && let Some(ended) = followers.join_next().await
+        {
+            joined(ended)??;
         }
-        followers.spawn(follow(client.clone(), id, label));
+        followers.spawn(follow(client.clone(), *id, label, jobs.logs_of(*id).clone(), sinks.clone()));
     }
-    while !followers.is_empty() {
-        over(followers.join_next().await)?;
+    while let Some(ended) = followers.join_next().await {
+        joined(ended)??;
     }
     Ok(())
 }
 
-fn over(follower: Option<Result<Result<(), Failure>, JoinError>>) -> Result<(), Failure> {
-    match follower {
-        None => Ok(()),
-        Some(Ok(result)) => result,
-        Some(Err(e)) => Err(Failure::new(format!("cannot follow a job: {e}"))),
-    }
-}
-
-async fn follow(client: Client, id: JobId, label: bool) -> Result<(), Failure> {
+async fn follow(
+    client: Client,
+    id: JobId,
+    label: bool,
+    logs: Logs,
+    sinks: Arc<Sinks>,
+) -> Result<(), Failure> {
     let mut printer = Printer::new(label, None);
-    let watch = Watch { id, logs: vec![Log::Output], follow: true, paced: true };
-    let mut batches = job::watch(&client, &watch).await?;
+    let mut batches =
+        job::watch(&client, &Watch { id, logs: vec![Log::Output], follow: true, paced: true }).await?;
+    let print = |printer: &mut Printer| {
+        printer.take().into_iter().try_for_each(|(stream, bytes)| sinks.write(stream, &logs, &bytes))
+    };
     while let Some(batch) = batches.next().await? {
         for (_, entry) in &batch.entries {
             printer.entry(entry)?;
         }
-        printer.flush()?;
+        print(&mut printer)?;
     }
-    printer.finish()
+    printer.close_lines();
+    print(&mut printer)
+}
+
+fn joined<T>(ended: Result<T, tokio::task::JoinError>) -> Result<T, Failure> {
+    ended.map_err(|e| Failure::new(format!("cannot follow a job: {e}")))
 }

@@ -51,8 +51,7 @@ pub async fn submit(client: &Client, job: NewJob) -> Result<JobId, ClientError> 
 
 /// Submit all of `jobs`, in order, and call `each` for every answered message.
 ///
-/// Jobs are made while the ones before travel. One refused job does not keep the others from running: look
-/// at each result.
+/// As [`submit_each`], which keeps no results.
 ///
 /// # Errors
 /// A message is refused as a whole, the connection is lost, or `each` fails.
@@ -61,8 +60,30 @@ pub async fn submit_many<E: From<ClientError>>(
     jobs: impl IntoIterator<Item = NewJob>,
     mut each: impl FnMut(&Batch) -> Result<(), E>,
 ) -> Result<Vec<Result<JobId, WireError>>, E> {
-    let mut batches = Batches { jobs: jobs.into_iter(), over: None };
     let mut results = Vec::new();
+    submit_each(client, jobs, |batch| {
+        each(batch)?;
+        results.extend(batch.jobs.iter().cloned());
+        Ok::<(), E>(())
+    })
+    .await?;
+    Ok(results)
+}
+
+/// Submit all of `jobs`, in order, and call `each` for every answered message.
+///
+/// Jobs are made while the ones before travel. One refused job does not keep the others from running: look
+/// at each result.
+///
+/// # Errors
+/// A message is refused as a whole, the connection is lost, or `each` fails.
+pub async fn submit_each<E: From<ClientError>>(
+    client: &Client,
+    jobs: impl IntoIterator<Item = NewJob>,
+    mut each: impl FnMut(&Batch) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut batches = Batches { jobs: jobs.into_iter(), over: None };
+    let mut first = 0;
     let mut flying = VecDeque::new();
     loop {
         while flying.len() < BATCHES_IN_FLIGHT_MAX
@@ -72,11 +93,11 @@ pub async fn submit_many<E: From<ClientError>>(
             // A task, so that the next message is on its way before this one is answered.
             flying.push_back(tokio::spawn(async move { client.call(Dest::Leader, &request).await }));
         }
-        let Some(answer) = flying.pop_front() else { return Ok(results) };
+        let Some(answer) = flying.pop_front() else { return Ok(()) };
         let answer = answer.await.map_err(|_| ClientError::Lost)?.map_err(E::from)?;
-        let batch = Batch { first: results.len(), jobs: answer.jobs };
+        let batch = Batch { first, jobs: answer.jobs };
         each(&batch)?;
-        results.extend(batch.jobs);
+        first += batch.jobs.len();
     }
 }
 

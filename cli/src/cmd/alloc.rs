@@ -51,7 +51,7 @@ impl Args {
             writeln!(out::stdout(), "{}", options.jobspec(&stdin)?.to_json())?;
             return Ok(0);
         }
-        let job = Copies::one(&options, &stdin).jobs()?.next().expect("one job, not none")?;
+        let job = Copies::one(&options, &stdin)?;
         face.connected(async |client| {
             let hands = if bg { None } else { Some(attach::Hands::new(true)?) };
             let id = job::submit(&client, job).await.map_err(|e| match e {

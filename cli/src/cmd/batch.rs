@@ -62,7 +62,7 @@ impl Args {
             writeln!(out::stdout(), "{}", options.jobspec(&Stdin::Nothing)?.to_json())?;
             return Ok(0);
         }
-        let job = Copies::one(&options, &Stdin::Nothing).jobs()?.next().expect("one job, not none")?;
+        let job = Copies::one(&options, &Stdin::Nothing)?;
         face.connected(async |client| {
             let id = job::submit(&client, job).await.map_err(|e| match e {
                 ClientError::Refused(error) => refused(error),

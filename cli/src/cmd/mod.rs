@@ -5,12 +5,13 @@
 mod alloc;
 mod attr;
 mod batch;
+mod bulksubmit;
 mod cancel;
 mod completion;
 mod dmesg;
 mod exec;
 mod home;
-mod job;
+pub mod job;
 mod jobs;
 mod kvs;
 mod man;
@@ -23,6 +24,7 @@ mod pmix_server;
 mod pstree;
 mod queue;
 mod resource;
+mod retry;
 mod run;
 mod shell;
 mod shutdown;
@@ -70,9 +72,11 @@ enum Command {
     Doctor(start::Doctor),
     Run(run::Args),
     Submit(submit::Args),
+    Bulksubmit(Box<bulksubmit::Args>),
     Batch(Box<batch::Args>),
     Alloc(Box<alloc::Args>),
     Cancel(cancel::Args),
+    Retry(retry::Args),
     Jobs(jobs::Args),
     Job(job::Args),
     Output(output::Args),
@@ -111,7 +115,7 @@ enum Command {
 
 /// The groups of `flurm --help`.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Jobs", &["run", "submit", "batch", "alloc", "cancel", "multi-prog"]),
+    ("Jobs", &["run", "submit", "bulksubmit", "batch", "alloc", "cancel", "retry", "multi-prog"]),
     ("Looking", &["jobs", "job", "output", "watch", "top", "pstree", "pgrep", "pkill"]),
     ("Resources and queues", &["resource", "queue"]),
     (
@@ -143,8 +147,13 @@ pub fn definition() -> clap::Command {
 
 /// Does what the words say and gives the exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
-    let words: Vec<OsString> = words.into_iter().collect();
+    let mut words: Vec<OsString> = words.into_iter().collect();
     let name = Face::name(words.first().map(OsString::as_os_str));
+    if let Some(at) = mini(&words) {
+        words.remove(at);
+        let command = words.get(at).and_then(|word| word.to_str()).unwrap_or("run");
+        crate::say!("hint: `mini` is left out now: `{name} {command}`");
+    }
     match parse(name, &words).map(|cli| cli.run(name, &words)) {
         Ok(Ok(code)) => code,
         Ok(Err(failure)) => failure.with_typed_id(&words).called(name).say(),
@@ -157,6 +166,12 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
             u8::try_from(error.exit_code()).unwrap_or(crate::failure::USAGE)
         }
     }
+}
+
+/// Where `mini` stands, which Flux's commands of submission once had before them.
+fn mini(words: &[OsString]) -> Option<usize> {
+    let at = (1..words.len()).find(|at| !words[*at].as_encoded_bytes().starts_with(b"-"))?;
+    (words[at] == "mini").then_some(at)
 }
 
 fn parse(name: &'static str, words: &[OsString]) -> Result<Cli, clap::Error> {
@@ -185,9 +200,11 @@ impl Cli {
             Some(Command::Doctor(args)) => args.run(&face),
             Some(Command::Run(args)) => args.run(&face),
             Some(Command::Submit(args)) => args.run(&face),
+            Some(Command::Bulksubmit(args)) => args.run(&face),
             Some(Command::Batch(args)) => args.run(&face, words),
             Some(Command::Alloc(args)) => args.run(&face),
             Some(Command::Cancel(args)) => args.run(&face),
+            Some(Command::Retry(args)) => args.run(&face),
             Some(Command::Jobs(args)) => args.run(&face),
             Some(Command::Job(args)) => args.run(&face),
             Some(Command::Output(args)) => args.run(&face),

@@ -7,7 +7,13 @@ const BEGIN: &str = "<!-- options: ";
 const END: &str = "<!-- end -->\n";
 
 /// Options of these describe a job; the page has them once.
-const SAME: [(&str, &[&str]); 3] = [("submit", &["run"]), ("batch", &["run"]), ("alloc", &["batch", "run"])];
+const SAME: [(&str, &[&str]); 5] = [
+    ("submit", &["run"]),
+    ("bulksubmit", &["submit", "run"]),
+    ("retry", &["submit"]),
+    ("batch", &["run"]),
+    ("alloc", &["batch", "run"]),
+];
 
 fn find<'a>(root: &'a clap::Command, path: &str) -> Option<&'a clap::Command> {
     path.split(' ').filter(|name| !name.is_empty()).try_fold(root, |at, name| at.find_subcommand(name))

@@ -35,9 +35,7 @@ impl Args {
             writeln!(out::stdout(), "{}", self.options.jobspec(&stdin)?.to_json())?;
             return Ok(0);
         }
-        let copies = Copies::one(&self.options, &stdin);
-        let mut jobs = copies.jobs()?;
-        let job = jobs.next().expect("one job, not none")?;
+        let job = Copies::one(&self.options, &stdin)?;
         face.connected(async |client| {
             let hands = attach::Hands::new(true)?;
             let id = job::submit(&client, job).await.map_err(|e| match e {

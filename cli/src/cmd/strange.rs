@@ -8,8 +8,6 @@ use std::ffi::OsString;
 
 /// Commands of Flux that are not there yet: what they stand below, what they are called, and the present way.
 const COMMANDS: &[(&str, &str, &str)] = &[
-    ("", "bulksubmit", "`flurm submit --cc=IDS` queues many jobs; {cc} is filled in"),
-    ("", "mini", "leave the word out: `flurm run`, `flurm submit`"),
     ("", "uri", "`flurm getattr local-uri` is this instance's; set FLURM_URI to another one"),
     ("", "proxy", "set FLURM_URI to the instance's `flurm getattr local-uri` on its machine"),
     ("", "update", "cancel the job and submit it again; `flurm job urgency ID N` changes its urgency"),
@@ -85,7 +83,8 @@ const OF_SLOTS: &[(&str, &str)] = &[
 ];
 
 /// Options that `submit` has and `run` has not.
-const OF_SUBMIT: &[&str] = &["--cc", "--bcc", "--wait", "--watch", "--progress", "--jps"];
+const OF_SUBMIT: &[&str] =
+    &["--cc", "--bcc", "--wait", "--watch", "--progress", "--jps", "--log", "--log-stderr"];
 
 /// Options of `squeue`.
 const OF_JOBS: &[(&str, &str)] = &[
@@ -201,7 +200,6 @@ mod tests {
         for (line, text, hint) in [
             ("batch --ntasks=2 x.sh", "`flurm batch` has no option --ntasks", "--nslots"),
             ("alloc -w node1", "`flurm alloc` has no option -w", "--requires=hosts:"),
-            ("--parent mini run x", "flurm mini is not there yet", "leave the word out"),
             ("job namespace", "flurm job namespace is not there yet", "--to=kvs"),
             ("run -w node1 x", "`flurm run` has no option -w", "--requires=hosts:"),
             ("submit -Jx y", "`flurm submit` has no option -J", "--job-name"),

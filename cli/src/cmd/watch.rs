@@ -1,16 +1,13 @@
 //! `flurm watch`: the output of many jobs at once, until they are over.
 
-use super::job::exit_code;
 use super::jobs::Selection;
 use crate::face::Face;
-use crate::failure::{FAILED, Failure};
-use crate::out::{self, Script};
-use crate::progress::Progress;
-use crate::{watch, when};
-use flurm_client::{Client, ClientError, job};
+use crate::failure::Failure;
+use crate::submission::{Follow, Logs, Party};
+use crate::when;
+use flurm_client::{Client, job};
 use flurm_types::JobId;
-use flurm_wire::job::{AwaitedJob, List};
-use std::cell::RefCell;
+use flurm_wire::job::List;
 
 /// Show the output of jobs as it comes, until all are over
 ///
@@ -58,7 +55,7 @@ impl Args {
         }
         face.connected(async |client| {
             let ids = if self.ids.is_empty() { self.selected(&client).await? } else { self.ids.clone() };
-            self.watch(&client, &ids).await
+            self.watch(&client, ids).await
         })
     }
 
@@ -73,50 +70,16 @@ impl Args {
         Ok(jobs.iter().rev().map(|job| job.id).collect())
     }
 
-    async fn watch(&self, client: &Client, ids: &[JobId]) -> Result<u8, Failure> {
-        let shown = (self.progress || self.jps) && out::on_terminal();
-        let progress = RefCell::new(shown.then(|| Progress::new(ids.len(), self.jps)));
-        if let Some(progress) = progress.borrow_mut().as_mut() {
-            progress.submitted(ids.len());
-        }
-        let script = Script::of_locale();
-        let outputs = watch::outputs(client, ids, self.label_io);
-        let started = async {
-            // Only the bar tells running from waiting.
-            if !shown {
-                return Ok(());
-            }
-            job::wait::<ClientError>(client, ids, Some("start"), |job| {
-                if let Some(progress) = progress.borrow_mut().as_mut() {
-                    progress.started(job.seen);
-                }
-                Ok(())
-            })
-            .await
+    async fn watch(&self, client: &Client, ids: Vec<JobId>) -> Result<u8, Failure> {
+        let follow = Follow {
+            watch: true,
+            progress: self.progress,
+            jps: self.jps,
+            verbose: self.verbose.into(),
+            ..Follow::default()
         };
-        let mut code = 0;
-        let ended = job::wait(client, ids, None, |job: &AwaitedJob| -> Result<(), Failure> {
-            let own = exit_code(job, FAILED);
-            code = code.max(own);
-            if let Some(progress) = progress.borrow_mut().as_mut() {
-                progress.ended(own == 0);
-            }
-            if let Some(exception) = &job.exception {
-                let note =
-                    format!("{}: exception: type={} {}", script.id(job.id), exception.kind, exception.note);
-                crate::say!("{}", note.trim_end());
-            } else if self.verbose {
-                crate::say!("{}: ended with code {own}", script.id(job.id));
-            }
-            Ok(())
-        });
-        let (started, ended) = tokio::join!(started, ended);
-        ended?;
-        started?;
-        outputs.await?;
-        if let Some(progress) = progress.borrow_mut().take() {
-            progress.finish();
-        }
-        Ok(code)
+        let mut party = Party::new(&follow, Some(ids.len()), Logs::default(), false);
+        party.join(ids);
+        party.stay(client, self.label_io).await
     }
 }

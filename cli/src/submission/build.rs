@@ -1,12 +1,12 @@
 //! One set of options to one jobspec.
 
-use super::{Options, Place, Size, env, limits, slurm};
+use super::{Given, Options, Place, Size, env, limits, slurm};
 use crate::failure::Failure;
 use crate::{attach, signals, when};
 use flurm_jobspec::build::Builder;
 use flurm_jobspec::{Dependency, File, Group, Jobspec, JobspecError, Placement, Share};
 use flurm_shell::options as shell;
-use flurm_types::{Constraint, Fsd, Hostlist};
+use flurm_types::{Constraint, Environment, Fsd, Hostlist};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -45,7 +45,11 @@ impl Options {
     /// The jobspec that these options describe.
     pub fn jobspec(&self, stdin: &Stdin) -> Result<Jobspec, Failure> {
         self.slurm.check()?;
-        let size = &self.size.worked_out()?;
+        if self.command.is_empty() {
+            return Err(Failure::usage("the program to run is missing")
+                .hint("it stands behind the options, with its arguments"));
+        }
+        let size = &self.size.counts()?.worked_out()?;
         self.place.check_share(&self.command)?;
         if let (Some(nodes), Some(ntasks)) = (size.nodes, size.ntasks)
             && nodes > ntasks
@@ -79,10 +83,24 @@ impl Options {
             let (path, value) = attribute_value(attribute)?;
             builder = builder.setattr(&path, &value);
         }
-        let environment = self.environment.apply(&env::of_caller())?;
-        let jobspec = builder.environment(Arc::new(environment)).build().map_err(|e| failure(&e))?;
+        let jobspec = builder.environment(self.environment()?).build().map_err(|e| failure(&e))?;
         self.check_tasks(&jobspec)?;
         Ok(jobspec)
+    }
+
+    fn environment(&self) -> Result<Arc<Environment>, Failure> {
+        match &self.shared {
+            Some(environment) => Ok(environment.clone()),
+            None => Ok(Arc::new(self.rules.apply(&env::of_caller())?)),
+        }
+    }
+
+    /// Works out the environment once for all jobs that are made of these options, where it is the same for them.
+    pub fn share_environment(&mut self) -> Result<(), Failure> {
+        if self.shared.is_none() && !self.rules.typed().iter().any(|rule| rule.contains('{')) {
+            self.shared = Some(self.environment()?);
+        }
+        Ok(())
     }
 
     /// What the job's shells would refuse is better refused before there is a job.
@@ -244,15 +262,48 @@ impl Options {
     }
 }
 
+/// The numbers of a size.
+#[derive(Clone, Copy)]
+struct Counts {
+    nodes: Option<u32>,
+    ntasks: Option<u32>,
+    cores_per_task: Option<u32>,
+    gpus_per_task: Option<u32>,
+    exclusive: bool,
+    cores: Option<u32>,
+    tasks_per_node: Option<u32>,
+    tasks_per_core: Option<u32>,
+    gpus_per_node: Option<u32>,
+    nslots: Option<u32>,
+}
+
 impl Size {
+    fn counts(&self) -> Result<Counts, Failure> {
+        let count = |given: &Option<Given<u32>>| given.as_ref().map(Given::get).transpose();
+        Ok(Counts {
+            nodes: count(&self.nodes)?,
+            ntasks: count(&self.ntasks)?,
+            cores_per_task: count(&self.cores_per_task)?,
+            gpus_per_task: count(&self.gpus_per_task)?,
+            exclusive: self.exclusive,
+            cores: count(&self.cores)?,
+            tasks_per_node: count(&self.tasks_per_node)?,
+            tasks_per_core: count(&self.tasks_per_core)?,
+            gpus_per_node: count(&self.gpus_per_node)?,
+            nslots: self.nslots,
+        })
+    }
+}
+
+impl Counts {
     /// Tasks in all and tasks on each node make a number of nodes, as Slurm has it.
-    fn worked_out(&self) -> Result<Size, Failure> {
+    fn worked_out(self) -> Result<Counts, Failure> {
         let (Some(ntasks), Some(on_each @ 1..)) = (self.ntasks, self.tasks_per_node) else {
-            return Ok(self.clone());
+            return Ok(self);
         };
         let even = ntasks.checked_div(on_each).filter(|nodes| *nodes > 0 && nodes * on_each == ntasks);
         match even.filter(|nodes| self.nodes.is_none_or(|given| given == *nodes)) {
-            Some(nodes) => Ok(Size { nodes: Some(nodes), tasks_per_node: None, ..self.clone() }),
+            Some(nodes) => Ok(Counts { nodes: Some(nodes), tasks_per_node: None, ..self }),
             None => Err(Failure::usage(match self.nodes {
                 Some(nodes) => format!("{ntasks} tasks are not {on_each} on each of {nodes} nodes"),
                 None => format!("{ntasks} tasks are not {on_each} on each of some nodes"),

@@ -19,46 +19,70 @@ const PLACEHOLDER: &str = "{cc}";
 /// What the shell puts the number in for.
 const TAG: &str = "{{cc}}";
 
-/// The jobs of one command line.
-#[derive(Debug)]
-pub struct Copies<'a> {
-    options: &'a Options,
-    stdin: &'a Stdin,
-    /// None: one job, no copies.
-    ids: Option<Idset>,
-    variable: bool,
+/// Which copies of a job there are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Which {
+    /// The one.
+    One,
+    /// One for each id; `told` says whether the job finds it in its environment.
+    Ids { ids: Idset, told: bool },
 }
 
-impl<'a> Copies<'a> {
-    /// One job.
-    pub fn one(options: &'a Options, stdin: &'a Stdin) -> Copies<'a> {
-        Copies { options, stdin, ids: None, variable: false }
-    }
-
-    /// A job for each id; `variable` says whether the job is told its id.
-    pub fn many(
-        options: &'a Options,
-        stdin: &'a Stdin,
-        ids: &str,
-        variable: bool,
-    ) -> Result<Copies<'a>, Failure> {
+impl Which {
+    /// Of `--cc` and `--bcc`.
+    pub fn of(cc: Option<&str>, bcc: Option<&str>) -> Result<Which, Failure> {
+        let Some(ids) = cc.or(bcc) else { return Ok(Which::One) };
         let ids = Idset::parse_relaxed(ids)?;
         if ids.is_empty() {
             return Err(Failure::usage("there are no copies in an empty set"));
         }
-        Ok(Copies { options, stdin, ids: Some(ids), variable })
+        Ok(Which::Ids { ids, told: cc.is_some() })
     }
 
     pub fn len(&self) -> usize {
-        self.ids.as_ref().map_or(1, Idset::len)
+        match self {
+            Which::One => 1,
+            Which::Ids { ids, .. } => ids.len(),
+        }
+    }
+
+    fn numbers(&self) -> Vec<Option<u32>> {
+        match self {
+            Which::One => vec![None],
+            Which::Ids { ids, .. } => ids.iter().map(Some).collect(),
+        }
+    }
+
+    fn told(&self) -> bool {
+        matches!(self, Which::Ids { told: true, .. })
+    }
+}
+
+/// The copies of one job.
+#[derive(Debug)]
+pub struct Copies {
+    options: Options,
+    stdin: Stdin,
+    which: Which,
+}
+
+impl Copies {
+    pub fn new(options: Options, stdin: Stdin, which: Which) -> Copies {
+        Copies { options, stdin, which }
+    }
+
+    /// The job of these options, ready to be submitted.
+    pub fn one(options: &Options, stdin: &Stdin) -> Result<NewJob, Failure> {
+        let copies = Copies::new(options.clone(), stdin.clone(), Which::One);
+        Ok(Template::new(&copies, None)?.job)
     }
 
     /// The jobspecs, each whole.
-    pub fn jobspecs(&self) -> impl Iterator<Item = Result<Jobspec, Failure>> {
-        let ids: Vec<Option<u32>> = self.numbers().collect();
-        ids.into_iter().map(|number| {
+    pub fn jobspecs(self) -> impl Iterator<Item = Result<Jobspec, Failure>> {
+        let numbers = self.which.numbers();
+        numbers.into_iter().map(move |number| {
             let jobspec = self.jobspec(number)?;
-            match number.filter(|_| self.variable) {
+            match number.filter(|_| self.which.told()) {
                 None => Ok(jobspec),
                 Some(number) => {
                     let environment = Arc::new(told(&jobspec.attributes().environment, number));
@@ -68,33 +92,18 @@ impl<'a> Copies<'a> {
         })
     }
 
-    /// The jobs, ready to be submitted.
-    pub fn jobs(&self) -> Result<impl Iterator<Item = Result<NewJob, Failure>>, Failure> {
-        let mut texts = self.options.clone();
-        let differ = self.ids.is_some() && texts.texts().any(|text| text.contains(PLACEHOLDER));
-        let mut numbers = self.numbers().collect::<Vec<_>>().into_iter().peekable();
-        let mut template = Template::new(self, numbers.peek().copied().flatten())?;
-        Ok(std::iter::from_fn(move || {
-            let number = numbers.next()?;
-            if differ {
-                // The environment stays the first one's where it is equal, so that it is sent once a message.
-                match Template::new(self, number) {
-                    Ok(next) => template = next.sharing(&template),
-                    Err(failure) => return Some(Err(failure)),
-                }
-            }
-            Some(Ok(template.job(number.filter(|_| self.variable))))
-        }))
-    }
-
-    fn numbers(&self) -> impl Iterator<Item = Option<u32>> {
-        let many = self.ids.iter().flat_map(Idset::iter).map(Some);
-        self.ids.is_none().then_some(None).into_iter().chain(many)
+    /// The jobs, ready to be submitted, with their numbers.
+    pub fn jobs(mut self) -> Result<Jobs, Failure> {
+        let differ = self.which != Which::One && self.options.texts().any(|text| text.contains(PLACEHOLDER));
+        self.options.share_environment()?;
+        let numbers = self.which.numbers();
+        let template = Template::new(&self, numbers.first().copied().flatten())?;
+        Ok(Jobs { numbers: numbers.into_iter(), copies: self, differ, template })
     }
 
     fn jobspec(&self, number: Option<u32>) -> Result<Jobspec, Failure> {
         match number {
-            None => self.options.jobspec(self.stdin),
+            None => self.options.jobspec(&self.stdin),
             Some(number) => {
                 let mut options = self.options.clone();
                 let number = number.to_string();
@@ -103,23 +112,50 @@ impl<'a> Copies<'a> {
                         *text = text.replace(PLACEHOLDER, &number);
                     }
                 }
-                options.jobspec(self.stdin)
+                options.jobspec(&self.stdin)
             }
         }
     }
 }
 
+/// Copies, one after the other.
+#[derive(Debug)]
+pub struct Jobs {
+    copies: Copies,
+    numbers: std::vec::IntoIter<Option<u32>>,
+    /// Not only in their number.
+    differ: bool,
+    template: Template,
+}
+
+impl Iterator for Jobs {
+    type Item = Result<(Option<u32>, NewJob), Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let number = self.numbers.next()?;
+        if self.differ {
+            // The environment stays the first one's where it is equal, so that it is sent once a message.
+            match Template::new(&self.copies, number) {
+                Ok(next) => self.template = next.sharing(&self.template),
+                Err(failure) => return Some(Err(failure)),
+            }
+        }
+        Some(Ok((number, self.template.job(number.filter(|_| self.copies.which.told())))))
+    }
+}
+
 /// A jobspec in which only the number of the copy changes.
+#[derive(Debug)]
 struct Template {
     jobspec: Value,
     job: NewJob,
 }
 
 impl Template {
-    fn new(copies: &Copies<'_>, number: Option<u32>) -> Result<Template, Failure> {
+    fn new(copies: &Copies, number: Option<u32>) -> Result<Template, Failure> {
         let jobspec = copies.jobspec(number)?;
         let mut environment = jobspec.attributes().environment.clone();
-        if copies.variable {
+        if copies.which.told() {
             // The shell fills in the number, so that all copies share their environment.
             Arc::make_mut(&mut environment).insert(VARIABLE.to_owned(), Some(TAG.to_owned()));
         }
@@ -128,7 +164,7 @@ impl Template {
         let job = NewJob {
             jobspec: RawValue::from_string(text.clone()).map_err(unreadable)?,
             environment,
-            urgency: copies.options.what.urgency.get(),
+            urgency: copies.options.urgency()?.get(),
             flags: copies.options.flags(),
         };
         Ok(Template { jobspec: serde_json::from_str(&text).map_err(unreadable)?, job })
@@ -173,9 +209,11 @@ mod tests {
     #[test]
     fn each_copy_is_told_its_number_and_shares_its_environment() {
         let line = Line::parse_from(["x", "true"]);
-        let stdin = Stdin::Nothing;
-        let copies = Copies::many(&line.options, &stdin, "1-2,5", true).unwrap();
-        let jobs: Vec<NewJob> = copies.jobs().unwrap().map(Result::unwrap).collect();
+        let copies = |ids: &str, told| {
+            let which = if told { Which::of(Some(ids), None) } else { Which::of(None, Some(ids)) };
+            Copies::new(line.options.clone(), Stdin::Nothing, which.unwrap())
+        };
+        let jobs: Vec<NewJob> = copies("1-2,5", true).jobs().unwrap().map(|job| job.unwrap().1).collect();
         assert!(jobs.iter().all(|job| Arc::ptr_eq(&job.environment, &jobs[0].environment)));
         assert_eq!(jobs[0].environment[VARIABLE].as_deref(), Some("{{cc}}"));
         let number = |job: &NewJob| {
@@ -184,10 +222,10 @@ mod tests {
         };
         assert_eq!(jobs.iter().map(number).collect::<Vec<_>>(), [1, 2, 5]);
         // What is printed is what another instance would understand.
-        let shown = copies.jobspecs().nth(2).unwrap().unwrap();
+        let shown = copies("1-2,5", true).jobspecs().nth(2).unwrap().unwrap();
         assert_eq!(shown.attributes().environment[VARIABLE].as_deref(), Some("5"));
-        let copies = Copies::many(&line.options, &stdin, "1-2", false).unwrap();
-        assert!(copies.jobs().unwrap().all(|job| !job.unwrap().environment.contains_key(VARIABLE)));
+        let silent = copies("1-2", false).jobs().unwrap();
+        assert!(silent.map(|job| job.unwrap().1).all(|job| !job.environment.contains_key(VARIABLE)));
     }
 
     #[test]
@@ -200,9 +238,9 @@ mod tests {
             "p{cc}",
             "{cc}",
         ]);
-        let stdin = Stdin::Nothing;
-        let copies = Copies::many(&line.options, &stdin, "7-8", true).unwrap();
-        let jobs: Vec<NewJob> = copies.jobs().unwrap().map(Result::unwrap).collect();
+        let which = Which::of(Some("7-8"), None).unwrap();
+        let copies = Copies::new(line.options, Stdin::Nothing, which);
+        let jobs: Vec<NewJob> = copies.jobs().unwrap().map(|job| job.unwrap().1).collect();
         for part in ["\"n8\"", "\"o.8.{{id}}\"", "\"p8\",\"8\""] {
             let text = jobs[1].jobspec.get();
             assert!(text.contains(part), "{part}: {text}");

@@ -59,6 +59,11 @@ impl clap::FromArgMatches for EnvRules {
 }
 
 impl EnvRules {
+    /// Each as `--env` takes it.
+    pub fn typed(&self) -> &[String] {
+        &self.0
+    }
+
     pub fn texts(&mut self) -> impl Iterator<Item = &mut String> {
         self.0.iter_mut()
     }

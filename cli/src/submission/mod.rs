@@ -3,25 +3,38 @@
 //! Options are kept as they were typed, since `{cc}` in any of them becomes another text for each copy. `build.rs`
 //! makes the jobspec, `sub.rs` the options of jobs that are instances, `directives.rs`
 //! those inside their scripts, `env.rs` the environment, `limits.rs` resource limits, `slurm.rs` what habits of Slurm get.
+//! Many jobs of one command line: `inputs.rs` has the values, `fill.rs` puts them in, `copies.rs` makes copies, `crowd.rs`
+//! the row of all of them, `follow.rs` submits them and stays with them.
 
 mod build;
 mod copies;
+mod crowd;
 pub mod directives;
 mod env;
+mod fill;
+mod follow;
+mod given;
+mod inputs;
 mod limits;
 mod slurm;
 mod sub;
 
 pub use build::{Stdin, is_interactive};
 pub use copies::Copies;
+pub use crowd::{Crowd, Logs};
+pub use fill::NO_DEFINE;
+pub use follow::{Follow, Followed, Guest, Party};
+pub use given::Given;
+pub use inputs::{List, Rows, Separator, split};
 pub use sub::{Instance, NO_PROGRAM};
 
 use crate::failure::Failure;
 use env::EnvRules;
 use flurm_jobspec::File;
-use flurm_types::Urgency;
+use flurm_types::{Environment, Urgency};
 use flurm_wire::job::SubmitFlags;
 use flurm_wire::{ErrorCode, WireError};
+use std::sync::Arc;
 
 /// A job that was refused, with a way out where the leader gave none.
 pub fn refused(error: WireError) -> Failure {
@@ -56,7 +69,7 @@ pub struct Options {
     #[command(flatten)]
     pub io: Io,
     #[command(flatten)]
-    pub environment: EnvRules,
+    pub rules: EnvRules,
     #[command(flatten)]
     slurm: slurm::Habits,
     /// Print the jobspec and submit nothing
@@ -66,11 +79,14 @@ pub struct Options {
     #[arg(long, help_heading = HEADING_CALL)]
     pub quiet: bool,
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<String>,
     /// Files that the command itself sends along
     #[arg(skip)]
     pub files: Vec<(String, File)>,
+    /// What the rules have made of our environment, if that is known already
+    #[arg(skip)]
+    pub shared: Option<Arc<Environment>>,
 }
 
 const HEADING_SIZE: &str = "Size";
@@ -85,31 +101,31 @@ const HEADING_CALL: &str = "This command";
 pub struct Size {
     /// Nodes to spread the tasks over; alone: whole nodes, one task on each
     #[arg(short = 'N', long, value_name = "N")]
-    pub nodes: Option<u32>,
+    pub nodes: Option<Given<u32>>,
     /// Tasks
     #[arg(short, long, value_name = "N")]
-    pub ntasks: Option<u32>,
+    pub ntasks: Option<Given<u32>>,
     /// Cores of each task
     #[arg(short, long, value_name = "N", alias = "cpus-per-task")]
-    pub cores_per_task: Option<u32>,
+    pub cores_per_task: Option<Given<u32>>,
     /// GPUs of each task
     #[arg(short, long, value_name = "N")]
-    pub gpus_per_task: Option<u32>,
+    pub gpus_per_task: Option<Given<u32>>,
     /// Whole nodes; needs -N
     #[arg(short = 'x', long)]
     pub exclusive: bool,
     /// Cores in all; not together with -n, -c, -g
     #[arg(long, value_name = "N")]
-    pub cores: Option<u32>,
+    pub cores: Option<Given<u32>>,
     /// Tasks on each node; with -n it says how many nodes, and goes not together with -c, -g else
     #[arg(long, value_name = "N", alias = "ntasks-per-node")]
-    pub tasks_per_node: Option<u32>,
+    pub tasks_per_node: Option<Given<u32>>,
     /// Tasks on each core; not together with -n, -c, -g
     #[arg(long, value_name = "N")]
-    pub tasks_per_core: Option<u32>,
+    pub tasks_per_core: Option<Given<u32>>,
     /// GPUs on each node; not together with -n, -c, -g
     #[arg(long, value_name = "N")]
-    pub gpus_per_node: Option<u32>,
+    pub gpus_per_node: Option<Given<u32>>,
     /// Slots with one task on each node, instead of tasks: `batch` and `alloc` have an option for it
     #[arg(skip)]
     pub nslots: Option<u32>,
@@ -161,8 +177,8 @@ pub struct What {
     #[arg(long, value_name = "WHEN", alias = "begin")]
     pub begin_time: Option<String>,
     /// 0 to 31, `hold`, `default` or `expedite`
-    #[arg(long, value_name = "N", default_value_t, hide_default_value = true)]
-    pub urgency: Urgency,
+    #[arg(long, value_name = "N")]
+    pub urgency: Option<Given<Urgency>>,
     /// waitable, debug, novalidate
     #[arg(long, value_name = "FLAG,…", value_delimiter = ',')]
     pub flags: Vec<Flag>,
@@ -259,7 +275,7 @@ impl Options {
             taskmap,
             signal,
             add_file,
-            urgency: _,
+            urgency,
             flags: _,
             debug: _,
         } = &mut self.what;
@@ -279,6 +295,28 @@ impl Options {
             error,
             output_archive,
         ];
+        let Size {
+            nodes,
+            ntasks,
+            cores_per_task,
+            gpus_per_task,
+            cores,
+            tasks_per_node,
+            tasks_per_core,
+            gpus_per_node,
+            exclusive: _,
+            nslots: _,
+        } = &mut self.size;
+        let counts = [
+            nodes,
+            ntasks,
+            cores_per_task,
+            gpus_per_task,
+            cores,
+            tasks_per_node,
+            tasks_per_core,
+            gpus_per_node,
+        ];
         let places = [placement, spread, cosched, cosched_class];
         let lists = [requires, dependency, rlimit, setopt, setattr, add_file, &mut self.command];
         single
@@ -286,6 +324,12 @@ impl Options {
             .chain(places)
             .flatten()
             .chain(lists.into_iter().flatten())
-            .chain(self.environment.texts())
+            .chain(self.rules.texts())
+            .chain(counts.into_iter().flatten().map(Given::text))
+            .chain(urgency.as_mut().map(Given::text))
+    }
+
+    pub fn urgency(&self) -> Result<Urgency, Failure> {
+        self.what.urgency.as_ref().map_or(Ok(Urgency::DEFAULT), Given::get)
     }
 }

@@ -24,7 +24,7 @@ pub struct Instance {
     #[command(flatten)]
     pub io: Io,
     #[command(flatten)]
-    environment: EnvRules,
+    rules: EnvRules,
     #[command(flatten)]
     habits: Habits,
     /// Print the jobspec and submit nothing
@@ -122,12 +122,13 @@ impl Instance {
             place: self.place,
             what,
             io: self.io,
-            environment: self.environment,
+            rules: self.rules,
             slurm: self.habits,
             dry_run: self.dry_run,
             quiet: self.quiet,
             command,
             files,
+            shared: None,
         })
     }
 }
@@ -144,10 +145,10 @@ impl Slots {
                 .hint(format!("every node has a slot: -N{count}, or -n{nodes}")));
         }
         Ok(Size {
-            nodes,
+            nodes: nodes.map(Into::into),
             nslots: Some(count),
-            cores_per_task: cores_per_slot,
-            gpus_per_task: gpus_per_slot,
+            cores_per_task: cores_per_slot.map(Into::into),
+            gpus_per_task: gpus_per_slot.map(Into::into),
             exclusive: exclusive || nslots.is_none(),
             ..Size::default()
         })
