@@ -13,7 +13,7 @@
 use crate::archive::Gathered;
 use crate::collective::{Collectives, Question};
 use crate::end::{Exit, Field, GRACE_MS};
-use crate::env::{self, Base};
+use crate::env::Base;
 use crate::feed::Feed;
 use crate::io::{self, Output, PIECE_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX};
 use crate::launch::{Child, Claim, Launched, Work};
@@ -26,7 +26,6 @@ use crate::pmix::Pmix;
 use crate::shell::{Event, For, Key, Owner, Shell, Timer, wall};
 use crate::sysmon::{self, Usage};
 use crate::wrap;
-use flurm_jobspec::Jobspec;
 use flurm_types::R;
 use flurm_wire::Message;
 use flurm_wire::exec::{ABORT, Kill, Start, StartJob, What};
@@ -168,14 +167,13 @@ impl Job {
 
 impl Shell {
     pub(crate) fn start(&mut self, start: Start) {
-        let bases: Vec<Arc<Base>> = start.environments.iter().map(|e| Arc::new(env::base(e))).collect();
-        for job in start.jobs {
+        for job in &start.jobs {
             let key = (job.id, job.attempt);
             // Said twice: what is known of it is on its way or will be repeated.
             if self.jobs.contains_key(&key) {
                 continue;
             }
-            if let Err(note) = self.start_job(key, &job, &bases) {
+            if let Err(note) = self.start_job(key, job, &start) {
                 self.never_came(key);
                 self.outbox.push(key, What::Failed { kind: "exec".into(), note, status: 1 << 8 }, 0);
                 self.outbox.push(key, What::Gone { time: wall(), status: 1 << 8 }, 0);
@@ -183,16 +181,20 @@ impl Shell {
         }
     }
 
-    fn start_job(&mut self, key: Key, job: &StartJob, bases: &[Arc<Base>]) -> Result<(), String> {
+    fn start_job(&mut self, key: Key, job: &StartJob, start: &Start) -> Result<(), String> {
         if self.is_leaving() {
             return Err("the shell is leaving".into());
         }
-        let base = bases.get(job.environment).ok_or("the start message lacks the job's environment")?;
+        let environment =
+            start.environments.get(job.environment).ok_or("the start message lacks the job's environment")?;
+        let base = self.known.base(environment.get())?;
         let place = self.place.clone().ok_or("the shell has not been welcomed yet")?;
         // Its environment comes apart from it, shared by many.
-        let spec = Jobspec::parse(job.jobspec.get()).map_err(|e| e.to_string())?;
+        let spec = start.jobspecs.get(job.jobspec).ok_or("the start message lacks the job's jobspec")?;
+        let spec = self.known.jobspec(spec.get())?;
+        let r = Arc::new(R::parse(job.r.get()).map_err(|e| e.to_string())?);
         let tmpdir = self.scratch.take();
-        let ready = match plan::plan(job.id, &spec, &job.r, &place, &tmpdir) {
+        let ready = match plan::plan(job.id, &spec, &r, &place, &tmpdir) {
             Ok(plan) => {
                 self.families.found().map(|family| (Arc::new(plan), family)).ok_or_else(|| TOO_MANY.into())
             }
@@ -225,7 +227,7 @@ impl Shell {
         let job = Job {
             field,
             phase,
-            base: Arc::clone(base),
+            base,
             hook: None,
             epilog_due: plan.options.hooks.epilog.is_some(),
             tasks_left: 0,
@@ -248,7 +250,7 @@ impl Shell {
             spoke: false,
             pmix_asked: Vec::new(),
             goodbyes: BTreeSet::new(),
-            r: Arc::clone(&job.r),
+            r,
             plan,
         };
         self.by_field.insert(field, key);

@@ -7,6 +7,7 @@
 //! | module | what it does | touches the world |
 //! | --- | --- | --- |
 //! | [`plan`], [`options`], [`template`], [`mod@env`], [`filter`] | jobspec and R to tasks, files, variables | no |
+//! | `known` | what was read before | no |
 //! | [`binding`] | cores and GPUs of each task | no |
 //! | [`cpu`], [`gpu`] | core numbers to CPUs, GPUs to variables | read sysfs |
 //! | [`limits`], [`refusal`] | limits of tasks; why a program does not start | look at this node |
@@ -38,6 +39,7 @@ mod hooks;
 mod initial;
 pub mod io;
 mod jobs;
+mod known;
 pub mod launch;
 pub mod limits;
 mod link;

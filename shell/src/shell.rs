@@ -10,6 +10,7 @@ use crate::end::{Exit, Families, Field, GRACE_MS};
 use crate::hooks::Hook;
 use crate::initial::Initial;
 use crate::jobs::Job;
+use crate::known::Known;
 use crate::launch::{Launched, Launchers, Order, Work};
 use crate::memory::OomCounter;
 use crate::outbox::Outbox;
@@ -131,6 +132,7 @@ pub(crate) struct Shell {
     rundir: PathBuf,
     pub(crate) scratch: Scratch,
     pub(crate) archives: Archives,
+    pub(crate) known: Known,
     pub(crate) launchers: Launchers,
     pub(crate) families: Families,
     pub(crate) jobs: BTreeMap<Key, Job>,
@@ -297,6 +299,7 @@ impl Shell {
             rundir: rundir.to_owned(),
             scratch,
             archives: Archives::default(),
+            known: Known::default(),
             launchers,
             families,
             jobs: BTreeMap::new(),

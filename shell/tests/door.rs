@@ -180,25 +180,27 @@ fn start(cwd: &Path, ids: &[u64], command: &[&str], ntasks: u32, options: Value,
         cores: (0..ntasks.div_ceil(ranks.len() as u32)).collect(),
         gpus: "".parse().expect("an idset"),
     });
-    let r = Arc::new(R::from_nodes(nodes));
+    let r = raw(&R::from_nodes(nodes));
     let jobspec = json!({
         "version": 1,
         "resources": [{"type": "slot", "count": ntasks, "label": "task", "with": [{"type": "core", "count": 1}]}],
         "tasks": [{"command": command, "slot": "task", "count": {"per_slot": 1}}],
         "attributes": {"system": {"duration": 0, "cwd": cwd, "shell": {"options": options}}},
     });
-    let jobspec: Arc<_> = serde_json::value::to_raw_value(&jobspec).expect("JSON").into();
     let path = std::env::var("PATH").expect("a PATH");
     let environment: Environment =
         [("PATH".to_owned(), Some(path)), ("OMPI_COMM_WORLD_SIZE".to_owned(), Some("9".into()))].into();
-    let job = |id: &u64| StartJob {
-        id: JobId(*id),
-        attempt: 0,
-        environment: 0,
-        jobspec: Arc::clone(&jobspec),
-        r: Arc::clone(&r),
-    };
-    Start { environments: vec![Arc::new(environment)], jobs: ids.iter().map(job).collect() }
+    let job =
+        |id: &u64| StartJob { id: JobId(*id), attempt: 0, environment: 0, jobspec: 0, r: Arc::clone(&r) };
+    Start {
+        environments: vec![raw(&environment)],
+        jobspecs: vec![raw(&jobspec)],
+        jobs: ids.iter().map(job).collect(),
+    }
+}
+
+fn raw(value: &impl serde::Serialize) -> Arc<serde_json::value::RawValue> {
+    serde_json::value::to_raw_value(value).expect("JSON").into()
 }
 
 /// All that was reported about one job.

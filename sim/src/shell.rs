@@ -152,7 +152,8 @@ impl Shell {
             }
             self.begun.push(key);
             self.jobs.insert(key, Job { seq: 0, plan: 0, over: false });
-            let spec: serde_json::Value = serde_json::from_str(job.jobspec.get()).expect("a jobspec is JSON");
+            let spec = start.jobspecs[job.jobspec].get();
+            let spec: serde_json::Value = serde_json::from_str(spec).expect("a jobspec is JSON");
             let command = &spec["tasks"][0]["command"];
             let word = |n: usize| command[n].as_str().unwrap_or_default();
             let status: i32 = word(2).parse().unwrap_or(0);

@@ -4,15 +4,21 @@
 //! has seen (`seq`), and starting what already runs changes nothing.
 
 use crate::Topic;
-use flurm_types::{Entry, Environment, JobId, R, Rank, Timestamp};
+use flurm_types::{Entry, JobId, Rank, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// What a shell is to start, see [`crate::shell::StartHere`].
+///
+/// Bulk submissions are thousands of equal jobspecs in equal environments. A message has each of them once, and as a
+/// text: who has read the same text before need not read it again.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Start {
-    pub environments: Vec<Arc<Environment>>,
+    /// Each an [`flurm_types::Environment`].
+    pub environments: Vec<Arc<RawValue>>,
+    /// Without their environments.
+    pub jobspecs: Vec<Arc<RawValue>>,
     pub jobs: Vec<StartJob>,
 }
 
@@ -23,10 +29,10 @@ pub struct StartJob {
     pub attempt: u32,
     /// Index into `environments`.
     pub environment: usize,
-    /// Jobspec without its environment.
-    pub jobspec: Arc<RawValue>,
+    /// Index into `jobspecs`.
+    pub jobspec: usize,
     /// All of R: a shell finds its own part by its rank.
-    pub r: Arc<R>,
+    pub r: Arc<RawValue>,
 }
 
 /// What a shell says about a job on its rank.

@@ -1,7 +1,7 @@
 //! Facts: what the log keeps. A fact is decided once, committed, and applied everywhere.
 //!
-//! A record of the log is one group of facts. Environments are large and mostly equal, so a record keeps
-//! each distinct one once.
+//! A record of the log is one group of facts. Environments and jobspecs are large and mostly equal, so a record keeps
+//! one of those that are shared.
 
 use flurm_types::{Entry, Environment, JobId, R};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ pub struct JobFact {
     /// With the `submit` event: what was asked for.
     pub spec: Option<JobSpecText>,
     /// With the `alloc` event: what was given.
-    pub r: Option<R>,
+    pub r: Option<Arc<R>>,
     /// Entries of other logs of this job (`guest.exec.eventlog`, `guest.output`, `guest.input`).
     pub guest: Vec<(GuestLog, Entry)>,
     /// By rank, the last report of its shell that `guest` has entries from: what is repeated is known by it.
@@ -72,9 +72,13 @@ pub enum ResourceFact {
     Event(Entry),
 }
 
+/// How many jobspecs back an equal one is looked for. Those of a bulk submission are one, or take turns.
+const JOBSPECS_BACK_MAX: usize = 8;
+
 /// Facts as bytes of one log record.
 pub fn encode_record(facts: &[Fact]) -> Vec<u8> {
     let mut environments: Vec<&Arc<Environment>> = Vec::new();
+    let mut jobspecs: Vec<&Arc<str>> = Vec::new();
     let mut stored = Vec::with_capacity(facts.len());
     for fact in facts {
         stored.push(match fact {
@@ -83,7 +87,17 @@ pub fn encode_record(facts: &[Fact]) -> Vec<u8> {
             Fact::Job(f) => StoredRef::Job {
                 id: f.id,
                 events: &f.events,
-                jobspec: f.spec.as_ref().map(|s| &*s.jobspec),
+                jobspec: f.spec.as_ref().map(|s| {
+                    let first = jobspecs.len().saturating_sub(JOBSPECS_BACK_MAX);
+                    let known = jobspecs[first..].iter().rposition(|j| Arc::ptr_eq(j, &s.jobspec));
+                    known.map_or_else(
+                        || {
+                            jobspecs.push(&s.jobspec);
+                            jobspecs.len() - 1
+                        },
+                        |at| first + at,
+                    )
+                }),
                 environment: f.spec.as_ref().map(|s| {
                     // Bulk submissions share one Arc; pointers are compared first because that is nearly free.
                     let known = environments
@@ -94,13 +108,14 @@ pub fn encode_record(facts: &[Fact]) -> Vec<u8> {
                         environments.len() - 1
                     })
                 }),
-                r: f.r.as_ref(),
+                r: f.r.as_deref(),
                 guest: &f.guest,
                 reported: f.reported.iter().map(|(rank, seq)| (*rank, *seq)).collect(),
             },
         });
     }
-    let record = RecordRef { v: crate::VERSION, environments, facts: stored };
+    let jobspecs = jobspecs.into_iter().map(|jobspec| &**jobspec).collect();
+    let record = RecordRef { v: crate::VERSION, environments, jobspecs, facts: stored };
     serde_json::to_vec(&record).expect("facts have string keys")
 }
 
@@ -113,14 +128,16 @@ pub fn decode_record(bytes: &[u8]) -> Result<Vec<Fact>, serde_json::Error> {
     if record.v != crate::VERSION {
         return Err(serde::de::Error::custom(format!("log record of version {}", record.v)));
     }
-    let environments = record.environments;
-    record.facts.into_iter().map(|stored| stored.into_fact(&environments)).collect()
+    let Record { environments, jobspecs, facts, .. } = record;
+    facts.into_iter().map(|stored| stored.into_fact(&environments, &jobspecs)).collect()
 }
 
 #[derive(Serialize)]
 struct RecordRef<'a> {
     v: u8,
     environments: Vec<&'a Arc<Environment>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    jobspecs: Vec<&'a str>,
     facts: Vec<StoredRef<'a>>,
 }
 
@@ -133,7 +150,7 @@ enum StoredRef<'a> {
         id: JobId,
         events: &'a [Entry],
         #[serde(skip_serializing_if = "Option::is_none")]
-        jobspec: Option<&'a str>,
+        jobspec: Option<usize>,
         #[serde(skip_serializing_if = "Option::is_none")]
         environment: Option<usize>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,7 +167,17 @@ enum StoredRef<'a> {
 struct Record {
     v: u8,
     environments: Vec<Arc<Environment>>,
+    #[serde(default)]
+    jobspecs: Vec<Arc<str>>,
     facts: Vec<Stored>,
+}
+
+/// Logs of before have the text itself.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text {
+    Shared(usize),
+    Own(Arc<str>),
 }
 
 #[derive(Deserialize)]
@@ -162,7 +189,7 @@ enum Stored {
         id: JobId,
         events: Vec<Entry>,
         #[serde(default)]
-        jobspec: Option<Arc<str>>,
+        jobspec: Option<Text>,
         #[serde(default)]
         environment: Option<usize>,
         #[serde(default)]
@@ -175,21 +202,33 @@ enum Stored {
 }
 
 impl Stored {
-    fn into_fact(self, environments: &[Arc<Environment>]) -> Result<Fact, serde_json::Error> {
+    fn into_fact(
+        self,
+        environments: &[Arc<Environment>],
+        jobspecs: &[Arc<str>],
+    ) -> Result<Fact, serde_json::Error> {
+        let missing = |what: &str, index: usize| {
+            <serde_json::Error as serde::de::Error>::custom(format!("no {what} {index} in record"))
+        };
         Ok(match self {
             Stored::Kvs(f) => Fact::Kvs(f),
             Stored::Resource(f) => Fact::Resource(f),
             Stored::Job { id, events, jobspec, environment, r, guest, reported } => {
                 let environment = match environment {
                     None => Arc::default(),
-                    Some(index) => environments.get(index).cloned().ok_or_else(|| {
-                        <serde_json::Error as serde::de::Error>::custom(format!(
-                            "no environment {index} in record"
-                        ))
-                    })?,
+                    Some(index) => {
+                        environments.get(index).cloned().ok_or_else(|| missing("environment", index))?
+                    }
+                };
+                let jobspec = match jobspec {
+                    None => None,
+                    Some(Text::Own(text)) => Some(text),
+                    Some(Text::Shared(index)) => {
+                        Some(jobspecs.get(index).cloned().ok_or_else(|| missing("jobspec", index))?)
+                    }
                 };
                 let spec = jobspec.map(|jobspec| JobSpecText { jobspec, environment });
-                let reported = reported.into_iter().collect();
+                let (r, reported) = (r.map(Arc::new), reported.into_iter().collect());
                 Fact::Job(JobFact { id, events, spec, r, guest, reported })
             }
         })

@@ -52,13 +52,14 @@ fn examples() -> String {
     let per_job =
         job::PerJob { results: vec![Ok(()), Err(WireError::new(ErrorCode::NotFound, "no job ƒ1"))] };
     let start = exec::Start {
-        environments: vec![Arc::clone(&environment)],
+        environments: vec![raw(json!({"PATH": "/bin", "X": null})).into()],
+        jobspecs: vec![raw(json!({"version": 1})).into()],
         jobs: vec![exec::StartJob {
             id: id(),
             attempt: 0,
             environment: 0,
-            jobspec: raw(json!({"version": 1})).into(),
-            r: Arc::new(r()),
+            jobspec: 0,
+            r: raw(r().to_value()).into(),
         }],
     };
     let kill = exec::Kill { id: id(), attempt: 0, ranks: set("1-2"), signum: 15, end: true, grace_ms: 5000 };
@@ -404,16 +405,17 @@ fn an_envelope_survives_bytes_and_refuses_what_is_none() {
 }
 
 #[test]
-fn a_log_record_keeps_one_copy_of_equal_environments() {
+fn a_log_record_keeps_one_copy_of_what_jobs_share() {
     let environment: Arc<flurm_types::Environment> =
         Arc::new([("A".to_owned(), Some("x".repeat(4000)))].into());
-    let spec = JobSpecText { jobspec: r#"{"version":1}"#.into(), environment };
+    let text = format!(r#"{{"version":1,"x":"{}"}}"#, "x".repeat(1000));
+    let spec = JobSpecText { jobspec: text.into(), environment };
     let job = |seq| {
         Fact::Job(JobFact {
             id: JobId::from_parts(1, 0, seq),
             events: vec![entry("submit")],
             spec: Some(spec.clone()),
-            r: Some(r()),
+            r: Some(Arc::new(r())),
             guest: vec![(GuestLog::Output, entry("data"))],
             reported: [(7, 3)].into(),
         })
@@ -425,7 +427,11 @@ fn a_log_record_keeps_one_copy_of_equal_environments() {
     }));
     facts.push(Fact::Resource(ResourceFact::Restart { r: r(), instance: "i".into() }));
     let bytes = flurm_wire::fact::encode_record(&facts);
-    assert!(bytes.len() < 100 * 1000, "{} bytes for 100 jobs", bytes.len());
+    assert!(bytes.len() < 100 * 600, "{} bytes for 100 jobs", bytes.len());
     assert_eq!(flurm_wire::fact::decode_record(&bytes).expect("decodes"), facts);
     assert!(flurm_wire::fact::decode_record(&bytes[..bytes.len() - 1]).is_err());
+    // As it was written when each job had a text of its own.
+    let old = br#"{"v":1,"environments":[],"facts":[{"fact":"job","id":7,"events":[],"jobspec":"{}"}]}"#;
+    let read = flurm_wire::fact::decode_record(old).expect("decodes");
+    assert!(matches!(&read[..], [Fact::Job(JobFact { spec: Some(spec), .. })] if &*spec.jobspec == "{}"));
 }

@@ -29,7 +29,7 @@ impl NoOverlap {
             let text = format!("{} was given {r:?}, of which {other} holds {theirs:?}", fact.id);
             return broken("no_overlap", text);
         }
-        self.held.insert(fact.id, r.clone());
+        self.held.insert(fact.id, (**r).clone());
         Ok(())
     }
 

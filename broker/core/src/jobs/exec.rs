@@ -4,34 +4,31 @@
 //! which jobs it knows, and shells repeat what nobody has acknowledged.
 
 use super::guest::Guest;
+use super::start::{Part, Said};
 use super::{Jobs, no_such_job};
 use crate::cx::Cx;
 use flurm_job_manager::{Job, Raised, Request};
 use flurm_sched::ResourceChange;
-use flurm_types::{Entry, Environment, Idset, JobId, JobState, R, Rank};
-use flurm_wire::exec::{ABORT, Kill, Report, Reports, ShellReady, Start, StartJob, What};
+use flurm_types::{Entry, Idset, JobId, JobState, Rank};
+use flurm_wire::exec::{ABORT, Kill, Report, Reports, ShellReady, Start, What};
 use flurm_wire::fact::GuestLog;
 use flurm_wire::job::{Done, Exception, Stdin};
 use flurm_wire::shell::{Flow, FlowHere, KillHere, StartHere, StdinHere};
 use flurm_wire::{Dest, Message, WireError};
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, btree_map};
-use std::sync::Arc;
 
 /// Between TERM and KILL at the end of a job.
 const KILL_GRACE_MS: u64 = 5000;
 /// Jobs in one message to a shell: others wait behind it.
 const START_JOBS_MAX: usize = 256;
-/// Bytes of one, before JSON has escaped anything: far enough below the limit of a frame, which is 64 MiB.
+/// Bytes of one: far below the limit of a frame, which is 64 MiB.
 const START_LEN_MAX: usize = 8 << 20;
-/// What a node of R is taken for: its name, its cores, its topology.
-const R_NODE_LEN: usize = 1 << 10;
 const SIGTERM: i32 = 15;
 /// What a rank that is lost counts as: killed.
 const STATUS_LOST: i32 = 9;
 /// We never start a job twice.
-const ATTEMPT: u32 = 0;
+pub(super) const ATTEMPT: u32 = 0;
 
 /// Every job that holds resources.
 #[derive(Debug, Default)]
@@ -321,10 +318,11 @@ impl Jobs {
         let starts = std::mem::take(&mut self.runs.starts);
         // Shared by the messages to all ranks of a job.
         let mut parts: BTreeMap<JobId, Part> = BTreeMap::new();
+        let mut said = std::mem::take(&mut self.said);
         for (rank, ids) in starts {
             let (mut start, mut len) = (Start::default(), 0);
             for id in &ids {
-                let Some(part) = self.part(&mut parts, *id) else { continue };
+                let Some(part) = self.part(&mut parts, &mut said, *id) else { continue };
                 let full = start.jobs.len() == START_JOBS_MAX || len + part.len(&start) > START_LEN_MAX;
                 if full && !start.jobs.is_empty() {
                     cx.tell(Dest::Rank(Rank(rank)), &StartHere(std::mem::take(&mut start)));
@@ -342,6 +340,8 @@ impl Jobs {
                 }
             }
         }
+        said.forget_long();
+        self.said = said;
         for id in parts.into_keys() {
             if self.manager.job(id).is_some_and(|job| job.flags().debug() && job.state() == JobState::Run) {
                 self.expect(cx, &Request::Note { id, name: "debug.start-request".to_owned() });
@@ -354,17 +354,10 @@ impl Jobs {
         }
     }
 
-    fn part<'a>(&self, parts: &'a mut BTreeMap<JobId, Part>, id: JobId) -> Option<&'a Part> {
+    fn part<'a>(&self, parts: &'a mut BTreeMap<JobId, Part>, said: &mut Said, id: JobId) -> Option<&'a Part> {
         match parts.entry(id) {
             btree_map::Entry::Occupied(there) => Some(there.into_mut()),
-            btree_map::Entry::Vacant(place) => {
-                let job = self.manager.job(id)?;
-                let text = job.text();
-                let raw =
-                    RawValue::from_string(text.jobspec.to_string()).expect("a canonical jobspec is JSON");
-                let (jobspec, environment) = (Arc::from(raw), text.environment.clone());
-                Some(place.insert(Part { jobspec, environment, r: job.r()?.clone() }))
-            }
+            btree_map::Entry::Vacant(place) => Some(place.insert(said.part(self.manager.job(id)?)?)),
         }
     }
 
@@ -499,41 +492,6 @@ impl Jobs {
         }
         Ok(())
     }
-}
-
-struct Part {
-    jobspec: Arc<RawValue>,
-    environment: Arc<Environment>,
-    r: Arc<R>,
-}
-
-impl Part {
-    /// About how much longer a message becomes by it.
-    fn len(&self, start: &Start) -> usize {
-        let own = self.jobspec.get().len() + self.r.nodes.len() * R_NODE_LEN;
-        match self.environment_in(start) {
-            Some(_) => own,
-            None => own + environment_len(&self.environment),
-        }
-    }
-
-    fn environment_in(&self, start: &Start) -> Option<usize> {
-        start.environments.iter().rposition(|e| Arc::ptr_eq(e, &self.environment))
-    }
-
-    fn add_to(&self, start: &mut Start, id: JobId) {
-        let environment = self.environment_in(start).unwrap_or_else(|| {
-            start.environments.push(self.environment.clone());
-            start.environments.len() - 1
-        });
-        let (jobspec, r) = (self.jobspec.clone(), self.r.clone());
-        start.jobs.push(StartJob { id, attempt: ATTEMPT, environment, jobspec, r });
-    }
-}
-
-/// Bytes of an environment in a message, before JSON has escaped anything.
-pub(super) fn environment_len(environment: &Environment) -> usize {
-    environment.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len) + 8).sum()
 }
 
 fn tell_end(cx: &mut Cx, rank: u32, id: JobId, attempt: u32) {

@@ -2,7 +2,6 @@
 //!
 //! Bulk submissions hold thousands of equal jobspecs in equal environments: each is read and kept once.
 
-use super::exec::environment_len;
 use super::{Jobs, wire_error};
 use crate::cx::Cx;
 use crate::site::Site;
@@ -110,6 +109,11 @@ impl Texts {
             text.fits = None;
         }
     }
+}
+
+/// Bytes of an environment in a message, before JSON has escaped anything.
+fn environment_len(environment: &Environment) -> usize {
+    environment.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len) + 8).sum()
 }
 
 fn parse(raw: &str, environment: Option<&Arc<Environment>>) -> Result<Jobspec, JobspecError> {

@@ -13,7 +13,7 @@
 //! same facts from the log.
 //!
 //! * `ingest.rs`: submissions · `manage.rs`: requests about jobs · `queues.rs`: gates · `why.rs`: reasons · `external.rs`: another scheduler · `list.rs`: what is known of them
-//! * `exec.rs`: shells · `returning.rs`: ranks that were lost · `guest.rs`: logs of tasks · `streams.rs`: answers that go on
+//! * `exec.rs`: shells · `start.rs`: what they are told · `returning.rs`: ranks that were lost · `guest.rs`: logs of tasks · `streams.rs`: answers that go on
 
 mod exec;
 mod external;
@@ -23,6 +23,7 @@ mod list;
 mod manage;
 mod queues;
 mod returning;
+mod start;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ use ingest::Texts;
 use manage::{Inputs, Waiting};
 use queues::QueueWaits;
 use returning::Returning;
+use start::Said;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use streams::Streams;
@@ -72,6 +74,7 @@ pub(crate) struct Jobs {
     /// What the scheduler says about pending jobs.
     annotations: BTreeMap<JobId, serde_json::Value>,
     runs: Runs,
+    said: Said,
     returning: Returning,
     streams: Streams,
     waiting: Waiting,
@@ -108,6 +111,7 @@ impl Jobs {
             cycle: false,
             annotations: BTreeMap::new(),
             runs: Runs::default(),
+            said: Said::default(),
             returning: Returning::default(),
             learnt: None,
             due: None,
@@ -169,9 +173,12 @@ impl Jobs {
             self.unread.push((fact.id, error.to_string()));
             None
         });
-        let r = fact.r.as_ref().map(|r| Arc::new(r.clone()));
         for entry in &fact.events {
-            self.manager.apply(fact.id, entry.timestamp, &Event::read(entry, asked.as_ref(), r.as_ref()));
+            self.manager.apply(
+                fact.id,
+                entry.timestamp,
+                &Event::read(entry, asked.as_ref(), fact.r.as_ref()),
+            );
         }
         self.ids.advance_past(fact.id);
         self.absorb(fact, Vec::new());
@@ -341,7 +348,7 @@ impl Jobs {
                 }
             }
             Event::Alloc(alloc) => {
-                fact.r = Some((*alloc.r).clone());
+                fact.r = Some(alloc.r.clone());
                 self.runs.begin(id, alloc.r.ranks());
             }
             Event::Priority(priority) if self.asked.contains(&id) && *priority > 0 => {

@@ -1,0 +1,83 @@
+//! What was read lately: bulk submissions are thousands of equal jobspecs in equal environments, and each is read once.
+//!
+//! A text that came before is known by itself. Long ones are not kept: whoever sends much with a job waits for it anyway.
+
+use crate::env::{self, Base};
+use flurm_jobspec::Jobspec;
+use flurm_types::Environment;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Texts that are kept, of either kind.
+const KNOWN_MAX: usize = 4;
+/// Bytes of one. An environment that people work in has some kilobytes.
+const LEN_MAX: usize = 64 << 10;
+
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    bases: Texts<Base>,
+    jobspecs: Texts<Jobspec>,
+}
+
+impl Known {
+    /// What jobs with this environment share.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn base(&mut self, environment: &str) -> Result<Arc<Base>, String> {
+        self.bases.get(environment, |text| {
+            let environment: Environment =
+                serde_json::from_str(text).map_err(|e| format!("environment: {e}"))?;
+            Ok(env::base(&environment))
+        })
+    }
+
+    /// # Errors
+    /// It is no jobspec.
+    pub fn jobspec(&mut self, text: &str) -> Result<Arc<Jobspec>, String> {
+        self.jobspecs.get(text, |text| Jobspec::parse(text).map_err(|e| e.to_string()))
+    }
+}
+
+#[derive(Debug)]
+struct Texts<T>(VecDeque<(Box<str>, Arc<T>)>);
+
+impl<T> Default for Texts<T> {
+    fn default() -> Texts<T> {
+        Texts(VecDeque::new())
+    }
+}
+
+impl<T> Texts<T> {
+    fn get(&mut self, text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Arc<T>, String> {
+        if let Some((_, known)) = self.0.iter().find(|(known, _)| **known == *text) {
+            return Ok(Arc::clone(known));
+        }
+        let new = Arc::new(read(text)?);
+        if text.len() <= LEN_MAX {
+            self.0.truncate(KNOWN_MAX - 1);
+            self.0.push_front((text.into(), Arc::clone(&new)));
+        }
+        Ok(new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_read_once_and_a_long_one_each_time() {
+        let mut known = Known::default();
+        let (short, long) = (r#"{"A":"1"}"#, format!(r#"{{"A":"{}"}}"#, "x".repeat(LEN_MAX)));
+        let first = known.base(short).unwrap();
+        for n in 1..KNOWN_MAX {
+            known.base(&format!(r#"{{"B":"{n}"}}"#)).unwrap();
+        }
+        assert!(Arc::ptr_eq(&first, &known.base(short).unwrap()));
+        assert!(!Arc::ptr_eq(&known.base(&long).unwrap(), &known.base(&long).unwrap()));
+        assert!(known.base("[]").is_err() && known.jobspec("{}").is_err());
+        known.base(r#"{"C":"1"}"#).unwrap();
+        assert!(!Arc::ptr_eq(&first, &known.base(short).unwrap()), "as many as are kept came after it");
+    }
+}
