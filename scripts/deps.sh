@@ -9,7 +9,7 @@ set -euo pipefail
 BUILD=(gcc libc6-dev libhwloc-dev)
 # libpmix-dev: `srun --mpi=pmix` loads libpmix.so by the name that only it has.
 # mpich brings hydra, a launcher that speaks PMI-1; libpmi2-0 is Slurm's client of PMI-2.
-LAB=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins libpmix-dev munge iproute2 util-linux mpich libpmi2-0)
+LAB=(tmux slurmctld slurmd slurm-client slurm-wlm-basic-plugins libpmix-dev munge iproute2 util-linux mpich libpmi2-0)
 
 # The crate `mpi` makes its bindings from the MPI's header.
 EXAMPLES=(gcc libc6-dev libclang-dev)

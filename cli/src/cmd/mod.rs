@@ -23,6 +23,7 @@ mod ping;
 mod pmix_server;
 mod pstree;
 mod queue;
+mod report;
 mod resource;
 mod retry;
 mod run;
@@ -89,6 +90,7 @@ enum Command {
     MultiProg(multi_prog::Args),
     Kvs(kvs::Args),
     Queue(queue::Args),
+    Report(report::Args),
     Resource(resource::Args),
     Getattr(attr::Get),
     Setattr(attr::Set),
@@ -116,7 +118,7 @@ enum Command {
 /// The groups of `flurm --help`.
 const GROUPS: &[(&str, &[&str])] = &[
     ("Jobs", &["run", "submit", "bulksubmit", "batch", "alloc", "cancel", "retry", "multi-prog"]),
-    ("Looking", &["jobs", "job", "output", "watch", "top", "pstree", "pgrep", "pkill"]),
+    ("Looking", &["jobs", "job", "output", "watch", "top", "pstree", "pgrep", "pkill", "report"]),
     ("Resources and queues", &["resource", "queue"]),
     (
         "The instance",
@@ -217,6 +219,7 @@ impl Cli {
             Some(Command::MultiProg(args)) => args.run(&face),
             Some(Command::Kvs(args)) => args.run(&face),
             Some(Command::Queue(args)) => args.run(&face),
+            Some(Command::Report(args)) => args.run(&face),
             Some(Command::Resource(args)) => args.run(&face),
             Some(Command::Getattr(args)) => args.run(&face),
             Some(Command::Setattr(args)) => args.run(&face),

@@ -63,6 +63,9 @@ pub struct Start {
     test_size: Option<u32>,
     #[command(flatten)]
     settings: Settings,
+    /// When the program has ended, say what the instance did with its time: on standard error, or as a page in FILE
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    report: Option<Option<PathBuf>>,
     /// The initial program and its arguments
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -71,9 +74,30 @@ pub struct Start {
 impl Start {
     pub fn run(self, _face: &Face) -> Result<u8, Failure> {
         let (config_path, setattr) = self.settings.attributes()?;
-        let broker = BrokerArgs { config_path, setattr, command: self.command, rejoin: None };
+        let command = match self.report {
+            None => self.command,
+            Some(page) => reported(page, self.command)?,
+        };
+        let broker = BrokerArgs { config_path, setattr, command, rejoin: None };
         Ok(code(flurm_broker::start(&StartArgs { test_size: self.test_size, broker })))
     }
+}
+
+/// The program that runs the program, and then tells of the instance.
+fn reported(page: Option<PathBuf>, command: Vec<String>) -> Result<Vec<String>, Failure> {
+    let text = |path: PathBuf| {
+        path.into_os_string().into_string().map_err(|path| {
+            Failure::usage(format!("{}: a path of the instance is text", path.to_string_lossy()))
+        })
+    };
+    let own = std::env::current_exe().map_err(|e| Failure::new(format!("cannot find this program: {e}")))?;
+    let mut words = vec![text(own)?, "report".to_owned(), "--after".to_owned()];
+    if let Some(page) = page {
+        words.push(format!("--html={}", text(page)?));
+    }
+    words.push("--".to_owned());
+    words.extend(command);
+    Ok(words)
 }
 
 /// One broker of an instance

@@ -123,8 +123,8 @@ fn counts(facts: &Facts, look: &Look) -> String {
             stats.completed, stats.failed, stats.canceled, stats.timeout
         ),
     };
-    let queue = look.queue.as_ref().map_or_else(String::new, |queue| format!("  in queue {queue}"));
-    cut(&format!(" {} pending, {} running, {over}{queue}", stats.pending(), stats.running()), look.cols)
+    let queue = look.queue.as_ref().map_or_else(String::new, |queue| format!("queue {queue}: "));
+    cut(&format!(" {queue}{} pending, {} running, {over}", stats.pending(), stats.running()), look.cols)
 }
 
 fn state(facts: &Facts) -> String {
