@@ -3,13 +3,14 @@
 use crate::failure::Failure;
 use clap::ValueEnum;
 use flurm_jobspec::{Jobspec, Kind, Resource};
-use flurm_resource_graph::describe::{Description, DescriptionError, Shape};
+use flurm_resource_graph::describe::{Description, DescriptionError, Document, Shape};
 use flurm_resource_graph::{Graph, Mark, SlowDowns};
 use flurm_types::{Hostlist, Idset, R};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 
 /// How resources are written.
@@ -123,12 +124,10 @@ enum Told {
     Description(Description),
 }
 
-/// What a JSON text has at its top.
+/// What tells an R from other documents.
 #[derive(Deserialize)]
 struct Top {
     execution: Option<IgnoredAny>,
-    graph: Option<IgnoredAny>,
-    nodes: Option<IgnoredAny>,
 }
 
 impl Inventory {
@@ -148,31 +147,41 @@ impl Inventory {
         format: Option<Format>,
         host: &str,
     ) -> Result<Inventory, Failure> {
-        let text = read_in(folder, path)?;
         let named = |failure: Failure| failure.within(&path.display().to_string());
-        Inventory::parse(&text, format, host).map_err(named)
+        Inventory::read(open_in(folder, path)?, format, host).map_err(named)
     }
 
     /// Reads a text; without a format, in the one that it looks like.
-    pub fn parse(text: &str, format: Option<Format>, host: &str) -> Result<Inventory, Failure> {
+    pub fn read(from: impl Read, format: Option<Format>, host: &str) -> Result<Inventory, Failure> {
         let wrong = |error: DescriptionError| Failure::new(format!("cannot {error}"));
-        let described = |description: Description| {
-            Ok(Inventory { r: description.to_r().map_err(wrong)?, told: Told::Description(description) })
-        };
-        match format.map_or_else(|| guess(text), Ok)? {
-            Format::Hwloc => described(Description::from_hwloc(text, host).map_err(wrong)?),
-            Format::Jgf => described(Description::from_jgf(text).map_err(wrong)?),
-            Format::R => {
-                let r = R::parse(text).map_err(|error| Failure::new(format!("cannot {error}")))?;
-                let Some(foreign) =
-                    r.scheduling.as_ref().filter(|foreign| foreign.json()["graph"].is_object())
-                else {
-                    return Ok(Inventory { r, told: Told::Nothing });
-                };
-                let description = Description::from_jgf_value(&foreign.json()).map_err(wrong)?;
-                Ok(Inventory { r, told: Told::Description(description) })
+        let mut from = BufReader::new(from);
+        let is_xml = from.fill_buf().is_ok_and(|text| text.trim_ascii_start().starts_with(b"<"));
+        let description = if format == Some(Format::Hwloc) || format.is_none() && is_xml {
+            let text = std::io::read_to_string(from)?;
+            Description::from_hwloc(&text, host).map_err(wrong)?
+        } else {
+            let Document { graph, rest } = Document::read(from).map_err(wrong)?;
+            let is_r = serde_json::from_str(&rest).is_ok_and(|top: Top| top.execution.is_some());
+            if format == Some(Format::R) || format.is_none() && is_r {
+                let mut r = R::parse(&rest).map_err(|error| Failure::new(format!("cannot {error}")))?;
+                let Some(description) = graph else { return Ok(Inventory { r, told: Told::Nothing }) };
+                let ranks = r.ranks();
+                r.topology = description.to_r().map_err(wrong)?.topology;
+                r.topology.retain(|rank, _| ranks.contains(*rank));
+                // The graph says it better.
+                r.scheduling = None;
+                return Ok(Inventory { r, told: Told::Description(description) });
             }
-        }
+            match graph {
+                Some(description) => description,
+                None => {
+                    let said = "cannot read resources: neither `execution`, as in an R, nor `graph`";
+                    return Err(Failure::new(said)
+                        .hint("an R, a JSON graph (JGF), or the XML that `lstopo file.xml` writes"));
+                }
+            }
+        };
+        Ok(Inventory { r: description.to_r().map_err(wrong)?, told: Told::Description(description) })
     }
 
     /// Everything that is known, vertex by vertex.
@@ -195,24 +204,24 @@ impl Inventory {
 
     /// The graph at time 0, with everything free and up that a file does not say is down.
     pub fn graph(&self) -> Graph {
-        let is_plain = self.r.scheduling.is_none();
         let described = match &self.told {
             Told::Nothing => None,
             // Without levels between, the R says it all.
             Told::Shape(shape) if shape.racks + shape.numa + shape.l3 + shape.threads == 0 => None,
-            Told::Shape(shape) => Graph::from_description(&shape.describe()).ok(),
-            Told::Description(description) if is_plain => Graph::from_description(description).ok(),
-            // The R may be a part of what its graph describes.
-            Told::Description(_) => None,
+            Told::Shape(shape) => Some(Cow::Owned(shape.describe())),
+            Told::Description(description) => Some(Cow::Borrowed(description)),
         };
-        let mut graph = described.unwrap_or_else(|| Graph::from_r(&self.r));
+        let mut graph = match described {
+            Some(description) => Graph::from_both(&self.r, &description),
+            None => Graph::from_r(&self.r),
+        };
         let ranks = self.r.ranks();
         graph.mark(&ranks.difference(&self.down()), Mark::Up);
         graph
     }
 
-    /// The R of nodes that are up, with as much as a scheduler needs for these jobs: those that ask for more than nodes, sockets, cores and GPUs
-    /// need the graph.
+    /// The R of nodes that are up, with as much as a scheduler needs for these jobs: those that ask for more than nodes, sockets,
+    /// cores and GPUs need the graph.
     pub fn for_jobs<'a>(&self, mut jobs: impl Iterator<Item = &'a Jobspec>) -> R {
         fn is_general(resource: &Resource) -> bool {
             let own = matches!(resource.kind, Kind::Memory | Kind::Other(_)) || resource.id.is_some();
@@ -241,16 +250,7 @@ impl Inventory {
 
     /// The R alone, as others read it.
     pub fn to_r(&self) -> String {
-        match &self.told {
-            Told::Nothing | Told::Shape(_) => self.r.to_json(),
-            Told::Description(description) => {
-                // What an R knows of the inside of nodes.
-                let topology = description.to_r().map(|r| r.topology).unwrap_or_default();
-                let topology =
-                    topology.into_iter().filter(|(rank, _)| self.r.node(*rank).is_some()).collect();
-                R { topology, scheduling: None, ..self.r.clone() }.to_json()
-            }
-        }
+        self.r.to_json()
     }
 
     /// Nodes that the file says are down.
@@ -262,25 +262,6 @@ impl Inventory {
     }
 }
 
-/// The format that a text looks like.
-fn guess(text: &str) -> Result<Format, Failure> {
-    if text.trim_start().starts_with('<') {
-        return Ok(Format::Hwloc);
-    }
-    let top: Top = serde_json::from_str(text).map_err(|error| {
-        Failure::new(format!("cannot read resources: {error}"))
-            .hint("an R, a JSON graph (JGF), or the XML that `lstopo file.xml` writes")
-    })?;
-    match (top.execution, top.graph.or(top.nodes)) {
-        (Some(_), _) => Ok(Format::R),
-        (None, Some(_)) => Ok(Format::Jgf),
-        (None, None) => {
-            Err(Failure::new("cannot read resources: neither `execution`, as in an R, nor `graph`")
-                .hint("an R, a JSON graph (JGF), or the XML that `lstopo file.xml` writes"))
-        }
-    }
-}
-
 /// The text of a file, of standard input for `-`.
 pub fn read(path: &Path) -> Result<String, Failure> {
     read_in(Path::new(""), path)
@@ -288,12 +269,19 @@ pub fn read(path: &Path) -> Result<String, Failure> {
 
 /// The same, of a file whose name is seen from this folder.
 pub fn read_in(folder: &Path, path: &Path) -> Result<String, Failure> {
-    let text = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(folder.join(path))
-    };
-    text.map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))
+    std::io::read_to_string(open_in(folder, path)?).map_err(|error| cannot_read(path, &error))
+}
+
+fn open_in(folder: &Path, path: &Path) -> Result<Box<dyn Read>, Failure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(std::io::stdin()));
+    }
+    let file = std::fs::File::open(folder.join(path)).map_err(|error| cannot_read(path, &error))?;
+    Ok(Box::new(file))
+}
+
+fn cannot_read(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("cannot read {}: {error}", path.display()))
 }
 
 /// Writes a file that the user has named.
@@ -322,28 +310,31 @@ mod tests {
         let jgf = made.description().to_jgf();
         let both = made.to_r_with_jgf();
         for text in [&r, &jgf, &both] {
-            let read = Inventory::parse(text, None, "x").unwrap();
+            let read = Inventory::read(text.as_bytes(), None, "x").unwrap();
             assert_eq!(read.to_r(), r, "{text}");
         }
         for text in [&jgf, &both] {
-            assert_eq!(Inventory::parse(text, None, "x").unwrap().description(), made.description());
+            assert_eq!(
+                Inventory::read(text.as_bytes(), None, "x").unwrap().description(),
+                made.description()
+            );
         }
         let xml = "<topology><object type=\"Machine\"><object type=\"Core\"/></object></topology>";
-        let machine = Inventory::parse(xml, None, "here").unwrap();
+        let machine = Inventory::read(xml.as_bytes(), None, "here").unwrap();
         assert_eq!((machine.r.nodes[0].host.as_str(), machine.r.ncores()), ("here", 1));
     }
 
     #[test]
     fn what_is_no_resources_is_refused() {
         for (text, said) in [
-            ("", "cannot read resources: EOF while parsing a value at line 1 column 0"),
+            ("", "cannot read resources at `line 1 column 1`: the text ends in the middle"),
             ("{}", "neither `execution`"),
-            ("[1]", "cannot read resources: "),
+            ("[1]", "cannot read resources at `line 1 column 1`: expected an object"),
             (r#"{"graph":{"nodes":[]}}"#, "cannot read resources at `.`: no `nodes`"),
             (r#"{"execution":{},"version":2}"#, "cannot "),
             ("<topology>", "cannot read resources at `the end`"),
         ] {
-            let failure = Inventory::parse(text, None, "x").unwrap_err();
+            let failure = Inventory::read(text.as_bytes(), None, "x").unwrap_err();
             assert!(failure.lines().0.contains(said), "{text}: {failure:?}");
         }
     }

@@ -145,6 +145,12 @@ impl Graph {
         Ok(graph)
     }
 
+    /// The part of a description that is in an R, everything free and every rank down.
+    #[must_use]
+    pub fn from_both(r: &R, described: &Description) -> Graph {
+        Graph::new(r, Some(described))
+    }
+
     fn new(r: &R, described: Option<&Description>) -> Graph {
         let mut index = Index::new(r);
         let tree = general::tree::Tree::new(r, &index, described);

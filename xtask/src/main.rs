@@ -36,6 +36,8 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => bench::main(rest),
         // One of the processes of `bench fence`.
         ["fence-rank", rounds] => bench::fence_rank(rounds),
+        // The one that `bench describe` has read a file.
+        ["read-jgf", path] => bench::read_jgf(path),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

@@ -1,7 +1,7 @@
 //! R from files, brought into the order of the instance's brokers, with the graph that may come in it (JGF, RFC 40).
 
 use crate::bootstrap::Mistake;
-use flurm_resource_graph::describe::Description;
+use flurm_resource_graph::describe::{Description, Document};
 use flurm_types::{Hostlist, Idset, R, RNode, counted};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,22 +23,30 @@ pub fn read(path: &Path, scheduling: Option<&Path>) -> Result<R, Mistake> {
             },
         )
     };
-    let text = std::fs::read_to_string(path).map_err(|e| wrong("path", path, e.to_string()))?;
-    let mut r = R::parse(&text).map_err(|e| wrong("path", path, e.to_string()))?;
-    if let Some(file) = scheduling {
-        let text = std::fs::read_to_string(file).map_err(|e| wrong("scheduling", file, e.to_string()))?;
-        let graph = serde_json::from_str(&text).map_err(|e| wrong("scheduling", file, e.to_string()))?;
-        same_nodes(&r, &graph).map_err(|why| wrong("scheduling", file, why))?;
-        r.scheduling = Some(graph.into());
-    }
-    let named = scheduling.map_or(("path", path), |file| ("scheduling", file));
-    with_sockets(r).map_err(|why| wrong(named.0, named.1, why))
+    let document = |key: &str, path: &Path| {
+        let file = std::fs::File::open(path).map_err(|e| wrong(key, path, e.to_string()))?;
+        Document::read(file).map_err(|e| wrong(key, path, e.to_string()))
+    };
+    let Document { graph, rest } = document("path", path)?;
+    let mut r = R::parse(&rest).map_err(|e| wrong("path", path, e.to_string()))?;
+    let (graph, named) = match scheduling {
+        None => (graph, ("path", path)),
+        Some(file) => {
+            let Some(graph) = document("scheduling", file)?.graph else {
+                return Err(wrong("scheduling", file, "no `nodes`".to_owned()));
+            };
+            same_nodes(&r, &graph).map_err(|why| wrong("scheduling", file, why))?;
+            (Some(graph), ("scheduling", file))
+        }
+    };
+    let Some(graph) = graph else { return Ok(r) };
+    r.scheduling = None;
+    with_graph(r, &graph).map_err(|why| wrong(named.0, named.1, why))
 }
 
 /// A graph in a file of its own is one of the nodes of R, all of them with all their cores and GPUs.
-fn same_nodes(r: &R, graph: &serde_json::Value) -> Result<(), String> {
-    let description = Description::from_jgf_value(graph).map_err(|error| error.to_string())?;
-    let described = description.to_r().map_err(|error| error.to_string())?;
+fn same_nodes(r: &R, graph: &Description) -> Result<(), String> {
+    let described = graph.to_r().map_err(|error| error.to_string())?;
     if let Some(node) = described.nodes.iter().find(|node| r.node(node.rank).is_none()) {
         return Err(format!("rank {} ({}) is in the graph, but not in R", node.rank, node.host));
     }
@@ -61,13 +69,9 @@ fn same_nodes(r: &R, graph: &serde_json::Value) -> Result<(), String> {
     Ok(())
 }
 
-/// Takes what a graph says of sockets and properties into R itself. A graph that says nothing else is then left out.
-fn with_sockets(mut r: R) -> Result<R, String> {
-    let Some(graph) = r.scheduling.take_if(|scheduling| scheduling.json().get("graph").is_some()) else {
-        return Ok(r);
-    };
-    let description = Description::from_jgf_value(&graph.json()).map_err(|error| error.to_string())?;
-    let described = description.to_r().map_err(|error| error.to_string())?;
+/// Takes what a graph says of sockets and properties into R itself, and the graph beside it if it says more.
+fn with_graph(mut r: R, graph: &Description) -> Result<R, String> {
+    let described = graph.to_r().map_err(|error| error.to_string())?;
     for node in &r.nodes {
         let Some(other) = described.node(node.rank) else {
             return Err(format!("the graph has no node with rank {} ({})", node.rank, node.host));
@@ -88,8 +92,9 @@ fn with_sockets(mut r: R) -> Result<R, String> {
             r.properties.entry(name).or_default().union_with(&with);
         }
     }
-    if description.walk().any(|(_, thing)| !IN_R.contains(&thing.kind())) {
-        r.scheduling = Some(graph);
+    if graph.walk().any(|(_, thing)| !IN_R.contains(&thing.kind())) {
+        let json = serde_json::to_value(graph).expect("texts and whole numbers always serialize");
+        r.scheduling = Some(json.into());
     }
     Ok(r)
 }
@@ -144,7 +149,6 @@ pub fn align(r: &R, hosts: &[String]) -> Result<R, Mistake> {
 mod tests {
     use super::*;
     use flurm_resource_graph::describe::Shape;
-    use serde_json::Value;
 
     fn hosts(n: usize) -> Vec<String> {
         (0..n).map(|i| format!("c{i}")).collect()
@@ -184,10 +188,10 @@ mod tests {
     fn sockets_of_a_graph_become_part_of_r() {
         let shape = Shape { hosts: "c[0-1]".parse().unwrap(), sockets: 2, cores: 4, ..Shape::default() };
         let whole = shape.to_r();
-        let graph: Value = serde_json::from_str(&Description::from_r(&whole).to_jgf()).unwrap();
-        let flat = R { topology: BTreeMap::new(), scheduling: Some(graph.into()), ..whole.clone() };
-        assert_eq!(with_sockets(flat.clone()).unwrap().topology, whole.topology);
-        assert_eq!(same_nodes(&flat, &flat.scheduling.as_ref().unwrap().json()), Ok(()));
+        let graph = Description::from_r(&whole);
+        let flat = R { topology: BTreeMap::new(), ..whole.clone() };
+        assert_eq!(with_graph(flat.clone(), &graph).unwrap().topology, whole.topology);
+        assert_eq!(same_nodes(&flat, &graph), Ok(()));
         for (change, why) in [
             (|r: &mut R| drop(r.nodes.pop()), "rank 1 (c1) is in the graph, but not in R"),
             (|r: &mut R| r.nodes[1].host = "d1".into(), "rank 1 is d1 in R, but c1 in the graph"),
@@ -200,10 +204,10 @@ mod tests {
         {
             let mut other = flat.clone();
             change(&mut other);
-            assert_eq!(same_nodes(&other, &flat.scheduling.as_ref().unwrap().json()), Err(why.to_owned()));
+            assert_eq!(same_nodes(&other, &graph), Err(why.to_owned()));
         }
         let mut more = flat;
         more.nodes[1].cores.insert(99);
-        assert!(with_sockets(more).unwrap_err().contains("rank 1"));
+        assert!(with_graph(more, &graph).unwrap_err().contains("rank 1"));
     }
 }

@@ -3,16 +3,16 @@
 //! Read: ids that are strings or numbers, properties as a map or a list, names and paths that are left out, edges with
 //! a subsystem or in the older form with a map of names. Paths that are given must be the names from the root down.
 //! Written: Fluxion's form with everything said. Neither way is the text there a second time as a tree of JSON: a
-//! machine of 16,384 nodes has a million vertices.
+//! machine of 16,384 nodes has a million vertices. Texts come here piece by piece, from `document.rs`.
 
 use super::build::Sets;
 use super::{
-    CONTAINMENT, Description, DescriptionError, Id, POOLS_MAX, Pool, Properties, Relation, SIZE_MAX, Words,
-    fail,
+    CONTAINMENT, Description, DescriptionError, Document, Id, POOLS_MAX, Pool, Properties, Relation,
+    SIZE_MAX, Word, Words, fail,
 };
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef as _;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Visitor};
 use serde::ser::{SerializeStruct as _, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,7 +27,7 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A vertex as it is written.
 #[derive(Deserialize)]
-struct Vertex<'a> {
+pub(super) struct Vertex<'a> {
     #[serde(borrow)]
     id: Name<'a>,
     #[serde(borrow)]
@@ -110,7 +110,7 @@ struct Metadata<'a> {
 }
 
 #[derive(Deserialize)]
-struct Edge<'a> {
+pub(super) struct Edge<'a> {
     #[serde(borrow)]
     source: Name<'a>,
     #[serde(borrow)]
@@ -161,21 +161,31 @@ impl Places {
 
 /// What is built while the text is read.
 #[derive(Default)]
-struct Reader<'a> {
+pub(super) struct Reader {
     words: Words,
     sets: Sets,
     graph: DiGraph<Pool, Relation>,
     places: Places,
-    /// Paths as written, by place.
-    paths: Vec<Cow<'a, str>>,
+    /// Paths as written, by place; those above, which many share, as words of their own.
+    paths: Vec<Path>,
+    above: Words,
     edges: usize,
     /// Edges that came before the vertices.
     early: Vec<(Id, Id, Relation)>,
-    failed: Option<DescriptionError>,
 }
 
-impl<'a> Reader<'a> {
-    fn vertex(&mut self, vertex: Vertex<'a>) -> Result<(), DescriptionError> {
+/// The path of a vertex as it is written.
+#[derive(Copy, Clone)]
+enum Path {
+    Unsaid,
+    /// This, a slash and its name: as it is, if this is the path of what holds it.
+    Below(Word),
+    /// Something else.
+    Wrong(Word),
+}
+
+impl Reader {
+    fn vertex(&mut self, vertex: Vertex<'_>) -> Result<(), DescriptionError> {
         let id = vertex.id.text();
         let m = vertex.metadata;
         if self.graph.node_count() >= POOLS_MAX {
@@ -236,12 +246,22 @@ impl<'a> Reader<'a> {
             return fail(&*id, "two vertices have this id");
         }
         self.places.insert(vertex, self.graph.add_node(pool));
-        let path = m.paths.and_then(|mut paths| paths.remove(&Text(Cow::Borrowed(CONTAINMENT))));
-        self.paths.push(path.map_or(Cow::Borrowed(""), |path| path.0));
+        let path = m.paths.as_ref().and_then(|paths| paths.get(&Text(Cow::Borrowed(CONTAINMENT))));
+        self.paths.push(match path.map_or("", |path| &*path.0) {
+            "" => Path::Unsaid,
+            path => match path.strip_suffix(&*name).and_then(|above| above.strip_suffix('/')) {
+                // Neighbours are mostly in the same.
+                Some(above) => match self.paths.last() {
+                    Some(Path::Below(last)) if self.above.text(*last) == above => Path::Below(*last),
+                    _ => Path::Below(self.above.word(above)),
+                },
+                None => Path::Wrong(self.above.word(path)),
+            },
+        });
         Ok(())
     }
 
-    fn edge(&mut self, edge: Edge<'a>) -> Result<(), DescriptionError> {
+    fn edge(&mut self, edge: Edge<'_>) -> Result<(), DescriptionError> {
         self.edges += 1;
         if self.edges > 2 * POOLS_MAX {
             let at = format!("{} to {}", edge.source.text(), edge.target.text());
@@ -295,24 +315,40 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Description, DescriptionError> {
+    /// What has been read, checked.
+    pub(super) fn finish(mut self) -> Result<Description, DescriptionError> {
+        if self.graph.node_count() == 0 {
+            return no_nodes();
+        }
         for (source, target, relation) in std::mem::take(&mut self.early) {
             self.relate(source, target, relation)?;
         }
-        let Reader { mut graph, paths, words, sets, places, .. } = self;
+        let Reader { mut graph, paths, above, words, sets, places, .. } = self;
         drop(places);
         graph.shrink_to_fit();
         let description = Description::checked(graph, words, sets.finish())?;
-        description.each_path(|at, right| match &*paths[at.index()] {
-            "" => Ok(()),
-            path if path == right => Ok(()),
-            path => {
-                let said = format!("its path is `{right}` by its names, but `{path}` is written");
-                description.fail_at(at, said)
-            }
+        description.each_path(|at, right| {
+            let name = description.words.text(description.graph[at].name);
+            let written = match paths[at.index()] {
+                Path::Unsaid => return Ok(()),
+                Path::Below(word) => {
+                    let around = right.strip_suffix(name).and_then(|around| around.strip_suffix('/'));
+                    if around == Some(above.text(word)) {
+                        return Ok(());
+                    }
+                    format!("{}/{name}", above.text(word))
+                }
+                Path::Wrong(word) => above.text(word).to_owned(),
+            };
+            let said = format!("its path is `{right}` by its names, but `{written}` is written");
+            description.fail_at(at, said)
         })?;
         Ok(description)
     }
+}
+
+fn no_nodes() -> Result<Description, DescriptionError> {
+    fail(".", "no `nodes`")
 }
 
 /// The number that a name ends in.
@@ -337,73 +373,55 @@ fn properties(id: &str, value: Value) -> Result<Properties, DescriptionError> {
     }
 }
 
-/// The object with `graph` in it, or the graph itself; other keys are passed over.
-struct Top<'r, 'a>(&'r mut Reader<'a>);
-struct Vertices<'r, 'a>(&'r mut Reader<'a>);
-struct Edges<'r, 'a>(&'r mut Reader<'a>);
+/// What a list has, or stands behind a key.
+pub(super) trait Item {
+    /// As it is written; texts are lent.
+    type Of<'a>: Deserialize<'a>;
+    /// What it becomes part of.
+    type Into: Default;
 
-impl<'de> DeserializeSeed<'de> for Top<'_, 'de> {
-    type Value = ();
+    /// Takes it in.
+    fn put(item: Self::Of<'_>, into: &mut Self::Into) -> Result<(), DescriptionError>;
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
+pub(super) struct Vertices;
+pub(super) struct Edges;
+
+impl Item for Vertices {
+    type Of<'a> = Vertex<'a>;
+    type Into = Reader;
+
+    fn put(vertex: Vertex<'_>, into: &mut Reader) -> Result<(), DescriptionError> {
+        into.vertex(vertex)
     }
 }
 
-impl<'de> Visitor<'de> for Top<'_, 'de> {
-    type Value = ();
+impl Item for Edges {
+    type Of<'a> = Edge<'a>;
+    type Into = Reader;
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a graph with `nodes` and `edges`")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(Text(key)) = map.next_key()? {
-            match &*key {
-                "graph" => map.next_value_seed(Top(self.0))?,
-                "nodes" => map.next_value_seed(Vertices(self.0))?,
-                "edges" => map.next_value_seed(Edges(self.0))?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(())
+    fn put(edge: Edge<'_>, into: &mut Reader) -> Result<(), DescriptionError> {
+        into.edge(edge)
     }
 }
 
-/// A list whose items are handed to the reader one by one.
-macro_rules! items {
-    ($list:ident, $item:ident, $method:ident, $what:literal) => {
-        impl<'de> DeserializeSeed<'de> for $list<'_, 'de> {
-            type Value = ();
-
-            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-                deserializer.deserialize_seq(self)
-            }
-        }
-
-        impl<'de> Visitor<'de> for $list<'_, 'de> {
-            type Value = ();
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str($what)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-                while let Some(item) = items.next_element::<$item<'de>>()? {
-                    if let Err(error) = self.0.$method(item) {
-                        let said = A::Error::custom(&error);
-                        self.0.failed = Some(error);
-                        return Err(said);
-                    }
-                }
-                Ok(())
-            }
-        }
-    };
+/// Takes in the graph of a JSON value: what is behind `graph`, or the value itself.
+fn take_in(value: &Value, into: &mut Reader) -> Result<(), DescriptionError> {
+    fn items<I: Item<Into = Reader>>(list: &Value, into: &mut Reader) -> Result<(), DescriptionError> {
+        let Some(list) = list.as_array() else { return fail(".", format!("{list} is no list")) };
+        list.iter().try_for_each(|item| match I::Of::deserialize(item) {
+            Ok(item) => I::put(item, into),
+            Err(error) => fail(".", error.to_string()),
+        })
+    }
+    let Some(object) = value.as_object() else { return fail(".", "no object with `nodes` and `edges`") };
+    object.iter().try_for_each(|(key, value)| match key.as_str() {
+        "graph" => take_in(value, into),
+        "nodes" => items::<Vertices>(value, into),
+        "edges" => items::<Edges>(value, into),
+        _ => Ok(()),
+    })
 }
-
-items!(Vertices, Vertex, vertex, "a list of vertices");
-items!(Edges, Edge, edge, "a list of edges");
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -512,15 +530,15 @@ impl Serialize for Description {
 }
 
 impl Description {
-    /// Reads JGF, alone or as the `scheduling` part of an R.
+    /// Reads JGF, alone or in an R. [`Document::read`](super::Document::read) does so without the whole text.
     ///
     /// # Errors
     /// The vertex, edge or place in the text where it breaks a rule.
     pub fn from_jgf(text: &str) -> Result<Description, DescriptionError> {
-        let mut reader = Reader::default();
-        let mut json = serde_json::Deserializer::from_str(text);
-        let read = Top(&mut reader).deserialize(&mut json).and_then(|()| json.end());
-        reader.result(read)
+        match Document::read(text.as_bytes())?.graph {
+            Some(description) => Ok(description),
+            None => no_nodes(),
+        }
     }
 
     /// Reads JGF that is a JSON value already.
@@ -529,27 +547,13 @@ impl Description {
     /// The vertex or edge that breaks a rule.
     pub fn from_jgf_value(value: &Value) -> Result<Description, DescriptionError> {
         let mut reader = Reader::default();
-        let read = Top(&mut reader).deserialize(value);
-        reader.result(read)
+        take_in(value, &mut reader)?;
+        reader.finish()
     }
 
     /// The JGF: equal descriptions give equal texts, and it reads back as an equal description.
     #[must_use]
     pub fn to_jgf(&self) -> String {
         serde_json::to_string(self).expect("texts and whole numbers always serialize")
-    }
-}
-
-impl Reader<'_> {
-    fn result(mut self, read: serde_json::Result<()>) -> Result<Description, DescriptionError> {
-        match (read, self.failed.take()) {
-            (_, Some(error)) => Err(error),
-            (Err(error), None) if error.line() == 0 => fail(".", error.to_string()),
-            (Err(error), None) => {
-                fail(format!("line {} column {}", error.line(), error.column()), error.to_string())
-            }
-            (Ok(()), None) if self.graph.node_count() == 0 => fail(".", "no `nodes`"),
-            (Ok(()), None) => self.finish(),
-        }
     }
 }

@@ -1,16 +1,18 @@
 //! Resources as others describe them: any kinds of things, what contains what, and further relations (RFC 4).
 //!
 //! A [`Description`] keeps all that a file says. What matching needs of it is an [`R`](flurm_types::R) with the sockets of its nodes
-//! ([`Description::to_r`]); the other way makes a description of any R. `jgf.rs` reads and writes JSON, `hwloc.rs` reads
-//! what hwloc saves of a machine.
+//! ([`Description::to_r`]); the other way makes a description of any R. `jgf.rs` reads and writes JSON, which `document.rs`
+//! takes apart; `hwloc.rs` reads what hwloc saves of a machine.
 
 pub(crate) mod build;
+mod document;
 pub(crate) mod flatten;
 mod hwloc;
 mod jgf;
 mod shape;
 mod words;
 
+pub use document::Document;
 pub use shape::Shape;
 pub(crate) use words::{Word, Words};
 

@@ -130,6 +130,7 @@ const BENCHES: &[Bench] = &[
     },
 ];
 
+pub use describing::read_jgf;
 pub use fence::rank as fence_rank;
 
 /// Runs one `bench` command.

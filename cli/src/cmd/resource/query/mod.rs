@@ -66,7 +66,7 @@ impl Args {
             (Some(file), false) => Inventory::load(file, self.format, "node0")?,
             (None, true) => Inventory::from_shape(self.sizes.shape()?),
             // A script says itself what there is; so can who types.
-            (None, false) => Inventory::parse(&R::default().to_json(), Some(Format::R), "")?,
+            (None, false) => Inventory::read(R::default().to_json().as_bytes(), Some(Format::R), "")?,
         };
         let mut setup = Setup { placement: self.placement, ..Setup::default() };
         if let Some(path) = &self.slowdowns {

@@ -65,7 +65,7 @@ fn stays(list: &Value) -> Vec<Stay> {
 
 #[test]
 fn nothing_is_given_twice_at_the_same_time() {
-    let nothing = Inventory::parse(&R::default().to_json(), Some(Format::R), "").unwrap();
+    let nothing = Inventory::read(R::default().to_json().as_bytes(), Some(Format::R), "").unwrap();
     let (mut given, mut reserved) = (0, 0);
     for seed in 0..25 {
         let mut dice = Dice(seed);
