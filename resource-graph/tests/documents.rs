@@ -124,7 +124,9 @@ fn read(text: &str, chunk: usize) -> Read {
 /// The document without its graph.
 fn without(mut document: Value) -> Value {
     let take = |value: &mut Value| {
-        value.as_object_mut().map(|map| map.retain(|key, _| !["graph", "nodes", "edges"].contains(&&**key)));
+        if let Some(map) = value.as_object_mut() {
+            map.retain(|key, _| !["graph", "nodes", "edges"].contains(&&**key));
+        }
     };
     take(&mut document);
     take(&mut document["scheduling"]);
