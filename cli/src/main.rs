@@ -2,7 +2,7 @@
 //!
 //! Each command is a file in `cmd/`. What they share: [`face`] (which instance, under which name), [`failure`]
 //! (two lines and an exit code), [`attach`] (staying with a job), [`outputs`] and [`archive`] (what jobs have said), [`submission`] (what a job is),
-//! [`logs`] (where our lines go), [`mod@format`] (columns of listings), [`inventory`] (resources without an instance), [`events`],
+//! [`logs`] (where our lines go), [`mod@format`] (columns of listings), [`inventory`] (resources without an instance), [`plugins`] (options of others), [`events`],
 //! [`out`], [`signals`] and [`when`] (what is printed and typed).
 
 mod archive;
@@ -16,6 +16,7 @@ mod inventory;
 mod logs;
 mod out;
 mod outputs;
+mod plugins;
 mod progress;
 mod signals;
 mod submission;

@@ -8,7 +8,7 @@ use crate::dependency::Dependency;
 use crate::error::{JobspecError, Place};
 use crate::file::File;
 use crate::read::check_depth;
-use crate::{Jobspec, VERSION, attributes};
+use crate::{Jobspec, VERSION, attributes, shape};
 use flurm_types::{Constraint, Environment};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ pub struct Builder {
     command: Vec<String>,
     nnodes: Option<u32>,
     exclusive: bool,
+    shape: Option<String>,
     by_task: ByTask,
     by_resource: ByResource,
     environment: Arc<Environment>,
@@ -112,6 +113,12 @@ impl Builder {
         tasks_per_core => by_resource.tasks_per_core;
     }
 
+    /// All resources in one line (RFC 46) with one slot in it, instead of a size.
+    #[must_use]
+    pub fn shape(self, shape: impl Into<String>) -> Builder {
+        Builder { shape: Some(shape.into()), ..self }
+    }
+
     texts! {
         /// Working directory, an absolute path.
         cwd => "system.cwd";
@@ -199,6 +206,10 @@ impl Builder {
     /// Options that contradict each other, and every rule of the format.
     pub fn build(self) -> Result<Jobspec, JobspecError> {
         let size = self.size().map_err(|rule| Place::Top.error(rule))?;
+        let (resources, slot) = match &self.shape {
+            None => (json!([size.resources()]), SLOT.to_owned()),
+            Some(shape) => self.shaped(shape)?,
+        };
         let mut attributes = Map::new();
         attributes.insert("system".to_owned(), self.system(&size)?);
         for (path, value) in self.set {
@@ -214,13 +225,28 @@ impl Builder {
         };
         let document = json!({
             "version": VERSION,
-            "resources": [size.resources()],
-            "tasks": [{ "command": self.command, "slot": SLOT, "count": count }],
+            "resources": resources,
+            "tasks": [{ "command": self.command, "slot": slot, "count": count }],
             "attributes": attributes,
         });
         check_depth(&document)?;
         attributes::check_environment(&environment)?;
         Jobspec::read(document, Some(environment))
+    }
+
+    /// Resources and the label of their slot.
+    fn shaped(&self, shape: &str) -> Result<(Value, String), JobspecError> {
+        let fail = |rule: &str| Err(Place::Top.error(format!("shape `{shape}`: {rule}")));
+        let sized = self.nnodes.is_some() || self.exclusive || self.by_task != ByTask::default();
+        if sized || self.by_resource != ByResource::default() {
+            return fail("a shape is the whole size, and no other goes with it");
+        }
+        let (resources, slots) = shape::resources(shape).map_err(|e| Place::Top.error(e.to_string()))?;
+        match slots.as_slice() {
+            [slot] => Ok((resources, slot.clone())),
+            [] => fail("tasks run in a slot, and it has none: slot=4/core"),
+            _ => fail("tasks run in one slot, and it has several"),
+        }
     }
 
     /// What the options of size mean together; the order of checks is that of the advice they give.

@@ -73,8 +73,9 @@ fn options_stand_in_the_script_and_the_command_line_wins() {
         assert!(ran.stderr.contains(said), "{script}: {}", ran.stderr);
     }
     std::fs::write(instance.dir.path().join("slurm.sh"), "#!/bin/sh\n#SBATCH -N2\n").unwrap();
-    let ran = instance.run(&["batch", "-n1", "--dry-run", "slurm.sh"]);
-    assert!(ran.stderr.starts_with("note: slurm.sh: lines `#SBATCH` are not read"), "{}", ran.stderr);
+    let ran = instance.run(&["batch", "-N1", "--dry-run", "slurm.sh"]);
+    assert_eq!(ran.stderr, "note: slurm.sh: taken over from #SBATCH: -N2\n");
+    assert!(ran.ok().contains(r#""resources":[{"count":1,"#));
     std::fs::write(instance.dir.path().join("near.sh"), "#!/bin/sh\n#FLUX -N1\n").unwrap();
     let ran = instance.run(&["batch", "-n1", "--dry-run", "near.sh"]);
     assert!(ran.stderr.starts_with("warning: near.sh:2: `#FLUX -N1` is no directive"), "{}", ran.stderr);

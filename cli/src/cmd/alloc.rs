@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
     #[command(flatten)]
-    instance: Instance,
+    pub instance: Instance,
     /// The program and its arguments (default: your shell; nothing with --bg)
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,

@@ -2,26 +2,30 @@
 
 use crate::face::Face;
 use crate::failure::Failure;
-use crate::out::{self, Script};
-use crate::submission::{Copies, Instance, Stdin, directives, refused};
+use crate::out;
+use crate::plugins::Plugins;
+use crate::submission::{Crowd, Follow, Instance, Logs, directives, sbatch};
 use clap::{Args as _, FromArgMatches};
-use flurm_client::{ClientError, job};
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Queue a script that runs in an instance of its own, and print the job's id
 ///
 /// The script is kept with the job and runs on its first node, where `flurm run` and all the others speak to an instance
 /// that has just what the job was given. Lines `# flux: OPTIONS` at its beginning are options as well; those of the
-/// command line win.
+/// command line win. A script that has none of them may have `#SBATCH` lines: what they have in common with us is taken over.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Make a script for sh out of the words that follow, or of standard input
     #[arg(long)]
     wrap: bool,
+    /// A job for each index, of which so many may run at a time: `0-99`, `0-98:2%5`
+    #[arg(long, value_name = "INDICES[%N]")]
+    array: Option<String>,
     #[command(flatten)]
-    instance: Instance,
+    pub instance: Instance,
     /// The script and its arguments (default: the script is standard input)
     #[arg(trailing_var_arg = true, value_name = "SCRIPT")]
     script: Vec<String>,
@@ -40,39 +44,46 @@ impl Args {
         let readable = String::from_utf8_lossy(&text);
         let inside = directives::find(&readable)
             .map_err(|wrong| Failure::usage(format!("{name}:{}: {}", wrong.line, wrong.rule)))?;
-        if inside.is_empty() && directives::has_slurms(&readable) && !self.instance.quiet {
-            crate::say!(
-                "note: {name}: lines `#SBATCH` are not read; for example `# flux: -N2 -t 10m` would be"
-            );
+        let quiet = self.instance.quiet;
+        let slurms =
+            if inside.is_empty() { sbatch::read(&name, &readable)? } else { sbatch::Taken::default() };
+        if !quiet {
+            slurms.say(&name);
         }
-        for (line, text) in directives::near(&readable).into_iter().filter(|_| !self.instance.quiet) {
+        for (line, text) in directives::near(&readable).into_iter().filter(|_| !quiet) {
             crate::say!(
                 "warning: {name}:{line}: `{}` is no directive; they begin with `# flux: `",
                 text.trim_end()
             );
         }
-        let args = if inside.is_empty() { self } else { with_directives(&name, &inside, words)? };
+        let plugins = self.instance.chosen.plugins().clone();
+        let mut args = if !inside.is_empty() {
+            with_directives(&name, "# flux:", &inside, words, &plugins)?
+        } else if !slurms.words.is_empty() {
+            with_directives(&name, "#SBATCH", &slurms.words, words, &plugins)?
+        } else {
+            self
+        };
+        if slurms.is_there {
+            // As Slurm has it: one task, unless something else is said.
+            args.instance.default_to_one_slot();
+        }
         let arguments = if args.wrap { &[] } else { args.script.get(1..).unwrap_or_default() };
         let arguments = arguments.to_vec();
         let mut instance = args.instance;
         instance.what.job_name.get_or_insert(name);
         instance.io.output.get_or_insert_with(|| OUTPUT.to_owned());
         let options = instance.batch(text, &arguments)?;
-        if options.dry_run {
-            writeln!(out::stdout(), "{}", options.jobspec(&Stdin::Nothing)?.to_json())?;
+        let (dry_run, quiet) = (options.dry_run, options.quiet);
+        let crowd = Crowd::new(options, None, None, Logs::default()).in_array(args.array);
+        if dry_run {
+            let mut out = out::stdout();
+            for jobspec in crowd.jobspecs() {
+                writeln!(out, "{}", jobspec?.to_json())?;
+            }
             return Ok(0);
         }
-        let job = Copies::one(&options, &Stdin::Nothing)?;
-        face.connected(async |client| {
-            let id = job::submit(&client, job).await.map_err(|e| match e {
-                ClientError::Refused(error) => refused(error),
-                other => other.into(),
-            })?;
-            if !options.quiet {
-                writeln!(out::stdout(), "{}", Script::of_locale().id(id))?;
-            }
-            Ok(0)
-        })
+        face.connected(async |client| Follow::default().submit(&client, crowd, quiet, false).await)
     }
 
     /// The script and what it is called.
@@ -110,23 +121,31 @@ impl Args {
 }
 
 /// The command line again, with the script's options before it. Of an option that is there twice the last one counts.
-fn with_directives(name: &str, inside: &[String], words: &[OsString]) -> Result<Args, Failure> {
+fn with_directives(
+    name: &str,
+    tag: &str,
+    inside: &[String],
+    words: &[OsString],
+    plugins: &Arc<Plugins>,
+) -> Result<Args, Failure> {
+    let command = Args::augment_args(clap::Command::new(NAME).no_binary_name(true).args_override_self(true));
+    let command = plugins.add_options(command)?;
     let parse = |words: Vec<OsString>| {
-        let command =
-            Args::augment_args(clap::Command::new(NAME).no_binary_name(true).args_override_self(true));
-        let matches = command.try_get_matches_from(words)?;
-        Args::from_arg_matches(&matches)
+        let matches = command.clone().try_get_matches_from(words)?;
+        let mut args = Args::from_arg_matches(&matches)?;
+        args.instance.chosen = plugins.chosen(&matches);
+        Ok(args)
     };
     let inside: Vec<OsString> = inside.iter().map(OsString::from).collect();
     let wrong = |error: clap::Error| {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
         Failure::usage(format!("{name}: {}", first.strip_prefix("error: ").unwrap_or(first)))
-            .hint("the options of `flurm batch` can stand in `# flux:` lines")
+            .hint(format!("the options of `flurm batch` can stand in `{tag}` lines"))
     };
     let alone = parse(inside.clone()).map_err(wrong)?;
     if let Some(word) = alone.script.first() {
-        return Err(Failure::usage(format!("{name}: `{word}` in a `# flux:` line is no option")));
+        return Err(Failure::usage(format!("{name}: `{word}` in a `{tag}` line is no option")));
     }
     if alone.wrap {
         return Err(Failure::usage(format!("{name}: --wrap in a script")));

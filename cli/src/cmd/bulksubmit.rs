@@ -35,7 +35,7 @@ pub struct Args {
     #[command(flatten)]
     follow: Follow,
     #[command(flatten)]
-    options: Options,
+    pub options: Options,
 }
 
 impl Args {

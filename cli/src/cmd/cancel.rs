@@ -6,7 +6,7 @@ use crate::out::{self, Script};
 use flurm_client::{blocking, job};
 use flurm_types::{JobId, JobState};
 use flurm_wire::WireError;
-use flurm_wire::job::List;
+use flurm_wire::job::{JobRecord, List};
 use std::io::Write;
 
 /// Cancel jobs
@@ -21,6 +21,9 @@ pub struct Args {
     /// Cancel the jobs in these states (with --all: only those)
     #[arg(short = 'S', long, value_name = "STATE,…", value_delimiter = ',')]
     states: Vec<String>,
+    /// All jobs of the arrays that these are of
+    #[arg(long, requires = "ids")]
+    array: bool,
     /// Only jobs of this user: a name, a number or `all`
     #[arg(short, long, value_name = "USER", conflicts_with = "ids")]
     user: Option<String>,
@@ -39,7 +42,7 @@ impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
         super::jobs::of_owner(self.user.as_deref())?;
         let client = face.connect()?;
-        if !self.ids.is_empty() {
+        if !self.ids.is_empty() && !self.array {
             if self.dry_run {
                 self.count(self.ids.len(), "Would cancel")?;
                 return Ok(0);
@@ -48,7 +51,7 @@ impl Args {
                 .run(async |client| job::raise(&client, &self.ids, "cancel", 0, &self.message).await)?;
             return Ok(refusals(&self.ids, results));
         }
-        let ids = selected(&client, &self.states)?;
+        let ids = if self.array { of_arrays(&client, &self.ids)? } else { selected(&client, &self.states)? };
         if self.dry_run {
             self.count(ids.len(), "Would cancel")?;
             return Ok(0);
@@ -84,6 +87,24 @@ pub fn selected(client: &blocking::Client, states: &[String]) -> Result<Vec<JobI
     let list = List { states, ..List::default() };
     let listed = client.run(async |client| job::list(&client, &list).await)?;
     Ok(listed.jobs.iter().filter(|job| job.state.is_active()).map(|job| job.id).collect())
+}
+
+/// Active jobs of the arrays that these jobs are of.
+fn of_arrays(client: &blocking::Client, ids: &[JobId]) -> Result<Vec<JobId>, Failure> {
+    let named = List { ids: ids.to_vec(), ..List::default() };
+    let named = client.run(async |client| job::list(&client, &named).await)?;
+    let mut arrays = Vec::new();
+    for job in &named.jobs {
+        let array = job
+            .array
+            .ok_or_else(|| Failure::new(format!("job {} is of no array", Script::of_locale().id(job.id))))?;
+        arrays.push(array.id);
+    }
+    let states = JobState::ALL.into_iter().filter(|s| s.is_active()).collect();
+    let list = List { states, ..List::default() };
+    let listed = client.run(async |client| job::list(&client, &list).await)?;
+    let is_meant = |job: &&JobRecord| job.array.is_some_and(|array| arrays.contains(&array.id));
+    Ok(listed.jobs.iter().filter(is_meant).map(|job| job.id).collect())
 }
 
 /// Says which requests were refused; the exit code is 1 if any was.

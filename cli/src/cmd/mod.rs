@@ -44,9 +44,13 @@ pub use start::broker_attributes;
 
 use crate::face::Face;
 use crate::failure::Failure;
+use crate::out;
+use crate::plugins::{COMMANDS, Chosen, Plugins};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use flurm_client::uri::Level;
 use std::ffi::OsString;
+use std::io::Write;
+use std::sync::Arc;
 
 /// A scheduler of your own inside a Slurm allocation.
 #[derive(Debug, Parser)]
@@ -156,7 +160,15 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         let command = words.get(at).and_then(|word| word.to_str()).unwrap_or("run");
         crate::say!("hint: `mini` is left out now: `{name} {command}`");
     }
-    match parse(name, &words).map(|cli| cli.run(name, &words)) {
+    let plugins = match submitting(&words).map_or_else(|| Ok(Plugins::default()), Plugins::load) {
+        Ok(plugins) => Arc::new(plugins),
+        Err(failure) => return failure.called(name).say(),
+    };
+    let command = match with_options_of(&plugins, command_for(&words)) {
+        Ok(command) => command,
+        Err(failure) => return failure.called(name).say(),
+    };
+    match parse_as(command, name, &words, &plugins).map(|cli| cli.run(name, &words)) {
         Ok(Ok(code)) => code,
         Ok(Err(failure)) => failure.with_typed_id(&words).called(name).say(),
         Err(error) => {
@@ -176,17 +188,64 @@ fn mini(words: &[OsString]) -> Option<usize> {
     (words[at] == "mini").then_some(at)
 }
 
-fn parse(name: &'static str, words: &[OsString]) -> Result<Cli, clap::Error> {
+/// The command of submission that is meant, if it is one.
+fn submitting(words: &[OsString]) -> Option<&'static str> {
+    let word = words.iter().skip(1).find(|word| !word.as_encoded_bytes().starts_with(b"-"))?;
+    COMMANDS.into_iter().find(|command| word == command)
+}
+
+fn command_for(words: &[OsString]) -> clap::Command {
     // Help is all that needs the groups; every other start does without them.
     let asks_help =
         words.iter().skip(1).take(1).any(|word| word == "help" || word == "--help" || word == "-h");
-    let command = if asks_help { definition() } else { Cli::command() };
+    if asks_help { definition() } else { Cli::command() }
+}
+
+fn with_options_of(plugins: &Plugins, mut command: clap::Command) -> Result<clap::Command, Failure> {
+    if !plugins.is_empty()
+        && let Some(inner) = command.find_subcommand_mut(plugins.command())
+    {
+        *inner = plugins.add_options(inner.clone())?;
+    }
+    Ok(command)
+}
+
+fn parse_as(
+    command: clap::Command,
+    name: &'static str,
+    words: &[OsString],
+    plugins: &Arc<Plugins>,
+) -> Result<Cli, clap::Error> {
     let matches = command.name(name).bin_name(name).try_get_matches_from(words)?;
-    Cli::from_arg_matches(&matches)
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let Some((chosen, _)) = cli.plugins()
+        && let Some((_, matches)) = matches.subcommand()
+    {
+        *chosen = plugins.chosen(matches);
+    }
+    Ok(cli)
+}
+
+#[cfg(test)]
+fn parse(name: &'static str, words: &[OsString]) -> Result<Cli, clap::Error> {
+    parse_as(command_for(words), name, words, &Arc::default())
 }
 
 impl Cli {
-    fn run(self, name: &'static str, words: &[OsString]) -> Result<u8, Failure> {
+    /// Where a command that submits keeps its plug-ins, and whether only their list is wanted.
+    fn plugins(&mut self) -> Option<(&mut Chosen, bool)> {
+        let options = match self.command.as_mut()? {
+            Command::Run(args) => &mut args.options,
+            Command::Submit(args) => &mut args.options,
+            Command::Bulksubmit(args) => &mut args.options,
+            Command::Batch(args) => return Some((&mut args.instance.chosen, args.instance.list_plugins)),
+            Command::Alloc(args) => return Some((&mut args.instance.chosen, args.instance.list_plugins)),
+            _ => return None,
+        };
+        Some((&mut options.chosen, options.list_plugins))
+    }
+
+    fn run(mut self, name: &'static str, words: &[OsString]) -> Result<u8, Failure> {
         let level = match (self.root, self.parent) {
             (true, _) => Level::Root,
             (false, 0) => Level::Own,
@@ -195,6 +254,10 @@ impl Cli {
         let face = Face { name, level };
         if self.version {
             return version::Args {}.run(&face);
+        }
+        if let Some((chosen, true)) = self.plugins() {
+            write!(out::stdout(), "{}", chosen.plugins().list())?;
+            return Ok(0);
         }
         match self.command {
             None => home::run(&face),

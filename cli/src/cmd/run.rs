@@ -20,7 +20,7 @@ pub struct Args {
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
     #[command(flatten)]
-    options: Options,
+    pub options: Options,
 }
 
 impl Args {

@@ -53,7 +53,8 @@ const OF_SUBMISSION: &[(&str, &str)] = &[
     ("-i", "--input=FILE"),
     ("-d", "--dependency=afterok:ID"),
     ("-m", "--taskmap=SCHEME"),
-    ("-a", "`submit --cc=IDS`; a job's number is in $FLUX_JOB_CC"),
+    ("-a", "`flurm submit --array=INDICES` or `flurm batch --array=INDICES`"),
+    ("--array", "`flurm submit --array=INDICES` or `flurm batch --array=INDICES`"),
     ("-G", "-g N for GPUs of each task, or --gpus-per-node=N with -N"),
     ("-C", "--requires=PROPERTY"),
     ("-b", "--begin-time=WHEN"),
@@ -84,7 +85,7 @@ const OF_SLOTS: &[(&str, &str)] = &[
 
 /// Options that `submit` has and `run` has not.
 const OF_SUBMIT: &[&str] =
-    &["--cc", "--bcc", "--wait", "--watch", "--progress", "--jps", "--log", "--log-stderr"];
+    &["--array", "--cc", "--bcc", "--wait", "--watch", "--progress", "--jps", "--log", "--log-stderr"];
 
 /// Options of `squeue`.
 const OF_JOBS: &[(&str, &str)] = &[

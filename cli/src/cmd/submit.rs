@@ -15,25 +15,29 @@ pub struct Args {
     /// As --cc, without FLUX_JOB_CC
     #[arg(long, value_name = "IDS", conflicts_with = "cc")]
     bcc: Option<String>,
+    /// A job for each index, of which so many may run at a time: `0-99`, `0-98:2%5`; SLURM_ARRAY_TASK_ID tells a job which
+    /// one it is
+    #[arg(long, value_name = "INDICES[%N]", conflicts_with_all = ["cc", "bcc", "from_file"])]
+    array: Option<String>,
     /// A job for each line of this file, which is its command; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     from_file: Option<String>,
     #[command(flatten)]
     follow: Follow,
     #[command(flatten)]
-    options: Options,
+    pub options: Options,
 }
 
 impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
-        let Args { cc, bcc, from_file, follow, options } = self;
+        let Args { cc, bcc, array, from_file, follow, options } = self;
         follow.check()?;
         if options.input_ranks().is_some() {
             return Err(Failure::usage("--input=RANKS needs somebody who gives input")
                 .hint("use `run`, or --input=FILE"));
         }
         let (dry_run, quiet, label) = (options.dry_run, options.quiet, options.io.label_io);
-        let mut crowd = Crowd::new(options, cc, bcc, follow.logs());
+        let mut crowd = Crowd::new(options, cc, bcc, follow.logs()).in_array(array);
         if let Some(file) = &from_file {
             crowd = crowd.over(Rows::new(&[List::of_commands(file)], &Separator::lines())?);
         }

@@ -59,6 +59,9 @@ impl Options {
                 .hint(format!("every node gets a task: -N{ntasks}, or -n{nodes}")));
         }
         let mut builder = Builder::new(self.command.clone()).exclusive(size.exclusive);
+        if let Some(shape) = &self.size.shape {
+            builder = builder.shape(shape.as_str());
+        }
         type Set = fn(Builder, u32) -> Builder;
         let counts: [(Option<u32>, Set); 9] = [
             (size.nodes, Builder::nnodes),
@@ -84,6 +87,7 @@ impl Options {
             builder = builder.setattr(&path, &value);
         }
         let jobspec = builder.environment(self.environment()?).build().map_err(|e| failure(&e))?;
+        let jobspec = self.chosen.modify(jobspec)?;
         self.check_tasks(&jobspec)?;
         Ok(jobspec)
     }

@@ -1,9 +1,10 @@
-//! Many jobs of one command line: `--cc` and `--bcc`.
+//! Many jobs of one command line: `--cc`, `--bcc` and `--array`.
 //!
 //! Copies differ in what `{cc}` stands for and in `FLUX_JOB_CC`. Where they differ in nothing else, their jobspec is
 //! made once and only the number in it changes: ten thousand copies share one environment, in which the job's shell
 //! fills in the number.
 
+use super::array::{self, Indices};
 use super::{Options, Stdin};
 use crate::failure::Failure;
 use flurm_client::job::NewJob;
@@ -26,6 +27,8 @@ pub enum Which {
     One,
     /// One for each id; `told` says whether the job finds it in its environment.
     Ids { ids: Idset, told: bool },
+    /// The jobs of an array.
+    Array(Indices),
 }
 
 impl Which {
@@ -42,19 +45,19 @@ impl Which {
     pub fn len(&self) -> usize {
         match self {
             Which::One => 1,
-            Which::Ids { ids, .. } => ids.len(),
+            Which::Ids { ids, .. } | Which::Array(Indices { ids, .. }) => ids.len(),
         }
     }
 
     fn numbers(&self) -> Vec<Option<u32>> {
         match self {
             Which::One => vec![None],
-            Which::Ids { ids, .. } => ids.iter().map(Some).collect(),
+            Which::Ids { ids, .. } | Which::Array(Indices { ids, .. }) => ids.iter().map(Some).collect(),
         }
     }
 
     fn told(&self) -> bool {
-        matches!(self, Which::Ids { told: true, .. })
+        matches!(self, Which::Ids { told: true, .. } | Which::Array(_))
     }
 }
 
@@ -112,6 +115,11 @@ impl Copies {
                         *text = text.replace(PLACEHOLDER, &number);
                     }
                 }
+                if let Which::Array(indices) = &self.which {
+                    let index = number.parse().expect("it was a number");
+                    // First, so that the user has the last word.
+                    options.what.setattr.insert(0, format!("system.array={}", indices.attribute(index)));
+                }
                 options.jobspec(&self.stdin)
             }
         }
@@ -159,6 +167,9 @@ impl Template {
             // The shell fills in the number, so that all copies share their environment.
             Arc::make_mut(&mut environment).insert(VARIABLE.to_owned(), Some(TAG.to_owned()));
         }
+        if matches!(copies.which, Which::Array(_)) {
+            array::alone(&mut environment);
+        }
         let text = jobspec.to_json_without_environment();
         let unreadable = |e| Failure::new(format!("cannot read our own jobspec: {e}"));
         let job = NewJob {
@@ -182,7 +193,11 @@ impl Template {
         let mut job = self.job.clone();
         if let Some(number) = number {
             // Indexing makes the objects on the way where there are none.
-            self.jobspec["attributes"]["system"]["shell"]["options"]["cc"] = number.into();
+            let system = &mut self.jobspec["attributes"]["system"];
+            system["shell"]["options"]["cc"] = number.into();
+            if let Some(array) = system.get_mut("array").and_then(Value::as_object_mut) {
+                array.insert("index".to_owned(), number.into());
+            }
             job.jobspec = to_raw_value(&self.jobspec).expect("a JSON value has string keys");
         }
         job

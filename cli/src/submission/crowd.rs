@@ -2,6 +2,7 @@
 //!
 //! Nothing is made before it is asked for, so a hundred thousand jobs need no more room here than one.
 
+use super::array;
 use super::copies::{Copies, Jobs, Which};
 use super::fill::{Row, fill};
 use super::inputs::Rows;
@@ -31,6 +32,7 @@ struct Form {
     options: Options,
     cc: Option<String>,
     bcc: Option<String>,
+    array: Option<String>,
     logs: Logs,
 }
 
@@ -46,7 +48,19 @@ pub struct Crowd {
 impl Crowd {
     /// A job of these options, in copies.
     pub fn new(options: Options, cc: Option<String>, bcc: Option<String>, logs: Logs) -> Crowd {
-        Crowd { form: Form { options, cc, bcc, logs }, rows: Rows::one(), commands: false }
+        Crowd { form: Form { options, cc, bcc, array: None, logs }, rows: Rows::one(), commands: false }
+    }
+
+    /// The jobs of an array (`--array`).
+    #[must_use]
+    pub fn in_array(mut self, array: Option<String>) -> Crowd {
+        self.form.array = array;
+        self
+    }
+
+    /// Is all of it one array?
+    pub fn is_array(&self) -> bool {
+        self.form.array.is_some()
     }
 
     /// One for each row.
@@ -130,7 +144,10 @@ impl Crowd {
 
 impl Form {
     fn which(&self) -> Result<Which, Failure> {
-        Which::of(self.cc.as_deref(), self.bcc.as_deref())
+        match &self.array {
+            Some(array) => array::parse(array),
+            None => Which::of(self.cc.as_deref(), self.bcc.as_deref()),
+        }
     }
 
     /// The same with the row's values in it, or with the row as its command.
@@ -140,7 +157,7 @@ impl Form {
             // A single job has no places for values: its braces are its own.
             return Ok(form);
         }
-        let Form { options, cc, bcc, logs } = &mut form;
+        let Form { options, cc, bcc, array: _, logs } = &mut form;
         for text in options.texts().chain(cc).chain(bcc) {
             if let Some(filled) = fill(text, row)? {
                 *text = filled;
@@ -162,7 +179,7 @@ impl Form {
 
     /// Options and command in Flux's order, as its users know the lines of `bulksubmit --dry-run`.
     fn line(&self) -> String {
-        let Form { options, cc, bcc, logs } = self;
+        let Form { options, cc, bcc, array: _, logs } = self;
         let Options { size, what, io, place, .. } = options;
         let text = |text: &Option<String>| text.iter().cloned().collect::<Vec<_>>();
         let count = |count: &Option<super::Given<u32>>| {
@@ -179,6 +196,7 @@ impl Form {
             ("--tasks-per-node=", count(&size.tasks_per_node)),
             ("--tasks-per-core=", count(&size.tasks_per_core)),
             ("--gpus-per-node=", count(&size.gpus_per_node)),
+            ("--shape=", text(&size.shape)),
             ("-x", size.exclusive.then(String::new).into_iter().collect()),
             ("-t", text(&what.time_limit)),
             ("--env=", options.rules.typed().to_vec()),

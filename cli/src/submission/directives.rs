@@ -12,9 +12,6 @@ const TAGS: [&str; 4] = ["flux", "FLUX", "flurm", "FLURM"];
 /// Open and close a text of many lines.
 const QUOTES: [&str; 2] = ["\"\"\"", "'''"];
 
-/// Slurm's own, which are not read.
-const OF_SLURM: &str = "#SBATCH";
-
 /// Words that others have before their options.
 const OF_OTHERS: [&str; 3] = ["PBS", "BSUB", "COBALT"];
 
@@ -62,11 +59,6 @@ pub fn find(script: &str) -> Result<Vec<String>, Wrong> {
         words.append(&mut found);
     }
     Ok(words)
-}
-
-/// Does it have directives of Slurm?
-pub fn has_slurms(script: &str) -> bool {
-    script.lines().any(|line| line.starts_with(OF_SLURM))
 }
 
 /// Comments that somebody meant as directives, with their lines: a colon is missing, the case is mixed, or the word is

@@ -6,6 +6,7 @@
 use crate::failure::Failure;
 use clap::{Arg, ArgAction, ArgMatches};
 use flurm_types::Environment;
+use regex_lite::Regex;
 
 /// Rules in the order they were typed.
 #[derive(Clone, Debug, Default)]
@@ -93,8 +94,8 @@ fn apply(
     deep: usize,
 ) -> Result<(), Failure> {
     if let Some(pattern) = rule.strip_prefix('-') {
-        let pattern = glob(pattern)?;
-        environment.retain(|name, _| !matches(pattern, name));
+        let pattern = Pattern::read(pattern)?;
+        environment.retain(|name, _| !pattern.matches(name));
     } else if let Some(file) = rule.strip_prefix('^') {
         let bad =
             |what: &dyn std::fmt::Display| Failure::new(format!("cannot read rules from {file}: {what}"));
@@ -112,19 +113,35 @@ fn apply(
         let value = expand(value, environment, caller)?;
         environment.insert(name.to_owned(), Some(value));
     } else {
-        let pattern = glob(rule)?;
-        let copied = caller.iter().filter(|(name, _)| matches(pattern, name));
+        let pattern = Pattern::read(rule)?;
+        let copied = caller.iter().filter(|(name, _)| pattern.matches(name));
         environment.extend(copied.map(|(name, value)| (name.clone(), value.clone())));
     }
     Ok(())
 }
 
-fn glob(pattern: &str) -> Result<&str, Failure> {
-    if pattern.starts_with('/') {
-        return Err(Failure::usage(format!("`{pattern}` is a regular expression, which is not taken here"))
-            .hint("use a pattern with * and ?, as SLURM_*"));
+/// Which names are meant.
+enum Pattern<'a> {
+    /// As a shell has it.
+    Glob(&'a str),
+    /// `/EXPRESSION/`, from the beginning of the name on, as Python's `match` has it.
+    Expression(Regex),
+}
+
+impl Pattern<'_> {
+    fn read(text: &str) -> Result<Pattern<'_>, Failure> {
+        let Some(expression) = text.strip_prefix('/') else { return Ok(Pattern::Glob(text)) };
+        let expression = expression.strip_suffix('/').unwrap_or(expression);
+        let bad = |e| Failure::usage(format!("`{text}` is no regular expression: {e}"));
+        Regex::new(&format!("^(?:{expression})")).map(Pattern::Expression).map_err(bad)
     }
-    Ok(pattern)
+
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Pattern::Glob(pattern) => matches(pattern, name),
+            Pattern::Expression(expression) => expression.is_match(name),
+        }
+    }
 }
 
 /// Does the name match a pattern with `*`, `?` and `[…]`?
@@ -231,11 +248,13 @@ mod tests {
             (&["--env-remove=*", "--env=PATH"], "PATH=/bin"),
             (&["--env=-*", "--env=P=$PATH:/x", "--env=Q=${P}$$"], "P=/bin:/x Q=/bin:/x$"),
             (&["--env-remove=SLURM_?", "--env", "-[HP]A*"], "HOME=/h SLURM_ID=1"),
+            (&["--env-remove=/SLURM_[A-Z]+$/", "--env-remove=/OME/"], "HOME=/h PATH=/bin"),
             (&[file.as_str()], "B=2 HOME=/h PATH=/bin"),
         ] {
             assert_eq!(applied(words).as_deref(), Ok(result), "{words:?}");
         }
-        for words in [["--env=A=$NOPE"], ["--env=A=${X"], ["--env=/re/"], ["--env==x"], ["--env=^/no/such"]] {
+        for words in [["--env=A=$NOPE"], ["--env=A=${X"], ["--env=/re(/"], ["--env==x"], ["--env=^/no/such"]]
+        {
             assert!(applied(&words).is_err(), "{words:?}");
         }
     }

@@ -60,7 +60,8 @@ pub fn fill(text: &str, row: &Row) -> Result<Option<String>, Failure> {
         let whole = &rest[..=close];
         match part(&whole[1..close]) {
             Part::Value(index, form) => {
-                let index = index.unwrap_or(next);
+                // Where there is one list it is always meant; of several, each pair of braces takes the next.
+                let index = index.unwrap_or(if row.values.len() == 1 { 0 } else { next });
                 next = index + 1;
                 let value = row.values.get(index).ok_or_else(|| out_of_range(whole, row.values.len()))?;
                 out.push_str(form.of(value));
@@ -158,6 +159,7 @@ mod tests {
             ),
             ("{1./}|{1.//}|{0.//}|{0./%}", &["/a", "b"], "b||/|a"),
             ("{./%}", &[".profile"], ".profile"),
+            ("{.//}/{./%}.o", &["src/a.c"], "src/a.o"),
             ("{seq} {seq1} {cc} {{id}} {{{}", &["z"], "4 5 {cc} {{id}} {{{}"),
             ("{ print $1 } {x} {0", &["z"], "{ print $1 } {x} {0"),
             ("{print {}}", &["z"], "{print z}"),

@@ -1,5 +1,6 @@
 //! Many jobs: submitted in few messages, and stayed with as long as the options say.
 
+use super::array;
 use super::crowd::{Crowd, Logs, Made};
 use crate::attach::Stream;
 use crate::cmd::job::exit_code;
@@ -89,8 +90,20 @@ impl Follow {
     ) -> Result<u8, Failure> {
         let mut party = Party::new(self, crowd.len(), crowd.logs().clone(), quiet);
         let own_logs = crowd.has_many_logs();
-        let jobs = crowd.jobs()?.map(|made| made.map(|Made { job, logs }| (job, own_logs.then_some(logs))));
-        party.submit(client, jobs, |_| {}).await?;
+        let is_array = crowd.is_array();
+        let mut jobs =
+            crowd.jobs()?.map(|made| made.map(|Made { job, logs }| (job, own_logs.then_some(logs))));
+        if !is_array {
+            party.submit(client, jobs, |_| {}).await?;
+            return party.stay(client, label).await;
+        }
+        // The others are told of the first one, by whose id the array is known.
+        let mut first = None;
+        party.submit(client, jobs.by_ref().take(1), |id| first = id).await?;
+        if let Some(first) = first {
+            let rest = jobs.map(|guest| guest.map(|(job, logs)| (array::join(job, first), logs)));
+            party.submit(client, rest, |_| {}).await?;
+        }
         party.stay(client, label).await
     }
 }

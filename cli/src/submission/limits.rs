@@ -1,7 +1,8 @@
 //! Limits of the tasks: rules of `--rlimit`.
 //!
-//! Without a rule tasks keep the limits of the node they run on. `name` and patterns copy ours, `name=value` sets,
-//! `-pattern` takes back.
+//! Tasks get our soft limits, as far as the node allows them, but for those that belong to a node ([`OF_NODE`]): `ulimit -s
+//! unlimited` before a submission is meant for the job. `name` and patterns copy ours, `name=value` sets, `-pattern` takes
+//! back: then tasks keep the limit of the node they run on.
 
 use super::env::matches;
 use crate::failure::Failure;
@@ -30,9 +31,14 @@ const LIMITS: [(&str, Resource); 15] = [
 /// Flux's second name of a limit.
 const OTHER_NAMES: [(&str, &str); 1] = [("ofile", "nofile")];
 
+/// Limits that a node sets for itself, and Flux leaves to it as well.
+const OF_NODE: [&str; 7] = ["memlock", "nofile", "msgqueue", "nice", "rtprio", "rttime", "sigpending"];
+
 /// What the rules come down to; empty when there are none.
 pub fn limits(rules: &[String]) -> Result<Map<String, Value>, Failure> {
-    let mut limits = Map::new();
+    let of_job = LIMITS.iter().filter(|(name, _)| !OF_NODE.contains(name));
+    let mut limits: Map<String, Value> =
+        of_job.map(|(name, limit)| ((*name).to_owned(), own(*limit))).collect();
     for rule in rules.iter().flat_map(|rule| rule.split(',')) {
         if let Some(pattern) = rule.strip_prefix('-') {
             let pattern = known(pattern)?;
@@ -49,12 +55,16 @@ pub fn limits(rules: &[String]) -> Result<Map<String, Value>, Failure> {
         } else {
             let pattern = known(rule)?;
             for (name, resource) in LIMITS.iter().filter(|(name, _)| matches(&pattern, name)) {
-                let soft = getrlimit(*resource).current;
-                limits.insert((*name).to_owned(), soft.map_or(Value::from(-1), Value::from));
+                limits.insert((*name).to_owned(), own(*resource));
             }
         }
     }
     Ok(limits)
+}
+
+/// Our soft limit.
+fn own(resource: Resource) -> Value {
+    getrlimit(resource).current.map_or(Value::from(-1), Value::from)
 }
 
 /// A name or pattern that means at least one limit, in small letters.
@@ -82,14 +92,19 @@ mod tests {
     #[test]
     fn limits_are_set_copied_and_taken_back() {
         for (given, result) in [
-            (&[] as &[&str], "{}"),
-            (&["core=0", "STACK=unlimited"], r#"{"core":0,"stack":-1}"#),
-            (&["ofile=100"], r#"{"nofile":100}"#),
+            (&["-*"] as &[&str], "{}"),
+            (&["-*", "core=0", "STACK=unlimited"], r#"{"core":0,"stack":-1}"#),
+            (&["-*", "ofile=100"], r#"{"nofile":100}"#),
             (&["*", "-*"], "{}"),
-            (&["core=1,cpu=2", "-c*"], "{}"),
+            (&["-*,core=1,cpu=2", "-c*"], "{}"),
         ] {
             assert_eq!(rules(given).as_deref(), Ok(result), "{given:?}");
         }
+        let names = |text: String| {
+            serde_json::from_str::<Map<String, Value>>(&text).unwrap().into_iter().map(|(n, _)| n)
+        };
+        let of_job: Vec<String> = names(rules(&[]).unwrap()).collect();
+        assert_eq!(of_job, ["as", "core", "cpu", "data", "fsize", "nproc", "rss", "stack"]);
         assert!(rules(&["stack"]).unwrap().contains("stack"));
         assert!(rules(&["bogus"]).is_err() && rules(&["core=x"]).is_err());
     }

@@ -3,9 +3,11 @@
 //! Options are kept as they were typed, since `{cc}` in any of them becomes another text for each copy. `build.rs`
 //! makes the jobspec, `sub.rs` the options of jobs that are instances, `directives.rs`
 //! those inside their scripts, `env.rs` the environment, `limits.rs` resource limits, `slurm.rs` what habits of Slurm get.
-//! Many jobs of one command line: `inputs.rs` has the values, `fill.rs` puts them in, `copies.rs` makes copies, `crowd.rs`
+//! `sbatch.rs` reads directives of Slurm.
+//! Many jobs of one command line: `array.rs` has arrays, `inputs.rs` has the values, `fill.rs` puts them in, `copies.rs` makes copies, `crowd.rs`
 //! the row of all of them, `follow.rs` submits them and stays with them.
 
+mod array;
 mod build;
 mod copies;
 mod crowd;
@@ -16,6 +18,7 @@ mod follow;
 mod given;
 mod inputs;
 mod limits;
+pub mod sbatch;
 mod slurm;
 mod sub;
 
@@ -29,6 +32,7 @@ pub use inputs::{List, Rows, Separator, split};
 pub use sub::{Instance, NO_PROGRAM};
 
 use crate::failure::Failure;
+use crate::plugins::Chosen;
 use env::EnvRules;
 use flurm_jobspec::File;
 use flurm_types::{Environment, Urgency};
@@ -78,6 +82,9 @@ pub struct Options {
     /// Say less
     #[arg(long, help_heading = HEADING_CALL)]
     pub quiet: bool,
+    /// Print the plug-ins of this command and the options that they add
+    #[arg(long, help_heading = HEADING_CALL)]
+    pub list_plugins: bool,
     /// The program and its arguments
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<String>,
@@ -87,6 +94,9 @@ pub struct Options {
     /// What the rules have made of our environment, if that is known already
     #[arg(skip)]
     pub shared: Option<Arc<Environment>>,
+    /// Plug-ins, with their options
+    #[arg(skip)]
+    pub chosen: Chosen,
 }
 
 const HEADING_SIZE: &str = "Size";
@@ -126,6 +136,9 @@ pub struct Size {
     /// GPUs on each node; not together with -n, -c, -g
     #[arg(long, value_name = "N")]
     pub gpus_per_node: Option<Given<u32>>,
+    /// Resources in one line (RFC 46), instead of all these: node=2/slot=4/core=2
+    #[arg(long, value_name = "SHAPE")]
+    pub shape: Option<String>,
     /// Slots with one task on each node, instead of tasks: `batch` and `alloc` have an option for it
     #[arg(skip)]
     pub nslots: Option<u32>,
@@ -304,6 +317,7 @@ impl Options {
             tasks_per_node,
             tasks_per_core,
             gpus_per_node,
+            shape,
             exclusive: _,
             nslots: _,
         } = &mut self.size;
@@ -325,6 +339,8 @@ impl Options {
             .flatten()
             .chain(lists.into_iter().flatten())
             .chain(self.rules.texts())
+            .chain(self.chosen.texts())
+            .chain(shape)
             .chain(counts.into_iter().flatten().map(Given::text))
             .chain(urgency.as_mut().map(Given::text))
     }

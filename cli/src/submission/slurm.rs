@@ -14,8 +14,6 @@ pub struct Habits {
     #[arg(long, hide = true)]
     gpus: Option<String>,
     #[arg(long, hide = true)]
-    array: Option<String>,
-    #[arg(long, hide = true)]
     export: Option<String>,
     #[arg(long, hide = true)]
     nodelist: Option<String>,
@@ -53,13 +51,6 @@ impl Habits {
             })
             .or_else(|| {
                 said("gpus", &self.gpus, "use -g N for GPUs of each task, or --gpus-per-node=N with -N")
-            })
-            .or_else(|| {
-                let ids = self.array.as_ref()?.split('%').next().unwrap_or_default().to_owned();
-                Some((
-                    "--array".to_owned(),
-                    format!("use `submit --cc={ids}`; a job's number is in $FLUX_JOB_CC"),
-                ))
             })
             .or_else(|| {
                 said("export", &self.export, "use --env=NAME=VALUE, and --env=-* for an empty environment")
@@ -137,7 +128,6 @@ mod tests {
     fn each_habit_is_answered_with_a_way_out() {
         for (word, hint) in [
             ("--mem=4G", "memory is not scheduled"),
-            ("--array=0-9%4", "--cc=0-9`"),
             ("--nodelist=n[1-2]", "hosts:n[1-2]"),
             ("--exclude=n3", "-hosts:n3"),
             ("--hold", "--urgency=hold"),

@@ -5,6 +5,7 @@ use super::slurm::Habits;
 use super::{HEADING_CALL, HEADING_SIZE, Io, Options, Place, Size, What};
 use crate::cmd::broker_attributes;
 use crate::failure::Failure;
+use crate::plugins::Chosen;
 use flurm_broker::config::steps;
 use flurm_jobspec::File;
 use std::ffi::OsStr;
@@ -33,6 +34,12 @@ pub struct Instance {
     /// Say less
     #[arg(long, help_heading = HEADING_CALL)]
     pub quiet: bool,
+    /// Print the plug-ins of this command and the options that they add
+    #[arg(long, help_heading = HEADING_CALL)]
+    pub list_plugins: bool,
+    /// Plug-ins, with their options
+    #[arg(skip)]
+    pub chosen: Chosen,
 }
 
 /// How large.
@@ -82,6 +89,13 @@ const SCRIPT_MODE: u32 = 0o700;
 const CONFIG_MODE: u32 = 0o600;
 
 impl Instance {
+    /// For who does not say how large the job is.
+    pub fn default_to_one_slot(&mut self) {
+        if self.slots.nodes.is_none() {
+            self.slots.nslots.get_or_insert(1);
+        }
+    }
+
     /// A job whose instance runs `script` with these arguments.
     pub fn batch(self, script: Vec<u8>, args: &[String]) -> Result<Options, Failure> {
         let program = [&[format!("{{{{tmpdir}}}}/{SCRIPT}")], args].concat();
@@ -129,6 +143,8 @@ impl Instance {
             command,
             files,
             shared: None,
+            list_plugins: false,
+            chosen: self.chosen,
         })
     }
 }

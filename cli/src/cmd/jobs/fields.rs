@@ -112,6 +112,22 @@ pub static COLUMNS: &[Column<Row>] = &[
         header: "DEPENDENCIES",
         value: |r, _| r.job.dependencies.join(",").into(),
     },
+    Column { name: "array", header: "ARRAY", value: |r, _| r.array().into() },
+    Column {
+        name: "array.id",
+        header: "ARRAY_ID",
+        value: |r, _| r.job.array.map(|array| r.view.script.id(array.id)).into(),
+    },
+    Column {
+        name: "array.index",
+        header: "ARRAY_IDX",
+        value: |r, _| r.job.array.map(|array| array.index).into(),
+    },
+    Column {
+        name: "retry_of",
+        header: "RETRY_OF",
+        value: |r, _| r.job.retry_of.map(|id| r.view.script.id(id)).into(),
+    },
     Column { name: "contextual_info", header: "INFO", value: |r, _| r.info().into() },
     Column { name: "contextual_time", header: "TIME", value: |r, _| r.time().into() },
     Column { name: "uri", header: "URI", value: |r, _| r.annotation("user.uri") },
@@ -225,6 +241,11 @@ impl Row {
 
     fn inside(&self, value: impl Fn(&Inside) -> Value) -> Value {
         self.inside.as_ref().map_or(Value::Empty, value)
+    }
+
+    /// The array and the index in it, as Slurm writes them.
+    fn array(&self) -> Option<String> {
+        self.job.array.map(|array| format!("{}_{}", self.view.script.id(array.id), array.index))
     }
 
     fn username(&self) -> String {
