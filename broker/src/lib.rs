@@ -15,7 +15,6 @@ mod guests;
 mod link;
 mod local;
 mod log;
-mod pack;
 mod unsent;
 
 pub use doctor::doctor;

@@ -298,6 +298,8 @@ impl Broker {
                 }
             }
             LogEvent::Opened { term } => self.step(Input::Role(Role::Leader { term })),
+            LogEvent::Read { id, offset, bytes } => self.step(Input::SpillRead { id, offset, bytes }),
+            LogEvent::Unwritten { id, why } => self.step(Input::SpillFailed { id, why }),
             LogEvent::Failed(error) => return Err(error.into()),
         }
         Ok(())
@@ -355,6 +357,10 @@ impl Broker {
             Output::Propose { facts } => match &mut self.log {
                 Some(log) => log.propose(facts),
                 None => tracing::error!("facts proposed on a rank without a log"),
+            },
+            Output::ReadSpill { id, offset, len } => match &self.log {
+                Some(log) => log.read(id, offset, len),
+                None => tracing::error!("output is asked for on a rank without a log"),
             },
             Output::WakeAt { mono_ms } => self.wake_ms = Some(mono_ms),
             Output::StartGuest(Guest::Shell) => self.start_shell(),

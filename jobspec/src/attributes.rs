@@ -239,10 +239,9 @@ fn shell(place: &Place<'_>, value: Value) -> Result<Maps, JobspecError> {
     Ok((options.unwrap_or_default(), shell.rest()))
 }
 
-/// Bytes of output that the instance keeps of a job, unless `output.limit` says something else.
-pub const OUTPUT_BYTES_KEPT: u64 = 10 << 20;
-/// What `output.limit` may say at most: all of it is in the leader's memory.
-pub const OUTPUT_BYTES_KEPT_MAX: u64 = 1 << 30;
+/// Bytes of output that the instance keeps of a job, unless `output.limit` says something else: as many as Flux's of one
+/// user.
+pub const OUTPUT_BYTES_KEPT: u64 = 1 << 30;
 
 /// Seconds that tasks may outlive the first that ends, unless `exit-timeout` says something else: Flux's.
 pub const EXIT_TIMEOUT_S: f64 = 30.0;
@@ -258,6 +257,7 @@ pub fn size(value: &Value) -> Option<u64> {
                 "K" | "KB" => 10,
                 "M" | "MB" => 20,
                 "G" | "GB" => 30,
+                "T" | "TB" => 40,
                 _ => return None,
             };
             digits.parse::<u64>().ok()?.checked_mul(1 << shift)
@@ -270,11 +270,11 @@ pub fn size(value: &Value) -> Option<u64> {
 pub(crate) const PER_RESOURCE: &str = "per-resource";
 
 impl Attributes {
-    /// Bytes of output to keep; none when the job asks for something that is no size, or too much.
+    /// Bytes of output to keep; none when the job asks for something that is no size.
     pub fn output_bytes_kept(&self) -> Option<u64> {
         let nested = || self.shell_options.get("output")?.get("limit");
         let limit = self.shell_options.get("output.limit").or_else(nested);
-        limit.map_or(Some(OUTPUT_BYTES_KEPT), size).filter(|bytes| *bytes <= OUTPUT_BYTES_KEPT_MAX)
+        limit.map_or(Some(OUTPUT_BYTES_KEPT), size)
     }
 
     /// Seconds that tasks may outlive the first that ends; none when they may as long as they like. A value that is no

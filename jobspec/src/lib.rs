@@ -23,7 +23,7 @@ mod write;
 
 pub use amend::Amendment;
 pub use array::Array;
-pub use attributes::{Attributes, EXIT_TIMEOUT_S, OUTPUT_BYTES_KEPT, OUTPUT_BYTES_KEPT_MAX, size};
+pub use attributes::{Attributes, EXIT_TIMEOUT_S, OUTPUT_BYTES_KEPT, size};
 pub use cosched::{Cosched, Group};
 pub use count::{Count, Operator, Range};
 pub use dependency::Dependency;

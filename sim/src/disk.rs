@@ -1,8 +1,9 @@
 //! The log of rank 0: records as bytes, written in groups, torn by a crash.
 
 use crate::rng::Rng;
+use flurm_types::JobId;
 use flurm_wire::fact::{Fact, decode_record, encode_record};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 #[derive(Debug, Default)]
 pub struct Disk {
@@ -10,12 +11,22 @@ pub struct Disk {
     pending: VecDeque<Vec<u8>>,
     /// Records of the write under way.
     writing: usize,
+    /// Files of jobs. What is proposed is in them at once, as it may be after a crash.
+    spills: BTreeMap<JobId, Vec<u8>>,
 }
 
 impl Disk {
     /// Takes a proposal; tells whether a write must be begun for it.
     pub fn propose(&mut self, facts: &[Fact]) -> bool {
         self.pending.push_back(encode_record(facts));
+        for fact in facts {
+            let Fact::Job(fact) = fact else { continue };
+            if let Some(spilled) = &fact.spilled {
+                let file = self.spills.entry(fact.id).or_default();
+                file.truncate(spilled.offset as usize);
+                file.extend_from_slice(&spilled.frames);
+            }
+        }
         let idle = self.writing == 0;
         if idle {
             self.writing = self.pending.len();
@@ -49,6 +60,13 @@ impl Disk {
         let facts = saved.iter().map(|record| read(record)).collect();
         self.durable.extend(saved);
         facts
+    }
+
+    /// A piece of a job's file.
+    pub fn read_spill(&self, id: JobId, offset: u64, len: usize) -> Result<Vec<u8>, String> {
+        let file = self.spills.get(&id).ok_or("no such file")?;
+        let rest = &file[file.len().min(offset as usize)..];
+        Ok(rest[..rest.len().min(len)].to_vec())
     }
 
     /// Everything that a broker which starts now reads.

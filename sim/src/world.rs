@@ -446,6 +446,11 @@ impl World {
                     self.after(ms, Event::Written(life));
                 }
             }
+            Output::ReadSpill { id, offset, len } => {
+                let bytes = self.disk.read_spill(id, offset, len);
+                let ms = self.rng.range(0, 15);
+                self.after(ms, Event::Input(rank, life, Input::SpillRead { id, offset, bytes }));
+            }
             Output::WakeAt { mono_ms } => {
                 let at = mono_ms.max(self.now_ms);
                 self.brokers[rank.0 as usize].wake_ms = Some(at);

@@ -243,7 +243,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 /// CRC-32 as of IEEE 802.3, in slices of eight bytes.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     const TABLES: [[u32; 256]; 8] = tables();
     let mut sum = !0_u32;
     let mut eights = bytes.chunks_exact(8);

@@ -26,8 +26,28 @@ pub struct JobFact {
     pub r: Option<Arc<R>>,
     /// Entries of other logs of this job (`guest.exec.eventlog`, `guest.output`, `guest.input`).
     pub guest: Vec<(GuestLog, Entry)>,
+    /// Output that is kept in a file of the job's own.
+    pub spilled: Option<Spilled>,
     /// By rank, the last report of its shell that `guest` has entries from: what is repeated is known by it.
     pub reported: BTreeMap<u32, u64>,
+}
+
+/// Entries of `guest.output` that lie in a file beside the log ([`crate::spill`]); the record says where. They are
+/// written before the record is, so what a record speaks of is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spilled {
+    /// Entries of `guest` that come before them.
+    pub after: usize,
+    /// Where in the file they begin.
+    pub offset: u64,
+    /// Bytes of the file.
+    pub len: u64,
+    pub entries: u32,
+    /// Bytes that tasks have written.
+    pub data: u64,
+    /// What is written; no longer known when the record is read.
+    #[serde(skip)]
+    pub frames: Arc<[u8]>,
 }
 
 /// A jobspec as the log keeps it: canonical JSON without the environment, which is shared.
@@ -110,6 +130,7 @@ pub fn encode_record(facts: &[Fact]) -> Vec<u8> {
                 }),
                 r: f.r.as_deref(),
                 guest: &f.guest,
+                spilled: f.spilled.as_ref(),
                 reported: f.reported.iter().map(|(rank, seq)| (*rank, *seq)).collect(),
             },
         });
@@ -157,6 +178,8 @@ enum StoredRef<'a> {
         r: Option<&'a R>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         guest: &'a [(GuestLog, Entry)],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        spilled: Option<&'a Spilled>,
         /// Pairs, for the keys of JSON's objects are text.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         reported: Vec<(u32, u64)>,
@@ -197,6 +220,8 @@ enum Stored {
         #[serde(default)]
         guest: Vec<(GuestLog, Entry)>,
         #[serde(default)]
+        spilled: Option<Spilled>,
+        #[serde(default)]
         reported: Vec<(u32, u64)>,
     },
 }
@@ -213,7 +238,7 @@ impl Stored {
         Ok(match self {
             Stored::Kvs(f) => Fact::Kvs(f),
             Stored::Resource(f) => Fact::Resource(f),
-            Stored::Job { id, events, jobspec, environment, r, guest, reported } => {
+            Stored::Job { id, events, jobspec, environment, r, guest, spilled, reported } => {
                 let environment = match environment {
                     None => Arc::default(),
                     Some(index) => {
@@ -229,7 +254,7 @@ impl Stored {
                 };
                 let spec = jobspec.map(|jobspec| JobSpecText { jobspec, environment });
                 let (r, reported) = (r.map(Arc::new), reported.into_iter().collect());
-                Fact::Job(JobFact { id, events, spec, r, guest, reported })
+                Fact::Job(JobFact { id, events, spec, r, guest, spilled, reported })
             }
         })
     }

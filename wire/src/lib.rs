@@ -15,10 +15,12 @@ pub mod job;
 pub mod kvs;
 mod message;
 pub mod overlay;
+pub mod pack;
 pub mod resource;
 pub mod rexec;
 pub mod sched;
 pub mod shell;
+pub mod spill;
 pub mod state;
 
 pub use message::{Address, ClientId, Dest, ErrorCode, Kind, Message, Topic, WireError};

@@ -4,7 +4,7 @@
 //! a client of yesterday may talk to a broker of today. `UPDATE_API=1 cargo test -p flurm-wire` rewrites the file.
 
 use flurm_types::{Entry, Idset, JobId, JobResult, JobState, R, Rank, Timestamp};
-use flurm_wire::fact::{Fact, GuestLog, JobFact, JobSpecText, KvsFact, KvsOp, ResourceFact};
+use flurm_wire::fact::{Fact, GuestLog, JobFact, JobSpecText, KvsFact, KvsOp, ResourceFact, Spilled};
 use flurm_wire::{
     Address, ClientId, Dest, ErrorCode, Message, Topic, WireError, attr, exec, job, kvs, overlay, resource,
     rexec, sched, shell, state,
@@ -417,6 +417,14 @@ fn a_log_record_keeps_one_copy_of_what_jobs_share() {
             spec: Some(spec.clone()),
             r: Some(Arc::new(r())),
             guest: vec![(GuestLog::Output, entry("data"))],
+            spilled: Some(Spilled {
+                after: 1,
+                offset: 7,
+                len: 9,
+                entries: 2,
+                data: 100,
+                frames: Arc::default(),
+            }),
             reported: [(7, 3)].into(),
         })
     };

@@ -4,7 +4,7 @@
 //! perform it, so what is simulated is what runs. Time comes with every step, randomness as a seed.
 
 use crate::site::Site;
-use flurm_types::{R, Rank, Timestamp};
+use flurm_types::{JobId, R, Rank, Timestamp};
 use flurm_wire::fact::Fact;
 use flurm_wire::shell::StartInitial;
 use flurm_wire::state::LogLine;
@@ -112,6 +112,17 @@ pub enum Input {
     Signal(i32),
     /// What this node has, as one R with our rank; comes once when discovery is done.
     Inventory(R),
+    /// What [`Output::ReadSpill`] asked for: fewer bytes at the end of the file, or why it cannot be read.
+    SpillRead {
+        id: JobId,
+        offset: u64,
+        bytes: Result<Vec<u8>, String>,
+    },
+    /// What a fact says that is in the job's file could not be written there.
+    SpillFailed {
+        id: JobId,
+        why: String,
+    },
     /// All inputs that were there have been given: propose, schedule.
     BatchEnd,
 }
@@ -122,9 +133,16 @@ pub enum Output {
         to: Peer,
         message: Message,
     },
-    /// Append these facts as one record; answered by one [`Input::Committed`]. At most one a batch.
+    /// Append these facts as one record; answered by one [`Input::Committed`]. At most one a batch. Before that, what
+    /// they have for files of jobs is written there.
     Propose {
         facts: Vec<Fact>,
+    },
+    /// Read so many bytes of the file in which that job's output is kept, with all that was proposed before in it.
+    ReadSpill {
+        id: JobId,
+        offset: u64,
+        len: usize,
     },
     /// Be woken at this monotonic time; replaces what was asked for before.
     WakeAt {

@@ -129,6 +129,11 @@ impl Core {
                 self.own_inventory = Some(r);
                 self.tell_inventory(now);
             }
+            Input::SpillRead { id, offset, bytes } => self.jobs.spill_read(id, offset, &bytes),
+            Input::SpillFailed { id, why } => {
+                let Core { config, out, jobs, .. } = self;
+                jobs.spill_failed(&mut Cx::new(now, config, out), id, &why);
+            }
             Input::BatchEnd => self.batch_end(now, out),
         }
         self.changes(now, out);

@@ -7,10 +7,10 @@
 use super::noise::{End, HANDSHAKE_MAX, Tunnel, is_ourselves};
 use super::{LinkEvent, LinkId};
 use crate::event::{Event, Events};
-use crate::pack::{pack, unpack};
 use crate::unsent::{self, Unsent};
 use bytes::Bytes;
 use flurm_types::Rank;
+use flurm_wire::pack::{pack, unpack};
 use flurm_wire::{Message, frame};
 use std::path::Path;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ pub(crate) enum LinkError {
     #[error("speak ZeroMQ with the peer within {HANDSHAKE_MAX:?}")]
     TimedOut,
     #[error("read a message of the peer")]
-    Unpack(#[from] crate::pack::UnpackError),
+    Unpack(#[from] flurm_wire::pack::UnpackError),
     #[error("read a message of the peer")]
     Frame(#[from] frame::FrameError),
     #[error("set up a private socket")]

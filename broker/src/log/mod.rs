@@ -2,7 +2,8 @@
 //!
 //! A thread of its own owns the file, since writing waits for the disk. It takes all proposals that have come while
 //! it was writing into one transaction (group commit), so the busier the instance is, the fewer commits it needs per
-//! fact. Order is the order of proposing.
+//! fact. Order is the order of proposing. Output of jobs that is too much for records lies in files beside it; that
+//! thread writes and reads those as well, so a reader finds what was proposed before.
 //!
 //! ```text
 //! open ──▶ Replayed … Replayed ──▶ Opened{term} ──▶ Committed … Committed
@@ -10,9 +11,12 @@
 //! ```
 
 mod redb;
+mod spill;
 
+use flurm_types::JobId;
 use flurm_wire::fact::{Fact, decode_record, encode_record};
 use redb::Store;
+use spill::Spill;
 use std::path::Path;
 use std::sync::mpsc as blocking;
 use tokio::sync::mpsc;
@@ -36,8 +40,18 @@ pub(crate) enum LogEvent {
     Opened { term: u64 },
     /// Own proposals, in order.
     Committed(Vec<Record>),
+    /// A piece of a job's output, or why it cannot be read.
+    Read { id: JobId, offset: u64, bytes: Result<Vec<u8>, String> },
+    /// Output of a job that could not be written; the fact that speaks of it is committed all the same.
+    Unwritten { id: JobId, why: String },
     /// Nothing can be kept any more.
     Failed(LogError),
+}
+
+#[derive(Debug)]
+enum Order {
+    Propose(Vec<Fact>),
+    Read { id: JobId, offset: u64, len: usize },
 }
 
 #[derive(Debug)]
@@ -63,7 +77,7 @@ pub enum LogError {
 /// The open log.
 #[derive(Debug)]
 pub(crate) struct Log {
-    proposals: Option<blocking::Sender<Vec<Fact>>>,
+    orders: Option<blocking::Sender<Order>>,
     uncommitted: usize,
     events: mpsc::Receiver<LogEvent>,
     thread: Option<std::thread::JoinHandle<Option<Store>>>,
@@ -75,26 +89,35 @@ impl Log {
     /// # Errors
     /// No thread can be started. What is wrong with the file comes as an event.
     pub(crate) fn open(dir: &Path) -> std::io::Result<Log> {
-        let (proposals, proposed) = blocking::channel();
+        let (orders, ordered) = blocking::channel();
         let (tell, events) = mpsc::channel(EVENTS_MAX);
         let dir = dir.to_owned();
         let thread = std::thread::Builder::new().name("log".into()).spawn(move || {
-            let kept = keep(&dir, &proposed, &tell);
+            let kept = keep(&dir, &ordered, &tell);
             kept.map_err(|error| {
                 // The loop is gone only when the process is about to be.
                 let _ = tell.blocking_send(LogEvent::Failed(error));
             })
             .ok()
         })?;
-        Ok(Log { proposals: Some(proposals), uncommitted: 0, events, thread: Some(thread) })
+        Ok(Log { orders: Some(orders), uncommitted: 0, events, thread: Some(thread) })
     }
 
     /// Appends one record; answered by its `Committed`.
     pub(crate) fn propose(&mut self, facts: Vec<Fact>) {
         self.uncommitted += 1;
-        if let Some(proposals) = &self.proposals {
+        self.order(Order::Propose(facts));
+    }
+
+    /// Reads a piece of a job's output; answered by its `Read`.
+    pub(crate) fn read(&self, id: JobId, offset: u64, len: usize) {
+        self.order(Order::Read { id, offset, len });
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
             // A thread that has ended has said why.
-            let _ = proposals.send(facts);
+            let _ = orders.send(order);
         }
     }
 
@@ -124,7 +147,7 @@ impl Log {
 
     /// Waits until all that was proposed is on disk.
     fn end(&mut self) -> Option<Store> {
-        self.proposals = None;
+        self.orders = None;
         self.events.close();
         // A panic there has been printed, and nothing depends on the thread any more.
         self.thread.take()?.join().ok().flatten()
@@ -133,7 +156,11 @@ impl Log {
     fn count(&mut self, event: LogEvent) -> LogEvent {
         match &event {
             LogEvent::Committed(records) => self.uncommitted -= records.len(),
-            LogEvent::Replayed(_) | LogEvent::Opened { .. } | LogEvent::Failed(_) => {}
+            LogEvent::Replayed(_)
+            | LogEvent::Opened { .. }
+            | LogEvent::Read { .. }
+            | LogEvent::Unwritten { .. }
+            | LogEvent::Failed(_) => {}
         }
         event
     }
@@ -148,33 +175,58 @@ impl Drop for Log {
 /// The thread's whole life. What is told is lost only when the loop has gone; then the rest is still written.
 fn keep(
     dir: &Path,
-    proposed: &blocking::Receiver<Vec<Fact>>,
+    ordered: &blocking::Receiver<Order>,
     tell: &mpsc::Sender<LogEvent>,
 ) -> Result<Store, LogError> {
     let mut store = Store::open(dir)?;
+    let spill = Spill::beside(dir);
     store.replay(REPLAY_TOGETHER_MAX, |records| tell.blocking_send(LogEvent::Replayed(records)).is_ok())?;
     let _ = tell.blocking_send(LogEvent::Opened { term: store.term() });
-    while let Ok(first) = proposed.recv() {
-        let group = gather(first, proposed);
-        let first_index = store.append(group.iter().map(|(_, bytes)| bytes.as_slice()))?;
-        let records = (first_index..).zip(group).map(|(index, (facts, _))| Record { index, facts }).collect();
-        let _ = tell.blocking_send(LogEvent::Committed(records));
+    let mut next = None;
+    while let Some(order) = next.take().or_else(|| ordered.recv().ok()) {
+        match order {
+            Order::Propose(first) => {
+                let group;
+                (group, next) = gather(first, ordered);
+                for (id, error) in spill.write(group.iter().flat_map(|(facts, _)| facts)) {
+                    let _ = tell.blocking_send(LogEvent::Unwritten { id, why: error.to_string() });
+                }
+                let first_index = store.append(group.iter().map(|(_, bytes)| bytes.as_slice()))?;
+                let records =
+                    (first_index..).zip(group).map(|(index, (facts, _))| Record { index, facts }).collect();
+                let _ = tell.blocking_send(LogEvent::Committed(records));
+            }
+            Order::Read { id, offset, len } => {
+                let bytes = spill.read(id, offset, len).map_err(|error| error.to_string());
+                let _ = tell.blocking_send(LogEvent::Read { id, offset, bytes });
+            }
+        }
     }
     Ok(store)
 }
 
-/// All that waits, as far as it goes into one transaction.
-fn gather(first: Vec<Fact>, proposed: &blocking::Receiver<Vec<Fact>>) -> Vec<(Vec<Fact>, Vec<u8>)> {
+/// Facts of a proposal, and the record that they make.
+type Encoded = (Vec<Fact>, Vec<u8>);
+
+/// All proposals that wait, as far as they go into one transaction, and the order that comes after them.
+fn gather(first: Vec<Fact>, ordered: &blocking::Receiver<Order>) -> (Vec<Encoded>, Option<Order>) {
     let mut group = Vec::new();
     let mut group_len = 0;
-    let mut next = Some(first);
-    while let Some(facts) = next {
+    let mut next = Some(Order::Propose(first));
+    while let Some(Order::Propose(facts)) = next {
         let bytes = encode_record(&facts);
-        group_len += bytes.len();
+        group_len += bytes.len() + facts.iter().map(spilled_len).sum::<usize>();
         group.push((facts, bytes));
-        next = if group_len < GROUP_BYTES_MAX { proposed.try_recv().ok() } else { None };
+        next = if group_len < GROUP_BYTES_MAX { ordered.try_recv().ok() } else { None };
     }
-    group
+    (group, next)
+}
+
+fn spilled_len(fact: &Fact) -> usize {
+    match fact {
+        Fact::Job(fact) => fact.spilled.as_ref().map_or(0, |spilled| spilled.frames.len()),
+        Fact::Kvs(_) | Fact::Resource(_) => 0,
+    }
 }
 
 fn read_record(path: &str, index: u64, bytes: &[u8]) -> Result<Record, LogError> {

@@ -1,10 +1,10 @@
 //! The log's file: one redb database, `log.redb`, with a table of records and one that says what the file is.
 
 use super::{LogError, Record, read_record};
-use crate::pack::{pack, unpack};
 use ::redb::{
     Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
 };
+use flurm_wire::pack::{pack, unpack};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

@@ -66,10 +66,6 @@ pub(super) fn check_limit(given: &Given) -> Result<(), OptionError> {
     match find(given, name).map(|value| (value, flurm_jobspec::size(value))) {
         None => Ok(()),
         Some((value, None)) => bad(name, format!("`{}` is not a size like 10M", plain(value))),
-        Some((value, Some(bytes))) if bytes > flurm_jobspec::OUTPUT_BYTES_KEPT_MAX => bad(
-            name,
-            format!("`{}` is more than the 1G that can be kept; output to a file has no limit", plain(value)),
-        ),
-        Some(_) => Ok(()),
+        Some((_, Some(_))) => Ok(()),
     }
 }

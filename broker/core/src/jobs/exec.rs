@@ -111,7 +111,7 @@ impl Runs {
             ranks,
             ..Run::default()
         };
-        let exec = guest.map_or("", |guest| guest.text(GuestLog::Exec));
+        let exec = guest.map(|guest| guest.text(GuestLog::Exec)).unwrap_or_default();
         for (rank, status, idle) in exec.lines().filter_map(read_shell_exit) {
             run.gone.insert(rank);
             run.worsen(status);
@@ -363,7 +363,7 @@ impl Jobs {
 
     /// Input that came before the job ran.
     fn kept_input(&self, id: JobId) -> Vec<Stdin> {
-        let kept = self.guests.get(&id).map_or("", |guest| guest.text(GuestLog::Input));
+        let kept = self.guests.get(&id).map(|guest| guest.text(GuestLog::Input)).unwrap_or_default();
         let now = self.fact_of.get(&id).map_or(&[][..], |at| &self.facts[*at].guest);
         let now = now.iter().filter(|(log, _)| *log == GuestLog::Input).map(|(_, entry)| entry.clone());
         kept.lines()

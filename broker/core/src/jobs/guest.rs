@@ -3,21 +3,36 @@
 //! They are kept as the text that readers get, so that following one is copying from a position on. The order
 //! in which entries of all logs came, the eventlog's included, is kept beside them.
 //!
-//! Output beyond what is kept passes: it stays, in its place, until everybody has it who follows now.
+//! ```text
+//! output ─► here, and in the log ── a share ──► in a file, of which is known how long it is ── output.limit ──► passes
+//! ```
+//!
+//! Output that passes stays, in its place, until everybody has it who follows now.
 
 use flurm_types::{Entry, Timestamp};
-use flurm_wire::fact::{GuestLog, JobFact};
+use flurm_wire::fact::{GuestLog, JobFact, Spilled};
 use flurm_wire::job::Log;
+use flurm_wire::{pack, spill};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes of input of a job that are kept.
 pub(super) const INPUT_LEN_MAX: u64 = 10 << 20;
 
+/// Bytes of output of a job that are kept here and in the log; what comes after them is kept in a file. Most jobs say
+/// less, and a hundred thousand that say as much fit into memory.
+pub(super) const OUTPUT_LEN_MAX: u64 = 256 << 10;
+
+/// Logs of jobs that are over are packed from this length on.
+const PACKED_LEN_MIN: usize = 4 << 10;
+
 /// Entries in the order they came, from one log.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub(super) enum Came {
     Kept(Log),
+    /// Output that is kept in a file.
+    Spilled,
     /// The entry of the output that says that what follows is not kept.
     Cut,
     /// Output that is not kept.
@@ -26,21 +41,72 @@ pub(super) enum Came {
 
 #[derive(Debug, Default)]
 pub(super) struct Guest {
-    exec: String,
-    output: String,
-    input: String,
+    exec: Text,
+    output: Text,
+    input: Text,
     /// Runs of entries in the order they came.
     pub order: Vec<(Came, u32)>,
     /// By rank, the last report that something here is from.
     pub reported: BTreeMap<u32, u64>,
     /// Bytes of data in the output and in the input, as tasks see them.
     data: [u64; 2],
-    /// The output has its share, and that has been said.
+    /// Where the file of the output ends.
+    spilled_len: u64,
+    /// No more output is kept, and that has been said.
     full: bool,
     /// Output that is not kept and that somebody follows: lines, and how many there were before them.
     passing: VecDeque<Box<str>>,
     passed: u64,
     passing_bytes: usize,
+}
+
+/// Lines, packed once no more are expected.
+#[derive(Debug)]
+enum Text {
+    Plain(String),
+    Packed(Box<[u8]>),
+}
+
+impl Default for Text {
+    fn default() -> Text {
+        Text::Plain(String::new())
+    }
+}
+
+impl Text {
+    fn get(&self) -> Cow<'_, str> {
+        match self {
+            Text::Plain(text) => Cow::Borrowed(text),
+            Text::Packed(packed) => {
+                let bytes = pack::unpack(packed, usize::MAX).expect("we have packed it");
+                Cow::Owned(String::from_utf8(bytes.into_owned()).expect("it was text"))
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Text::Plain(text) if text.is_empty())
+    }
+
+    fn push_line(&mut self, entry: &Entry) {
+        if let Text::Packed(_) = self {
+            *self = Text::Plain(self.get().into_owned());
+        }
+        if let Text::Plain(text) = self {
+            text.push_str(&entry.to_line());
+            text.push('\n');
+        }
+    }
+
+    fn pack(&mut self) {
+        match self {
+            Text::Plain(text) if text.len() >= PACKED_LEN_MIN => {
+                *self = Text::Packed(pack::pack(text.as_bytes(), 0).into_boxed_slice());
+            }
+            Text::Plain(text) => text.shrink_to_fit(),
+            Text::Packed(_) => {}
+        }
+    }
 }
 
 impl Guest {
@@ -49,12 +115,12 @@ impl Guest {
         Guest { order: vec![(Came::Kept(Log::Eventlog), events)], ..Guest::default() }
     }
 
-    /// One entry a line.
-    pub fn text(&self, log: GuestLog) -> &str {
+    /// One entry a line; of the output what is not in its file.
+    pub fn text(&self, log: GuestLog) -> Cow<'_, str> {
         match log {
-            GuestLog::Exec => &self.exec,
-            GuestLog::Output => &self.output,
-            GuestLog::Input => &self.input,
+            GuestLog::Exec => self.exec.get(),
+            GuestLog::Output => self.output.get(),
+            GuestLog::Input => self.input.get(),
         }
     }
 
@@ -65,15 +131,32 @@ impl Guest {
         let before = fact.events.iter().position(ends).unwrap_or(fact.events.len());
         self.came(Came::Kept(Log::Eventlog), before);
         let mut surplus = surplus.into_iter().peekable();
+        let mut spilled = fact.spilled.as_ref();
         for (at, (log, entry)) in fact.guest.iter().enumerate() {
+            if let Some(spilled) = spilled.take_if(|spilled| spilled.after <= at) {
+                self.spill(fact, spilled);
+            }
             while let Some(surplus) = surplus.next_if(|surplus| surplus.after <= at) {
                 self.pass(surplus.line);
             }
             self.push(*log, entry);
         }
+        spilled.into_iter().for_each(|spilled| self.spill(fact, spilled));
         surplus.for_each(|surplus| self.pass(surplus.line));
         self.came(Came::Kept(Log::Eventlog), fact.events.len() - before);
         self.reported.extend(&fact.reported);
+    }
+
+    fn spill(&mut self, fact: &JobFact, spilled: &Spilled) {
+        if self.output.is_empty() {
+            // What no shell has begun begins here.
+            let time = fact.guest.first().map_or(Timestamp(0), |(_, entry)| entry.timestamp);
+            self.output.push_line(&header(time, GuestLog::Output));
+            self.came(Came::Kept(Log::Output), 1);
+        }
+        self.spilled_len = spilled.offset + spilled.len;
+        self.data[0] += spilled.data;
+        self.came(Came::Spilled, spilled.entries as usize);
     }
 
     fn pass(&mut self, line: Option<Box<str>>) {
@@ -100,14 +183,14 @@ impl Guest {
         if log != GuestLog::Exec {
             match (text.is_empty(), is_header) {
                 (true, false) => {
-                    push_line(text, &header(entry.timestamp, log));
+                    text.push_line(&header(entry.timestamp, log));
                     count = 2;
                 }
                 (false, true) => return,
                 (true, true) | (false, false) => {}
             }
         }
-        push_line(text, entry);
+        text.push_line(entry);
         match log {
             GuestLog::Exec => {}
             GuestLog::Output => self.data[0] += weight(entry),
@@ -132,53 +215,72 @@ impl Guest {
         }
     }
 
-    /// Takes what is over the limit out of entries to come; the first time, something is said instead. `followed`: it
-    /// is not lost.
+    /// Takes out of entries to come what is for the file, and what is over the limit; the first time, something is said
+    /// instead. `followed`: it is not lost.
     pub fn trim(
         &mut self,
         entries: &mut Vec<(GuestLog, Entry)>,
         output_bytes_max: u64,
         followed: bool,
-    ) -> Vec<Surplus> {
+    ) -> (Option<Spilled>, Vec<Surplus>) {
         let [mut output, mut input] = self.data;
         let mut full = self.full;
+        let mut spills = self.spilled_len > 0;
         let (mut kept, mut surplus) = (Vec::with_capacity(entries.len()), Vec::new());
+        let mut file = Lines::default();
         for (log, entry) in entries.drain(..) {
-            let weight = weight(&entry);
+            let bytes = weight(&entry);
             match log {
-                GuestLog::Output if weight > 0 => {
-                    let mut over = full.then(|| entry.clone());
-                    if !full && output + weight > output_bytes_max {
-                        full = true;
-                        let (first, rest) = split(&entry, output_bytes_max.saturating_sub(output));
-                        kept.extend(first.map(|first| (log, first)));
-                        kept.push((log, cut(entry.timestamp, output_bytes_max)));
-                        over = Some(rest);
-                    }
-                    if let Some(over) = over {
-                        let line = followed.then(|| over.to_line().into_boxed_str());
-                        surplus.push(Surplus { after: kept.len(), line });
-                        continue;
-                    }
-                    output += weight;
+                GuestLog::Output if entry.name == CUT => full = true,
+                GuestLog::Output if full && bytes > 0 => {
+                    let line = followed.then(|| entry.to_line().into_boxed_str());
+                    surplus.push(Surplus { after: kept.len(), line });
+                    continue;
                 }
-                GuestLog::Input if weight > 0 => {
-                    input += weight;
+                GuestLog::Output if full => {}
+                GuestLog::Output => {
+                    full = output + bytes > output_bytes_max;
+                    let (first, rest) = match full {
+                        false => (Some(entry), None),
+                        true => split(&entry, output_bytes_max.saturating_sub(output)),
+                    };
+                    if let Some(first) = first {
+                        output += weight(&first);
+                        spills |= output > OUTPUT_LEN_MAX;
+                        match spills {
+                            true => file.push(kept.len(), &first),
+                            false => kept.push((log, first)),
+                        }
+                    }
+                    if let Some(rest) = rest {
+                        kept.push((log, cut(rest.timestamp, output_bytes_max)));
+                        let line = followed.then(|| rest.to_line().into_boxed_str());
+                        surplus.push(Surplus { after: kept.len(), line });
+                    }
+                    continue;
+                }
+                GuestLog::Input if bytes > 0 => {
+                    input += bytes;
                     if input > INPUT_LEN_MAX {
                         continue;
                     }
                 }
-                GuestLog::Exec | GuestLog::Output | GuestLog::Input => {}
+                GuestLog::Exec | GuestLog::Input => {}
             }
             kept.push((log, entry));
         }
         *entries = kept;
-        surplus
+        (file.into_spilled(self.spilled_len), surplus)
     }
 
     /// Bytes of input that are kept.
     pub fn input_bytes(&self) -> u64 {
         self.data[1]
+    }
+
+    /// Is some of the output in a file?
+    pub fn is_spilled(&self) -> bool {
+        self.spilled_len > 0
     }
 
     pub fn is_full(&self) -> bool {
@@ -218,10 +320,37 @@ impl Guest {
 
     /// The job is over: no room for more.
     pub fn pack(&mut self) {
-        self.exec.shrink_to_fit();
-        self.output.shrink_to_fit();
-        self.input.shrink_to_fit();
+        for text in [&mut self.exec, &mut self.output, &mut self.input] {
+            text.pack();
+        }
         self.order.shrink_to_fit();
+    }
+}
+
+/// Entries on their way to the file.
+#[derive(Debug, Default)]
+struct Lines {
+    after: usize,
+    lines: String,
+    entries: u32,
+    data: u64,
+}
+
+impl Lines {
+    fn push(&mut self, after: usize, entry: &Entry) {
+        if self.lines.is_empty() {
+            self.after = after;
+        }
+        self.lines.push_str(&entry.to_line());
+        self.lines.push('\n');
+        self.entries += 1;
+        self.data += weight(entry);
+    }
+
+    fn into_spilled(self, offset: u64) -> Option<Spilled> {
+        let Lines { after, lines, entries, data } = self;
+        let frames = (entries > 0).then(|| spill::frames(&lines))?;
+        Some(Spilled { after, offset, len: frames.len() as u64, entries, data, frames: frames.into() })
     }
 }
 
@@ -242,6 +371,11 @@ fn cut(time: Timestamp, bytes: u64) -> Entry {
         if bytes.is_multiple_of(1 << 20) { format!("{} MiB", bytes >> 20) } else { format!("{bytes} bytes") };
     let message =
         format!("only the first {bytes} of output are kept; the rest is for those who follow the job");
+    said(time, &message)
+}
+
+/// An entry that says something about the output; no more is kept after it.
+pub(super) fn said(time: Timestamp, message: &str) -> Entry {
     Entry::new(time, CUT).with_context(json!({"level": 4, "message": message, "component": "exec"}))
 }
 
@@ -253,7 +387,7 @@ fn weight(entry: &Entry) -> u64 {
 }
 
 /// An entry with the first bytes of another's data, if any, and one with the rest. No character is cut.
-fn split(entry: &Entry, bytes: u64) -> (Option<Entry>, Entry) {
+fn split(entry: &Entry, bytes: u64) -> (Option<Entry>, Option<Entry>) {
     let context = entry.context.clone().unwrap_or_default();
     let data = context.get("data").and_then(Value::as_str).unwrap_or_default();
     let mut at = usize::try_from(bytes).unwrap_or(usize::MAX).min(data.len());
@@ -271,12 +405,7 @@ fn split(entry: &Entry, bytes: u64) -> (Option<Entry>, Entry) {
         }
         entry
     };
-    ((at > 0).then(|| with(&data[..at])), with(&data[at..]))
-}
-
-fn push_line(text: &mut String, entry: &Entry) {
-    text.push_str(&entry.to_line());
-    text.push('\n');
+    ((at > 0).then(|| with(&data[..at])), Some(with(&data[at..])))
 }
 
 fn header(time: Timestamp, log: GuestLog) -> Entry {
@@ -314,7 +443,7 @@ mod tests {
         ] {
             let all: String = given.iter().map(|context| context["data"].as_str().unwrap()).collect();
             let mut entries: Vec<_> = given.into_iter().map(data).collect();
-            let surplus = Guest::default().trim(&mut entries, limit, true);
+            let (_, surplus) = Guest::default().trim(&mut entries, limit, true);
             let (cuts, kept): (Vec<_>, Vec<_>) =
                 entries.into_iter().partition(|(_, entry)| entry.name == CUT);
             let text = |line: &Value| line["context"]["data"].as_str().unwrap().to_owned();

@@ -1,5 +1,6 @@
 //! What is known of jobs: listings, the keys of one job, the same keys as a part of the KVS (RFC 16).
 
+use super::guest::said;
 use super::{Jobs, no_such_job};
 use crate::cx::Cx;
 use crate::site::Site;
@@ -134,7 +135,7 @@ impl Jobs {
 
     fn text_of(&self, job: &Job, key: &str) -> Option<String> {
         let guest =
-            |log| self.guests.get(&job.id()).map(|g| g.text(log).to_owned()).filter(|t| !t.is_empty());
+            |log| self.guests.get(&job.id()).map(|g| g.text(log).into_owned()).filter(|t| !t.is_empty());
         match key {
             "jobspec" => Some(job.text().jobspec.to_string()),
             "J" => Some(with_environment(job)),
@@ -148,7 +149,15 @@ impl Jobs {
                 Some(text)
             }
             "guest.exec.eventlog" => guest(GuestLog::Exec),
-            "guest.output" => guest(GuestLog::Output),
+            "guest.output" => {
+                let mut text = guest(GuestLog::Output)?;
+                if self.guests.get(&job.id()).is_some_and(|guest| guest.is_spilled()) {
+                    let more = "more is kept in a file: `flurm job output` has all of it";
+                    text.push_str(&said(job.t_last(), more).to_line());
+                    text.push('\n');
+                }
+                Some(text)
+            }
             "guest.input" => guest(GuestLog::Input),
             _ => None,
         }

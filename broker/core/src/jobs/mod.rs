@@ -23,6 +23,7 @@ mod list;
 mod manage;
 mod queues;
 mod returning;
+mod spill;
 mod start;
 mod streams;
 #[cfg(test)]
@@ -367,8 +368,8 @@ impl Jobs {
     /// The fact about that job in this batch.
     fn fact(&mut self, id: JobId) -> &mut JobFact {
         let at = *self.fact_of.entry(id).or_insert_with(|| {
-            let (events, guest, reported) = Default::default();
-            self.facts.push(JobFact { id, events, spec: None, r: None, guest, reported });
+            let (events, guest, spilled, reported) = Default::default();
+            self.facts.push(JobFact { id, events, spec: None, r: None, guest, spilled, reported });
             self.facts.len() - 1
         });
         &mut self.facts[at]
@@ -479,7 +480,7 @@ impl Jobs {
         self.fact_of.clear();
         for mut fact in std::mem::take(&mut self.facts) {
             let surplus = self.trim(&mut fact);
-            let empty = fact.events.is_empty() && fact.guest.is_empty();
+            let empty = fact.events.is_empty() && fact.guest.is_empty() && fact.spilled.is_none();
             if empty && surplus.is_empty() {
                 continue;
             }
@@ -492,7 +493,7 @@ impl Jobs {
         }
     }
 
-    /// Takes output out of a fact that is not kept.
+    /// Takes output out of a fact that is not for the log.
     fn trim(&mut self, fact: &mut JobFact) -> Vec<Surplus> {
         if fact.guest.is_empty() {
             return Vec::new();
@@ -507,7 +508,8 @@ impl Jobs {
         });
         let followed = self.streams.passed(fact.id).is_some();
         let guest = self.guest_of(fact);
-        let surplus = guest.trim(&mut fact.guest, bytes.unwrap_or(OUTPUT_BYTES_KEPT), followed);
+        let (spilled, surplus) = guest.trim(&mut fact.guest, bytes.unwrap_or(OUTPUT_BYTES_KEPT), followed);
+        fact.spilled = spilled;
         if !surplus.is_empty() {
             self.full.insert(fact.id);
         }
@@ -520,7 +522,7 @@ impl Jobs {
             let count = u32::try_from(fact.events.len()).expect("a fact has few events");
             self.journal.push((fact.id, self.first_event(fact), count));
         }
-        if !fact.guest.is_empty() {
+        if !fact.guest.is_empty() || fact.spilled.is_some() {
             self.guest_of(fact).absorb(fact, surplus);
         } else if let Some(guest) = self.guests.get_mut(&fact.id) {
             guest.absorb(fact, surplus);

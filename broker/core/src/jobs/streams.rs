@@ -2,10 +2,14 @@
 //!
 //! Nobody's answers are queued here. A stream is a position in what is kept anyway, and a batch takes it
 //! forward by a page at most; so one that follows a gigabyte costs as much as one that follows nothing.
+//!
+//! Where output is kept in a file, a stream asks for a piece of it and goes on when that has been read.
 
-use super::guest::{Came, Guest};
+use super::guest::{Came, Guest, said};
+use super::spill::Spill;
 use super::{Jobs, no_such_job};
 use crate::cx::{Cx, asker};
+use crate::door::Output;
 use flurm_job_manager::{Job, Manager, QUEUE};
 use flurm_types::{Entry, JobId, JobState};
 use flurm_wire::fact::{GuestLog, JobFact};
@@ -14,6 +18,7 @@ use flurm_wire::shell::Flow;
 use flurm_wire::{Address, Message, WireError};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes that a batch adds to one stream, about.
@@ -46,6 +51,8 @@ struct Stream {
     kind: Kind,
     /// Answers that have not been acknowledged, of a paced stream.
     out: u32,
+    /// Where the piece of the job's file begins that it waits for.
+    reads: Option<u64>,
 }
 
 impl Stream {
@@ -82,6 +89,7 @@ struct Position {
     bytes: [usize; 3],
     /// Entries that are not kept.
     passing: u64,
+    spill: Spill,
 }
 
 impl Streams {
@@ -102,6 +110,19 @@ impl Streams {
     pub fn passed(&self, id: JobId) -> Option<u64> {
         let keys = self.followers.get(&id)?;
         keys.iter().filter_map(|key| self.streams.get(key)?.passed()).min()
+    }
+
+    /// A piece of a job's file has been read, or why it cannot be.
+    pub fn spill_read(&mut self, id: JobId, offset: u64, bytes: &Result<Vec<u8>, String>) {
+        for key in self.followers.get(&id).into_iter().flatten() {
+            let Some(stream) = self.streams.get_mut(key) else { continue };
+            if let Kind::Watch { at, .. } = &mut stream.kind
+                && stream.reads.take_if(|reads| *reads == offset).is_some()
+            {
+                at.spill.take(bytes);
+                self.ready.insert(*key);
+            }
+        }
     }
 
     /// A fact has been added to the logs.
@@ -141,7 +162,7 @@ impl Streams {
                 self.journals.insert(key);
             }
         }
-        self.streams.insert(key, Stream { asker: asker(m), kind, out: 0 });
+        self.streams.insert(key, Stream { asker: asker(m), kind, out: 0, reads: None });
         self.ready.insert(key);
     }
 
@@ -175,6 +196,8 @@ enum Then {
     More,
     /// All that there is for now.
     Wait,
+    /// The next piece of the file is needed: so many bytes.
+    Read(usize),
     End,
 }
 
@@ -186,7 +209,7 @@ struct Page<'a> {
 
 enum Line<'a> {
     Event(Entry),
-    Kept(&'a str),
+    Kept(Cow<'a, str>),
 }
 
 impl Serialize for Line<'_> {
@@ -204,6 +227,8 @@ impl Position {
     fn page<'a>(&mut self, watch: &Watch, job: &Job, guest: Option<&'a Guest>) -> (Page<'a>, Then) {
         let mut page = Page { entries: Vec::new() };
         let mut len = 0;
+        // Unpacked once a page.
+        let mut texts: [Option<Cow<'a, str>>; 3] = [None, None, None];
         // A job without logs of its tasks has had only events.
         let only = [(Came::Kept(Log::Eventlog), u32::try_from(job.len()).unwrap_or(u32::MAX))];
         let order = guest.map_or(&only[..], |guest| &guest.order);
@@ -221,14 +246,14 @@ impl Position {
             }
             let log = match came {
                 Came::Kept(log) => *log,
-                Came::Cut | Came::Passing => Log::Output,
+                Came::Spilled | Came::Cut | Came::Passing => Log::Output,
             };
             let wanted = watch.logs.contains(&log);
             if *came == Came::Passing {
                 let line = guest.filter(|_| wanted).and_then(|guest| guest.passing(self.passing));
                 if let Some(line) = line {
                     len += line.len();
-                    page.entries.push((log, Line::Kept(line)));
+                    page.entries.push((log, Line::Kept(line.into())));
                 }
                 // What has gone before we came has gone together.
                 let passed = guest.map_or(0, Guest::passed).saturating_sub(self.passing);
@@ -239,6 +264,25 @@ impl Position {
                     (true, None) => left.min(u32::try_from(passed).unwrap_or(u32::MAX)).max(1),
                 };
                 (self.of_run, self.passing) = (self.of_run + step, self.passing + u64::from(step));
+                continue;
+            }
+            if *came == Came::Spilled && wanted {
+                match self.spill.next() {
+                    Ok(Some(line)) => {
+                        len += line.len();
+                        page.entries.push((log, Line::Kept(line.to_owned().into())));
+                        self.of_run += 1;
+                    }
+                    Ok(None) => return (page, Then::Read(self.spill.wants())),
+                    Err(why) => {
+                        if let Some(why) = why {
+                            let text = format!("output that was kept in a file cannot be read: {why}");
+                            let entry = said(job.t_last(), &text);
+                            page.entries.push((log, Line::Event(entry)));
+                        }
+                        self.of_run = *count;
+                    }
+                }
                 continue;
             }
             match log {
@@ -262,7 +306,11 @@ impl Position {
                         Log::Input | Log::Eventlog => GuestLog::Input,
                     };
                     let at = &mut self.bytes[kind as usize];
-                    let line = guest.text(kind)[*at..].lines().next().expect("counted when it was kept");
+                    let line: Cow<'a, str> =
+                        match texts[kind as usize].get_or_insert_with(|| guest.text(kind)) {
+                            Cow::Borrowed(text) => Cow::Borrowed(first_line(&text[*at..])),
+                            Cow::Owned(text) => Cow::Owned(first_line(&text[*at..]).to_owned()),
+                        };
                     *at += line.len() + 1;
                     self.of_run += 1;
                     // Who gets all that follows has no need to hear that it is not kept.
@@ -277,6 +325,10 @@ impl Position {
         let over = !watch.follow || job.state() == JobState::Inactive;
         (page, if over { Then::End } else { Then::Wait })
     }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().expect("counted when it was kept")
 }
 
 impl Jobs {
@@ -341,13 +393,26 @@ impl Jobs {
         }
     }
 
+    /// A piece of a job's file has been read.
+    pub fn spill_read(&mut self, id: JobId, offset: u64, bytes: &Result<Vec<u8>, String>) {
+        self.streams.spill_read(id, offset, bytes);
+    }
+
+    /// Output of a job could not be written to its file: no more of it is kept.
+    pub fn spill_failed(&mut self, cx: &mut Cx, id: JobId, why: &str) {
+        if self.guests.get(&id).is_some_and(|guest| !guest.is_full()) {
+            let text = format!("output is not kept from about here on: {why}");
+            self.add_guest(id, GuestLog::Output, said(cx.now.wall, &text));
+        }
+    }
+
     /// Takes every stream forward by a page.
     pub(super) fn flush_streams(&mut self, cx: &mut Cx) {
         for key in std::mem::take(&mut self.streams.ready) {
             // Taken out, so that it and everything it reads can be held at once.
             let Some(mut stream) = self.streams.streams.remove(&key) else { continue };
-            if stream.out >= PAGES_OUT_MAX {
-                // It goes on when one of them is taken.
+            if stream.out >= PAGES_OUT_MAX || stream.reads.is_some() {
+                // It goes on when one of them is taken, or what it needs has been read.
                 self.streams.streams.insert(key, stream);
                 continue;
             }
@@ -377,6 +442,11 @@ impl Jobs {
                     let empty = page.entries.is_empty();
                     answer(cx, &stream.asker, &page, empty, then);
                     stream.out += u32::from(paced && !empty);
+                    if let Then::Read(len) = then {
+                        let (id, offset) = (watch.id, at.spill.offset());
+                        stream.reads = Some(offset);
+                        cx.act(Output::ReadSpill { id, offset, len });
+                    }
                     then
                 }
                 Kind::Journal { at, caught_up } => {
@@ -392,7 +462,7 @@ impl Jobs {
                     self.streams.ready.insert(key);
                     cx.wake_at(cx.now.mono_ms);
                 }
-                Then::Wait => {}
+                Then::Wait | Then::Read(_) => {}
                 Then::End => self.streams.close(key),
             }
         }
@@ -427,8 +497,8 @@ fn answer<B: Serialize>(cx: &mut Cx, asker: &Message, body: &B, empty: bool, the
     match (then, empty) {
         (Then::End, true) => cx.respond_end(asker),
         (Then::End, false) => cx.respond(asker, body),
-        (Then::More | Then::Wait, false) => cx.respond_more(asker, body),
-        (Then::More | Then::Wait, true) => {}
+        (Then::More | Then::Wait | Then::Read(_), false) => cx.respond_more(asker, body),
+        (Then::More | Then::Wait | Then::Read(_), true) => {}
     }
 }
 

@@ -313,7 +313,8 @@ fn a_restarted_instance_fails_what_ran_and_keeps_what_waited() {
 #[test]
 fn input_waits_for_its_job_and_output_has_a_limit() {
     let mut w = World::new();
-    let (first, id) = (w.submit(2), w.submit(1));
+    let limited = json!({"shell": {"options": {"output.limit": "10M"}}});
+    let (first, id) = (w.submit(2), w.submit_with(1, limited));
     let stdin = |data: &str| job::Stdin {
         id,
         ranks: "all".into(),
@@ -352,9 +353,79 @@ fn input_waits_for_its_job_and_output_has_a_limit() {
 }
 
 #[test]
-fn who_follows_gets_what_is_not_kept_and_sets_the_pace() {
+fn who_says_much_is_read_from_a_file_also_by_another_leader() {
     let mut w = World::new();
     let id = w.submit(1);
+    w.started(id, 0);
+    let watch = |follow| job::Watch { id, logs: vec![Log::Eventlog, Log::Output], follow, paced: false };
+    let following = w.ask(&watch(true));
+    let mut said = String::new();
+    for n in 0..40 {
+        let piece = format!("{n} ").repeat(20_000);
+        w.output(id, 0, &piece);
+        said.push_str(&piece);
+    }
+    w.gone(id, 0, 0);
+    let read = |w: &mut World, tag: u64| {
+        while w.said.iter().rfind(|m| m.tag == tag).is_some_and(|m| m.more) {
+            w.step(|_, _| {});
+        }
+        let longest = w.said.iter().filter_map(|m| m.payload.as_ref()).map(|p| p.get().len()).max();
+        assert!(longest.expect("some") < 1 << 20, "pages, not heaps");
+        w.answers::<Watched>(tag).into_iter().flat_map(|page| page.entries).collect::<Vec<_>>()
+    };
+    let text = |entries: &[(Log, Entry)]| {
+        let data = |entry: &Entry| Some(entry.context.as_ref()?.get("data")?.as_str()?.to_owned());
+        entries.iter().filter_map(|(_, entry)| data(entry)).collect::<String>()
+    };
+    let live = read(&mut w, following);
+    assert!(text(&live) == said);
+    assert_eq!(live.last().expect("some").1.name, "clean");
+    let guest = &w.jobs.guests[&id];
+    assert!(guest.text(GuestLog::Output).len() < 400_000, "a share is here");
+    let mut again = World::resume(w.log.clone());
+    assert_same(&w.jobs, &again.jobs);
+    again.files = w.files.clone();
+    again.lead();
+    let tag = again.ask(&watch(false));
+    assert!(text(&read(&mut again, tag)) == said);
+    // What is damaged is said, once, and the rest goes on.
+    let file = again.files.get_mut(&id).expect("a file");
+    file.truncate(file.len() / 2);
+    let tag = again.ask(&watch(false));
+    let entries = read(&mut again, tag);
+    assert!(said.starts_with(&text(&entries)));
+    assert_eq!(entries.iter().filter(|(_, entry)| entry.name == "log").count(), 1);
+    assert_eq!(entries.last().expect("some").1.name, "clean");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_not_kept_any_more() {
+    let mut w = World::new();
+    let id = w.submit(1);
+    w.started(id, 0);
+    for _ in 0..4 {
+        w.output(id, 0, &"x".repeat(100_000));
+    }
+    w.files.clear();
+    w.step(|jobs, cx| jobs.spill_failed(cx, id, "no space"));
+    w.output(id, 0, "more");
+    w.gone(id, 0, 0);
+    let tag = w.ask(&job::Watch { id, logs: vec![Log::Output], follow: false, paced: false });
+    let pages: Vec<Watched> = w.answers(tag);
+    let said: Vec<String> = pages
+        .into_iter()
+        .flat_map(|page| page.entries)
+        .filter_map(|(_, entry)| Some(entry.context?.get("message")?.as_str()?.to_owned()))
+        .collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("cannot be read") && said[1].contains("no space"), "{said:?}");
+}
+
+#[test]
+fn who_follows_gets_what_is_not_kept_and_sets_the_pace() {
+    let mut w = World::new();
+    let id = w.submit_with(1, json!({"shell": {"options": {"output.limit": "10M"}}}));
     w.started(id, 0);
     let watch = job::Watch { id, logs: vec![Log::Output], follow: true, paced: true };
     let watched = w.ask(&watch);
@@ -378,10 +449,10 @@ fn who_follows_gets_what_is_not_kept_and_sets_the_pace() {
     for _ in 0..13 {
         w.output(id, 0, &piece);
     }
-    // One page is one piece here; four of them are out.
-    assert_eq!(data(&w, watched), 4);
+    // One page is the header, the others are one piece each, from the file; four of them are out.
+    assert_eq!(data(&w, watched), 3);
     assert_eq!(flows(&mut w), [Flow::Wait]);
-    for _ in 0..9 {
+    for _ in 0..10 {
         take(&mut w, watched);
         w.step(|_, _| {});
     }
@@ -396,7 +467,7 @@ fn who_follows_gets_what_is_not_kept_and_sets_the_pace() {
     w.step(|jobs, _| jobs.cancel(Address { rank: Rank(1), client: ClientId(7) }, watched));
     assert_eq!(flows(&mut w), [Flow::Drop]);
     let late = w.ask(&watch);
-    for _ in 0..12 {
+    for _ in 0..13 {
         take(&mut w, late);
         w.step(|_, _| {});
     }

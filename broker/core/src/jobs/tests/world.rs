@@ -2,7 +2,7 @@
 
 use super::super::*;
 use crate::cx::Outbox;
-use crate::door::Hold;
+use crate::door::{Hold, Output};
 use crate::site::Site;
 use flurm_types::{Entry, Environment, Idset, JobResult, Now, R, RNode, Rank};
 use flurm_wire::exec::{Report, Reports, What};
@@ -20,6 +20,8 @@ pub(super) struct World {
     pub(super) config: CoreConfig,
     pub(super) now_ms: u64,
     pub(super) log: Vec<JobFact>,
+    /// Files of jobs.
+    pub(super) files: BTreeMap<JobId, Vec<u8>>,
     /// Said to clients.
     pub(super) said: Vec<Message>,
     /// Said to shells, by rank.
@@ -90,7 +92,7 @@ impl World {
         let mut jobs = Jobs::new(&config, 1);
         log.iter().for_each(|fact| jobs.apply(fact));
         let (said, told, seqs) = Default::default();
-        World { jobs, config, now_ms: 1000, log, said, told, tag: 0, seqs }
+        World { jobs, config, now_ms: 1000, log, files: BTreeMap::new(), said, told, tag: 0, seqs }
     }
 
     pub(super) fn lead(&mut self) {
@@ -109,6 +111,13 @@ impl World {
         let mut cx = Cx::new(now, &self.config, &mut out);
         act(&mut self.jobs, &mut cx);
         self.jobs.settle(&mut cx);
+        for fact in &out.facts {
+            if let Fact::Job(JobFact { id, spilled: Some(spilled), .. }) = fact {
+                let file = self.files.entry(*id).or_default();
+                assert_eq!((file.len() as u64, spilled.frames.len() as u64), (spilled.offset, spilled.len));
+                file.extend_from_slice(&spilled.frames);
+            }
+        }
         for fact in decode_record(&encode_record(&out.facts)).expect("what we wrote") {
             match fact {
                 Fact::Job(fact) => self.log.push(fact),
@@ -122,6 +131,17 @@ impl World {
                 Dest::Client(_) => self.said.push(message),
                 Dest::Local | Dest::Leader => panic!("{message:?}"),
             }
+        }
+        for act in out.acts {
+            let Output::ReadSpill { id, offset, len } = act else { panic!("{act:?}") };
+            let bytes = self.files.get(&id).ok_or("no such file".to_owned());
+            let bytes = bytes.map(|file| {
+                let rest = &file[file.len().min(offset as usize)..];
+                rest[..rest.len().min(len)].to_vec()
+            });
+            let read: Box<dyn FnOnce(&mut Jobs, &mut Cx)> =
+                Box::new(move |jobs, _| jobs.spill_read(id, offset, &bytes));
+            self.step(read);
         }
     }
 
@@ -169,8 +189,13 @@ impl World {
     }
 
     pub(super) fn submit(&mut self, nodes: u32) -> JobId {
+        self.submit_with(nodes, json!({}))
+    }
+
+    /// With these attributes.
+    pub(super) fn submit_with(&mut self, nodes: u32, system: serde_json::Value) -> JobId {
         let submit_id = format!("s{}", self.tag);
-        self.submit_as(&submit_id, vec![jobspec(nodes, json!({}))]).remove(0).expect("a job that fits")
+        self.submit_as(&submit_id, vec![jobspec(nodes, system)]).remove(0).expect("a job that fits")
     }
 
     pub(super) fn report(&mut self, id: JobId, rank: u32, what: What) {
@@ -242,7 +267,7 @@ pub(super) fn assert_same(a: &Jobs, b: &Jobs) {
     assert_eq!(a.journal, b.journal);
     let logs = |jobs: &Jobs| {
         let texts = jobs.guests.iter().map(|(id, guest)| {
-            let text = |log| guest.text(log).to_owned();
+            let text = |log| guest.text(log).into_owned();
             let texts = [GuestLog::Exec, GuestLog::Output, GuestLog::Input].map(text);
             // What is not kept is not in the log either.
             let mut order: Vec<(guest::Came, u32)> = Vec::new();

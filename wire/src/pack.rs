@@ -1,6 +1,6 @@
 //! Bytes that may be compressed: one flag byte, then the bytes as they are or as an LZ4 block with its length.
 //!
-//! Used for frames between brokers and for records of the log. Unpacking allocates no more than its caller allows.
+//! Used for frames between brokers, for records of the log and for output that is kept. Unpacking allocates no more than its caller allows.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum UnpackError {
+pub enum UnpackError {
     #[error("unpack bytes with flag {0:?}: neither plain nor LZ4")]
     Flag(Option<u8>),
     #[error("unpack {len} bytes: the limit is {max}")]
@@ -18,7 +18,7 @@ pub(crate) enum UnpackError {
 }
 
 /// Compresses from `len_min` bytes on, if that makes it smaller.
-pub(crate) fn pack(bytes: &[u8], len_min: usize) -> Vec<u8> {
+pub fn pack(bytes: &[u8], len_min: usize) -> Vec<u8> {
     if bytes.len() >= len_min {
         let mut packed = vec![0; 5 + lz4_flex::block::get_maximum_output_size(bytes.len())];
         let len = lz4_flex::block::compress_into(bytes, &mut packed[5..])
@@ -40,7 +40,7 @@ pub(crate) fn pack(bytes: &[u8], len_min: usize) -> Vec<u8> {
 }
 
 /// What was packed; at most `len_max` bytes.
-pub(crate) fn unpack(packed: &[u8], len_max: usize) -> Result<Cow<'_, [u8]>, UnpackError> {
+pub fn unpack(packed: &[u8], len_max: usize) -> Result<Cow<'_, [u8]>, UnpackError> {
     match packed {
         [PLAIN, bytes @ ..] => {
             if bytes.len() > len_max {
