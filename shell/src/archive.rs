@@ -47,14 +47,17 @@ pub(crate) struct Gathered {
     hurried: bool,
 }
 
-/// Writers by archive, and how many jobs use each.
+/// Writers by archive. One that hangs is kept, so that jobs which come later wait behind it and make no others.
 #[derive(Debug, Default)]
 pub(crate) struct Archives(BTreeMap<Arc<Path>, Writer>);
 
 #[derive(Debug)]
 struct Writer {
     records: mpsc::Sender<(Key, Record)>,
+    /// That use it.
     jobs: usize,
+    /// Records that it has and that are not written.
+    unwritten: usize,
 }
 
 /// A file and its index, open for writing at their ends.
@@ -147,7 +150,7 @@ fn beside(path: &Path, what: &str) -> PathBuf {
     name.into()
 }
 
-fn write(path: &Path, records: mpsc::Receiver<(Key, Record)>, tell: impl Fn(Event)) {
+fn write(path: &Arc<Path>, records: mpsc::Receiver<(Key, Record)>, tell: impl Fn(Event)) {
     let mut open = None;
     for (key, record) in records {
         let segment = match open.take() {
@@ -162,7 +165,7 @@ fn write(path: &Path, records: mpsc::Receiver<(Key, Record)>, tell: impl Fn(Even
         });
         let bytes = record.pieces.iter().map(|piece| piece.bytes.len()).sum();
         let problem = written.err().map(|e| format!("write output to {}: {e}", path.display()));
-        tell(Event::Archived { key, bytes, problem });
+        tell(Event::Archived { key, path: Arc::clone(path), bytes, problem });
     }
 }
 
@@ -180,7 +183,7 @@ impl Shell {
             // The shell may be leaving.
             let tell = move |event| drop(events.send(event));
             thread.spawn(move || write(&to, records, tell)).map_err(|e| format!("thread for output: {e}"))?;
-            self.archives.0.insert(Arc::clone(&path), Writer { records: send, jobs: 1 });
+            self.archives.0.insert(Arc::clone(&path), Writer { records: send, jobs: 1, unwritten: 0 });
         }
         Ok(Some(Gathered {
             path,
@@ -196,9 +199,14 @@ impl Shell {
     pub(crate) fn forget_archive(&mut self, gathered: Gathered) {
         if let Some(writer) = self.archives.0.get_mut(&gathered.path) {
             writer.jobs -= 1;
-            if writer.jobs == 0 {
-                self.archives.0.remove(&gathered.path);
-            }
+        }
+        self.forget_writer(&gathered.path);
+    }
+
+    /// Lets a thread end that has nothing to do.
+    fn forget_writer(&mut self, path: &Path) {
+        if self.archives.0.get(path).is_some_and(|writer| writer.jobs == 0 && writer.unwritten == 0) {
+            self.archives.0.remove(path);
         }
     }
 
@@ -225,7 +233,8 @@ impl Shell {
         let record = record(instance, key, self.rank, time, last, gathered.pieces.take());
         gathered.closed = last;
         gathered.writing += 1;
-        let writer = &self.archives.0[&gathered.path];
+        let writer = self.archives.0.get_mut(&gathered.path).expect("there as long as a job uses it");
+        writer.unwritten += 1;
         writer.records.send((key, record)).expect("the thread lives as long as somebody can send to it");
     }
 
@@ -255,7 +264,11 @@ impl Shell {
         self.finish(key);
     }
 
-    pub(crate) fn archived(&mut self, key: Key, bytes: usize, problem: Option<String>) {
+    pub(crate) fn archived(&mut self, key: Key, path: &Path, bytes: usize, problem: Option<String>) {
+        if let Some(writer) = self.archives.0.get_mut(path) {
+            writer.unwritten -= 1;
+        }
+        self.forget_writer(path);
         // After the last report nothing is reported.
         let waits = self.jobs.get(&key).is_some_and(|job| job.gathered.is_some());
         if let Some(note) = problem.filter(|_| waits) {
@@ -362,7 +375,7 @@ mod tests {
         let path = dir.path().join("later/all.out");
         let (send, records) = mpsc::channel();
         let (tell, told) = mpsc::channel();
-        let to = path.clone();
+        let to: Arc<Path> = path.clone().into();
         let thread = thread::spawn(move || {
             write(&to, records, |event| {
                 let Event::Archived { problem, .. } = event else { panic!("what else?") };

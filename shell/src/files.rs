@@ -171,7 +171,7 @@ impl Stdio {
     }
 }
 
-fn rendered(plan: &Plan, local: usize, template: &str) -> Result<String, Failure> {
+pub(crate) fn rendered(plan: &Plan, local: usize, template: &str) -> Result<String, Failure> {
     let path = plan.with_tags(Some(local), |tags| tags.render(template));
     let path = path.map_err(|unknown| Failure {
         note: format!("file name `{template}`: {unknown}"),

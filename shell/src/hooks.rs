@@ -9,8 +9,9 @@
 //! the job has come to, also after a prolog that has failed, since that may have done half of its work.
 
 use crate::collective::Collected;
-use crate::end::{Field, GRACE_MS};
+use crate::end::Field;
 use crate::env::Block;
+use crate::jobs::{Job, exit_code};
 use crate::launch::{Launched, Work};
 use crate::shell::{For, Key, Owner, Shell, Timer};
 use crate::wrap;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// All nodes meet in this collective before tasks start.
-pub(crate) const NAME: &str = "prolog";
+pub(crate) const NAME: &str = flurm_wire::exec::PROLOG;
 
 /// One that runs.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ impl Shell {
         let mut variables = Block::default();
         variables.push("FLURM_HOOK", kind.name());
         if kind == Kind::Epilog {
-            variables.push("FLURM_JOB_EXIT_CODE", &crate::jobs::exit_code(job.status).to_string());
+            variables.push("FLURM_JOB_EXIT_CODE", &exit_code(job.status).to_string());
         }
         let prepares = kind == Kind::Prolog;
         let Some((field, tag)) = self.families.found() else { return false };
@@ -128,7 +129,8 @@ impl Shell {
         // It has been told to end before it was there.
         if !self.waits_for_prolog(key) && self.hooks.get(&field).is_some_and(|hook| hook.kind == Kind::Prolog)
         {
-            self.families.end(field, Instant::now(), Duration::from_millis(GRACE_MS));
+            let grace = self.jobs.get(&key).map_or(Duration::ZERO, Job::grace);
+            self.families.end(field, Instant::now(), grace);
         }
     }
 
@@ -139,11 +141,12 @@ impl Shell {
     }
 
     pub(crate) fn hook_late(&mut self, key: Key, now: Instant) {
-        let Some(field) = self.jobs.get(&key).and_then(|job| job.hook) else { return };
+        let Some(job) = self.jobs.get(&key) else { return };
+        let (Some(field), grace) = (job.hook, job.grace()) else { return };
         if let Some(hook) = self.hooks.get_mut(&field).filter(|hook| hook.end_at.is_some_and(|at| at <= now))
         {
             hook.late |= hook.status.is_none();
-            self.families.end(field, now, Duration::from_millis(GRACE_MS));
+            self.families.end(field, now, grace);
         }
     }
 

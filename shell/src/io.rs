@@ -242,6 +242,10 @@ impl Output {
         self.pieces.pieces.is_empty()
     }
 
+    pub fn bytes(&self) -> usize {
+        self.pieces.bytes()
+    }
+
     /// Entries (RFC 24) of what waits, and its bytes.
     pub fn take(&mut self) -> (Vec<Entry>, usize) {
         let Pieces { pieces, bytes } = std::mem::take(&mut self.pieces);

@@ -42,6 +42,9 @@ use tokio::task::AbortHandle;
 /// A pipe that somebody outside the job holds open is not waited for any longer than this.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// No more than this is collected: far below what readers wait for.
+const COLLECTED_BYTES_MAX: usize = UNACKNOWLEDGED_BYTES_MAX / 4;
+
 /// There is a number for each family of processes, and none is left.
 const TOO_MANY: &str = "too many jobs run here";
 
@@ -60,7 +63,9 @@ pub(crate) struct Job {
     pub(crate) streams: usize,
     pub(crate) readers: Vec<AbortHandle>,
     pub(crate) inputs: Vec<Feed>,
-    output: Output,
+    pub(crate) output: Output,
+    /// Its output is being collected.
+    collecting: bool,
     /// What is for an archive.
     pub(crate) gathered: Option<Gathered>,
     /// Room for output that has not been acknowledged.
@@ -69,6 +74,8 @@ pub(crate) struct Job {
     flow: Flow,
     /// It has been told to end: who does not read its output is not waited for.
     pub(crate) ending: bool,
+    /// Why it has been told to end; empty when nobody said.
+    pub(crate) why: String,
     /// Wait status of the worst task.
     pub(crate) status: i32,
     /// It ended before its tasks were started; whoever prepares them may still write to its directory.
@@ -158,6 +165,11 @@ impl Job {
         self.status == 0 && (mute || self.plan.tasks.iter().all(|task| self.goodbyes.contains(task)))
     }
 
+    /// Between TERM and KILL.
+    pub(crate) fn grace(&self) -> Duration {
+        self.plan.options.kill_timeout.unwrap_or(Duration::from_millis(GRACE_MS))
+    }
+
     /// Do its readers wait for somebody beyond the leader?
     fn is_held_up(&self) -> bool {
         let full = self.room.available_permits() < PIECE_BYTES_MAX;
@@ -235,10 +247,12 @@ impl Shell {
             readers: Vec::new(),
             inputs: Vec::new(),
             output: Output::default(),
+            collecting: false,
             gathered,
             room: Arc::new(Semaphore::new(UNACKNOWLEDGED_BYTES_MAX)),
             flow: Flow::Pass,
             ending: false,
+            why: String::new(),
             status: 0,
             abandoned: false,
             killed: false,
@@ -292,9 +306,10 @@ impl Shell {
             Some(failure) => {
                 job.status = worse(job.status, failure.status);
                 job.ending = true;
+                let grace = job.grace();
                 let what = What::Failed { kind: "exec".into(), note: failure.note, status: failure.status };
                 self.outbox.push(key, what, 0);
-                self.families.end(field, now, Duration::from_millis(GRACE_MS));
+                self.families.end(field, now, grace);
             }
             None => {
                 self.outbox.push(key, What::Started { time: wall(), pids }, 0);
@@ -326,11 +341,11 @@ impl Shell {
         job.phase = Phase::Running;
         job.status = worse(job.status, status);
         job.abandoned = true;
-        let (field, hook) = (job.field, job.hook);
+        let (field, hook, grace) = (job.field, job.hook, job.grace());
         ticket.into_iter().for_each(|ticket| self.forget_order(ticket));
         self.families.started(field, [], &[]);
         if let Some(hook) = hook {
-            self.families.end(hook, Instant::now(), Duration::from_millis(GRACE_MS));
+            self.families.end(hook, Instant::now(), grace);
         }
         for (stdin, message) in inputs {
             self.stdin(stdin, message);
@@ -375,36 +390,6 @@ impl Shell {
         }
     }
 
-    /// Says in the output where it has gone.
-    fn redirects(&mut self, key: Key) {
-        let Some(job) = self.jobs.get_mut(&key) else { return };
-        let mut entries = Vec::new();
-        let sinks = [(Stream::Stdout, &job.plan.options.stdout), (Stream::Stderr, &job.plan.options.stderr)];
-        for (stream, sink) in sinks {
-            let template = match (sink, &job.plan.options.archive) {
-                (Sink::Archive, Some(path)) => {
-                    let path = job.plan.with_tags(None, |tags| tags.render_known(path));
-                    entries.extend(job.output.redirect(stream, &job.plan.tasks, &path, true, wall()));
-                    continue;
-                }
-                (Sink::File { template, .. }, _) => template,
-                (Sink::Log | Sink::Archive, _) => continue,
-            };
-            for local in 0..job.plan.tasks.len() {
-                let path = job.plan.with_tags(Some(local), |tags| tags.render_known(template));
-                let whole = job.plan.tasks.len() == 1 || template.contains("{{task");
-                let tasks = if whole { &job.plan.tasks[local..=local] } else { &job.plan.tasks[..] };
-                entries.extend(job.output.redirect(stream, tasks, &path, false, wall()));
-                if !whole {
-                    break;
-                }
-            }
-        }
-        if !entries.is_empty() {
-            self.outbox.push(key, What::Output { entries }, 0);
-        }
-    }
-
     fn measure(&mut self, key: Key, now: Instant) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         if job.plan.options.sysmon.is_some() || job.plan.memory_watched.is_some() {
@@ -434,8 +419,11 @@ impl Shell {
             self.abandon(key, libc::SIGTERM);
         }
         let Some(job) = self.jobs.get_mut(&key) else { return };
-        let grace = Duration::from_millis(kill.grace_ms);
+        let grace = job.plan.options.kill_timeout.unwrap_or(Duration::from_millis(kill.grace_ms));
         job.ending |= kill.end;
+        if kill.end && job.why.is_empty() {
+            job.why.clone_from(&kill.why);
+        }
         job.killed |= kill.end || kill.signum == libc::SIGKILL;
         if let Phase::Launching { end, signals, .. } = &mut job.phase {
             if kill.end {
@@ -470,7 +458,16 @@ impl Shell {
             job.room.add_permits(bytes.len());
         } else {
             job.output.push(stream, task, bytes, wall());
-            self.dirty.insert(key);
+            match job.plan.options.batch {
+                Some(wait) if job.output.bytes() < COLLECTED_BYTES_MAX => {
+                    if !std::mem::replace(&mut job.collecting, true) {
+                        self.timers.insert((Instant::now() + wait, key, Timer::Batch));
+                    }
+                }
+                Some(_) | None => {
+                    self.dirty.insert(key);
+                }
+            }
         }
     }
 
@@ -574,9 +571,9 @@ impl Shell {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         job.status = worse(job.status, status);
         job.killed = true;
-        let field = job.field;
+        let (field, grace) = (job.field, job.grace());
         self.outbox.push(key, What::Failed { kind: kind.into(), note, status }, 0);
-        self.families.end(field, Instant::now(), Duration::from_millis(GRACE_MS));
+        self.families.end(field, Instant::now(), grace);
     }
 
     pub(crate) fn family_over(&mut self, key: Key, now: Instant) {
@@ -585,6 +582,7 @@ impl Shell {
         job.inputs.clear();
         self.pmix_over(key, now);
         self.look_for_singletons(key);
+        self.say_why(key);
         let Some(job) = self.jobs.get_mut(&key) else { return };
         if job.streams > 0 {
             self.linger(key, now);
@@ -623,6 +621,10 @@ impl Shell {
                 self.fail(key, note, 1 << 8);
             }
             Timer::ExitTimeout => {}
+            Timer::Batch => {
+                job.collecting = false;
+                self.dirty.insert(key);
+            }
             Timer::Hook => self.hook_late(key, now),
             Timer::Archive => self.write_gathered(key, false),
             Timer::ArchiveLate => self.archive_late(key),

@@ -22,7 +22,7 @@
 //! | [`offer`], [`elf`] | which ways to PMI a program needs | reads programs |
 //! | [`pmix`] | the PMIx server, a process of its own | yes |
 //! | [`outbox`] | reports until they are acknowledged | no |
-//! | [`shell`], `jobs`, `hooks`, `initial`, `pmi`, `rexec`, `link` | the loop that ties them together | yes |
+//! | [`shell`], `jobs`, `redirect`, `hooks`, `initial`, `pmi`, `rexec`, `link` | the loop that ties them together | yes |
 
 mod archive;
 pub mod binding;
@@ -51,6 +51,7 @@ pub mod plan;
 mod pmi;
 pub mod pmix;
 pub mod pty;
+mod redirect;
 pub mod refusal;
 mod rexec;
 pub mod scratch;

@@ -85,6 +85,7 @@ pub enum Event {
     /// A record is in an archive, or cannot be.
     Archived {
         key: Key,
+        path: Arc<Path>,
         bytes: usize,
         problem: Option<String>,
     },
@@ -164,6 +165,8 @@ pub(crate) enum Timer {
     Warning,
     /// The first task of it has ended long ago.
     ExitTimeout,
+    /// What it has said is to be sent.
+    Batch,
     /// What it has said is to be written to its archive.
     Archive,
     /// It is told to end, and its archive does not take what it has said.
@@ -386,7 +389,7 @@ impl Shell {
             Event::Launched(launched) => self.launched(*launched),
             Event::Output { key, stream, task, bytes } => self.output(key, stream, task, bytes),
             Event::StreamEnd { key, problem } => self.stream_end(key, problem),
-            Event::Archived { key, bytes, problem } => self.archived(key, bytes, problem),
+            Event::Archived { key, path, bytes, problem } => self.archived(key, &path, bytes, problem),
             Event::InputTaken(message) => self.respond(*message, flurm_wire::job::Done {}),
             Event::Fenced { key, name, seq, answer } => self.fenced(key, name, seq, *answer),
             Event::Collected { key, name, result } => self.collected(key, &name, result),

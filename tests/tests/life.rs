@@ -156,6 +156,55 @@ fn who_hides_and_ignores_every_signal_is_gone_five_seconds_after_cancel() {
 }
 
 #[test]
+fn how_long_a_job_may_take_to_end_is_said_by_it() {
+    let instance = Instance::start(1);
+    let script = "trap 'sleep 2; touch tidied; exit' TERM; touch begun; while :; do sleep 0.1; done";
+    let tidied = |options: &[&str]| {
+        let id = instance.ok(&[&["submit"], options, &["sh", "-c", script]].concat());
+        let file = |name: &str| instance.dir.path().join(name);
+        eventually("the task", DEADLINE, || file("begun").exists().then_some(()));
+        std::fs::remove_file(file("begun")).expect("made by the task");
+        instance.ok(&["cancel", &id]);
+        instance.ok(&["job", "wait-event", &id, "clean"]);
+        std::fs::remove_file(file("tidied")).is_ok()
+    };
+    assert!(!tidied(&["-o", "kill-timeout=0"]));
+    assert!(tidied(&["-o", "kill-timeout=50s"]));
+}
+
+#[test]
+fn the_file_of_its_errors_says_why_a_job_was_ended() {
+    let instance = Instance::start(1);
+    let id =
+        instance.ok(&["submit", "--output=said", "-n2", "-t", "1s", "sh", "-c", "echo here; sleep 1000"]);
+    instance.ok(&["job", "wait-event", &id, "clean"]);
+    let said = std::fs::read_to_string(instance.dir.path().join("said")).expect("its file");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    assert!(lines[2].starts_with("flurm-shell: job.exception: type=timeout severity=0 "), "{said}");
+}
+
+#[test]
+fn the_log_of_its_execution_says_what_was_done() {
+    let instance = Instance::start(2);
+    let id = instance.ok(&["submit", "--wait", "-N2", "-n2", "true"]);
+    let log = instance.ok(&["job", "info", &id, "guest.exec.eventlog"]);
+    let names: Vec<String> = log
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["name"]
+                .as_str()
+                .expect("a name")
+                .to_owned()
+        })
+        .filter(|name| name != "shell-exit")
+        .collect();
+    assert_eq!(names, ["init", "starting", "shell.init", "shell.start", "complete", "done"]);
+    let followed = instance.ok(&["job", "wait-event", "-p", "exec", &id, "shell.start"]);
+    assert!(followed.contains("shell.start"), "{followed}");
+}
+
+#[test]
 fn what_a_job_has_used_is_said_at_its_end() {
     let instance = Instance::start(1);
     let program = "x = bytearray(64 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1";

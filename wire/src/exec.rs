@@ -49,6 +49,8 @@ pub struct Report {
 /// The kind of [`What::Failed`] when a task has ended the job itself (`MPI_Abort`): the job ends with that task's code, not with
 /// the signals by which the others are ended for it.
 pub const ABORT: &str = "abort";
+/// The same of a program before the tasks that has failed.
+pub const PROLOG: &str = "prolog";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -91,6 +93,9 @@ pub struct Kill {
     pub end: bool,
     #[serde(default)]
     pub grace_ms: u64,
+    /// For who reads the file of the job's errors.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 /// Broker of a rank → leader: the shell there is ready (again) and knows these jobs. Repeated when the broker has

@@ -62,7 +62,15 @@ fn examples() -> String {
             r: raw(r().to_value()).into(),
         }],
     };
-    let kill = exec::Kill { id: id(), attempt: 0, ranks: set("1-2"), signum: 15, end: true, grace_ms: 5000 };
+    let kill = exec::Kill {
+        id: id(),
+        attempt: 0,
+        ranks: set("1-2"),
+        signum: 15,
+        end: true,
+        grace_ms: 5000,
+        why: "type=timeout".into(),
+    };
     let stdin = job::Stdin {
         id: id(),
         ranks: "all".into(),

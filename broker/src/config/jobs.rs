@@ -34,7 +34,7 @@ pub struct Sched {
     pub external_timeout: Option<Fsd>,
 }
 
-/// What the user runs before and after each job on its nodes, and before and after each task.
+/// What the user runs before and after each job on its nodes, and before and after each task; and how jobs end.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Hooks {
@@ -44,6 +44,9 @@ pub struct Hooks {
     pub task_epilog: Option<String>,
     #[serde(default, deserialize_with = "word")]
     pub hook_timeout: Option<Fsd>,
+    /// Between TERM and KILL at the end of a job.
+    #[serde(default, deserialize_with = "word")]
+    pub kill_timeout: Option<Fsd>,
 }
 
 impl Hooks {
@@ -66,7 +69,9 @@ impl Hooks {
             }
             options.insert(name.to_owned(), program.clone());
         }
-        options.extend(self.hook_timeout.map(|limit| ("hook-timeout".to_owned(), limit.to_string())));
+        let times = [("hook-timeout", self.hook_timeout), ("kill-timeout", self.kill_timeout)];
+        options
+            .extend(times.into_iter().filter_map(|(name, time)| Some((name.to_owned(), time?.to_string()))));
         Ok(options)
     }
 }

@@ -25,6 +25,25 @@ pub(super) fn exit_timeout(given: &Given) -> Result<Option<f64>, OptionError> {
     }
 }
 
+/// Between TERM and KILL when the job is ended; none: as long as the shell gives everybody.
+pub(super) fn kill_timeout(given: &Given) -> Result<Option<Duration>, OptionError> {
+    duration(given, "kill-timeout")
+}
+
+/// A time that comes to an end: seconds, or a duration as people type it.
+pub(super) fn duration(given: &Given, name: &str) -> Result<Option<Duration>, OptionError> {
+    let Some(value) = find(given, name) else { return Ok(None) };
+    let seconds = match value {
+        Value::Number(n) => n.as_f64(),
+        Value::String(s) => s.parse::<Fsd>().ok().map(Fsd::as_secs),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    match seconds.and_then(|secs| Duration::try_from_secs_f64(secs).ok()) {
+        Some(duration) => Ok(Some(duration)),
+        None => bad(name, format!("`{}` is not a duration such as 10s", plain(value))),
+    }
+}
+
 pub(super) fn warning(given: &Given) -> Result<Option<(i32, f64)>, OptionError> {
     let signum = match find(given, "signal.signum") {
         None => None,

@@ -55,6 +55,10 @@ pub struct Options {
     pub pmi: pmi::Offer,
     pub exit_on_error: bool,
     pub exit_timeout_s: Option<f64>,
+    /// Between TERM and KILL at its end; none: as everybody has it.
+    pub kill_timeout: Option<Duration>,
+    /// For how long output is collected; none: for as long as what went before is on its way.
+    pub batch: Option<Duration>,
     /// Signal and seconds before the end of the job's time.
     pub warning: Option<(i32, f64)>,
     /// Name and soft limit; none is "unlimited".
@@ -124,6 +128,8 @@ impl Options {
             pmi: pmi::pmi(given, context)?,
             exit_on_error: flag(given, "exit-on-error")?,
             exit_timeout_s: life::exit_timeout(given)?,
+            kill_timeout: life::kill_timeout(given)?,
+            batch: life::duration(given, "output.batch-timeout")?,
             warning: life::warning(given)?,
             limits: life::limits(given)?,
             oom_adjust: life::oom_adjust(given)?,
@@ -238,6 +244,8 @@ mod tests {
             (json!({ "memory-watchdog": "much" }), "memory-watchdog", "`much` is not a size"),
             (json!({ "umask": "9" }), "umask", "`9` is not a mask"),
             (json!({ "exit-timeout": -1 }), "exit-timeout", "is not a duration"),
+            (json!({ "kill-timeout": "none" }), "kill-timeout", "`none` is not a duration"),
+            (json!({ "output": { "batch-timeout": "soon" } }), "output.batch-timeout", "is not a duration"),
         ] {
             let text = read(&given).unwrap_err();
             assert!(text.starts_with(&format!("shell option `{name}`: ")) && text.contains(rule), "{text}");
@@ -264,6 +272,11 @@ mod tests {
         assert!(sized.has(7) && sized.size.to_string() == "30x90");
         assert!(read(&json!({ "output.stdout.path": "{{id}}.{{task.id}}.{{cc}}" })).is_ok());
         assert_eq!((options.umask, options.exit_timeout_s), (Some(0o27), None));
+        let times = read(&json!({ "kill-timeout": 0, "output.batch-timeout": "0.5s" })).unwrap();
+        assert_eq!(
+            (times.kill_timeout, times.batch),
+            (Some(Duration::ZERO), Some(Duration::from_millis(500)))
+        );
         assert_eq!(read(&json!({ "signal": 1 })).unwrap().warning, Some(life::WARNING));
     }
 }

@@ -44,6 +44,7 @@ pub const TABLE: &[Known] = &[
     works("pty.interactive", 1, "a terminal for rank 0, for who attaches"),
     works("pty.size", 0, "`ROWSxCOLUMNS` until somebody attaches; the command line sets it"),
     works("exit-timeout", 1, "how long tasks may outlive the first that ends, 30 s; `none`"),
+    works("kill-timeout", 0, "when the job is ended: how long after TERM comes KILL, 5 s"),
     works("exit-on-error", 1, "the first task that fails ends the job"),
     works("signal", 1, "`1`: a signal before the job's time is over"),
     works("signal.signum", 1, "which signal; SIGUSR1"),
@@ -58,12 +59,11 @@ pub const TABLE: &[Known] = &[
     works("output.stderr.label", 1, "lines begin with the task's rank"),
     works("output.stderr.buffer.type", 1, "`line` or `none`"),
     works("output.archive", 0, "a file for the output of many jobs, as far as it is for no other file"),
-    works("output.limit", 2, "bytes of output that are kept with the job, up to 1G"),
-    refused(
+    works("output.limit", 2, "bytes of output that are kept with the job, in its log and then in a file; 1G"),
+    works(
         "output.batch-timeout",
         2,
-        "how long output is collected before it is sent",
-        "output is collected for as long as what went before is on its way, no longer",
+        "how long output for the log is collected, at most; else for as long as what went before is on its way",
     ),
     refused(
         "output.client",

@@ -150,7 +150,6 @@ fn options_work_or_are_refused() {
     for bad in [
         json!({"nosetpgrp": 1}),
         json!({"outptu": {}}),
-        json!({"output.limit": "1025M"}),
         json!({"pmi": "pmix3"}),
         json!({"cpu-affinity": "sometimes"}),
         json!({"cpu-affinity": "verbose,sometimes"}),

@@ -10,7 +10,7 @@ use crate::cx::Cx;
 use flurm_job_manager::{Job, Raised, Request};
 use flurm_sched::ResourceChange;
 use flurm_types::{Entry, Idset, JobId, JobState, Rank};
-use flurm_wire::exec::{ABORT, Kill, Report, Reports, ShellReady, Start, What};
+use flurm_wire::exec::{ABORT, Kill, PROLOG, Report, Reports, ShellReady, Start, What};
 use flurm_wire::fact::GuestLog;
 use flurm_wire::job::{Done, Exception, Stdin};
 use flurm_wire::shell::{Flow, FlowHere, KillHere, StartHere, StdinHere};
@@ -227,7 +227,7 @@ impl Jobs {
                 // One reason is enough, however many ranks have it.
                 if self.manager.job(id).is_some_and(|job| job.exception().is_none()) {
                     // Whoever loses its peer by that may abort, too.
-                    if kind == ABORT {
+                    if kind == ABORT || kind == PROLOG {
                         run.aborted.get_or_insert(status);
                     }
                     self.expect(cx, &Request::Raise { id, raised: Raised::fatal(&kind, note) });
@@ -290,7 +290,7 @@ impl Jobs {
     /// A shell speaks of a job that is over here: whatever runs there is to end.
     fn end_stranger(&self, cx: &mut Cx, rank: u32, id: JobId, attempt: u32, what: &What) {
         if !matches!(what, What::Gone { .. }) {
-            tell_end(cx, rank, id, attempt);
+            tell_end(cx, rank, id, attempt, String::new());
         }
     }
 
@@ -348,8 +348,11 @@ impl Jobs {
             }
         }
         for (id, ranks) in std::mem::take(&mut self.runs.ends) {
+            let exception = self.manager.job(id).and_then(Job::exception);
+            let why = exception.map(|e| format!("type={} severity={} {}", e.kind, e.severity, e.note));
+            let why = why.unwrap_or_default();
             for rank in ranks.iter() {
-                tell_end(cx, rank, id, ATTEMPT);
+                tell_end(cx, rank, id, ATTEMPT, why.clone());
             }
         }
     }
@@ -422,7 +425,7 @@ impl Jobs {
                 *attempt == ATTEMPT && run.ranks.contains(rank) && !run.gone.contains(rank)
             });
             if !wanted {
-                tell_end(cx, rank, *id, *attempt);
+                tell_end(cx, rank, *id, *attempt, String::new());
                 strangers.insert((*id, *attempt));
             }
         }
@@ -487,16 +490,24 @@ impl Jobs {
             return Err(WireError::new(flurm_wire::ErrorCode::Invalid, format!("job {id} is not running")));
         }
         for rank in self.runs.reachable(id).iter() {
-            let kill = Kill { id, attempt: ATTEMPT, ranks: rank.into(), signum, end: false, grace_ms: 0 };
+            let kill = Kill {
+                id,
+                attempt: ATTEMPT,
+                ranks: rank.into(),
+                signum,
+                end: false,
+                grace_ms: 0,
+                why: String::new(),
+            };
             cx.tell(Dest::Rank(Rank(rank)), &KillHere(kill));
         }
         Ok(())
     }
 }
 
-fn tell_end(cx: &mut Cx, rank: u32, id: JobId, attempt: u32) {
+fn tell_end(cx: &mut Cx, rank: u32, id: JobId, attempt: u32, why: String) {
     let ranks = rank.into();
-    let kill = Kill { id, attempt, ranks, signum: SIGTERM, end: true, grace_ms: KILL_GRACE_MS };
+    let kill = Kill { id, attempt, ranks, signum: SIGTERM, end: true, grace_ms: KILL_GRACE_MS, why };
     cx.tell(Dest::Rank(Rank(rank)), &KillHere(kill));
 }
 

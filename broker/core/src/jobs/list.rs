@@ -1,7 +1,7 @@
 //! What is known of jobs: listings, the keys of one job, the same keys as a part of the KVS (RFC 16).
 
 use super::guest::said;
-use super::{Jobs, no_such_job};
+use super::{Jobs, exec_log, no_such_job};
 use crate::cx::Cx;
 use crate::site::Site;
 use flurm_job_manager::Job;
@@ -148,7 +148,10 @@ impl Jobs {
                 }
                 Some(text)
             }
-            "guest.exec.eventlog" => guest(GuestLog::Exec),
+            "guest.exec.eventlog" => {
+                let text = exec_log::whole(job, &guest(GuestLog::Exec).unwrap_or_default());
+                (!text.is_empty()).then_some(text)
+            }
             "guest.output" => {
                 let mut text = guest(GuestLog::Output)?;
                 if self.guests.get(&job.id()).is_some_and(|guest| guest.is_spilled()) {

@@ -16,6 +16,7 @@
 //! * `exec.rs`: shells · `start.rs`: what they are told · `returning.rs`: ranks that were lost · `guest.rs`: logs of tasks · `streams.rs`: answers that go on
 
 mod exec;
+mod exec_log;
 mod external;
 mod guest;
 mod ingest;

@@ -7,7 +7,7 @@
 
 use super::guest::{Came, Guest, said};
 use super::spill::Spill;
-use super::{Jobs, no_such_job};
+use super::{Jobs, exec_log, no_such_job};
 use crate::cx::{Cx, asker};
 use crate::door::Output;
 use flurm_job_manager::{Job, Manager, QUEUE};
@@ -227,6 +227,7 @@ impl Position {
     fn page<'a>(&mut self, watch: &Watch, job: &Job, guest: Option<&'a Guest>) -> (Page<'a>, Then) {
         let mut page = Page { entries: Vec::new() };
         let mut len = 0;
+        let tells_exec = watch.logs.contains(&Log::Exec);
         // Unpacked once a page.
         let mut texts: [Option<Cow<'a, str>>; 3] = [None, None, None];
         // A job without logs of its tasks has had only events.
@@ -286,13 +287,16 @@ impl Position {
                 continue;
             }
             match log {
-                Log::Eventlog if !wanted => {
+                Log::Eventlog if !wanted && !tells_exec => {
                     self.events += (count - self.of_run) as usize;
                     self.of_run = *count;
                 }
                 Log::Eventlog => {
-                    let entry = job.entries(self.events).next();
-                    page.entries.extend(entry.map(|entry| (Log::Eventlog, Line::Event(entry))));
+                    if let Some(entry) = job.entries(self.events).next() {
+                        let exec = tells_exec.then(|| exec_log::of_event(job, &entry)).unwrap_or_default();
+                        page.entries.extend(exec.into_iter().map(|entry| (Log::Exec, Line::Event(entry))));
+                        page.entries.extend(wanted.then_some((Log::Eventlog, Line::Event(entry))));
+                    }
                     (self.events, self.of_run) = (self.events + 1, self.of_run + 1);
                     len += EVENT_LEN;
                 }

@@ -1,0 +1,63 @@
+//! Output that goes to files: what the job's log says of it, and what we say there ourselves.
+
+use crate::files::rendered;
+use crate::options::Sink;
+use crate::shell::{Event, Key, Shell, wall};
+use flurm_wire::exec::What;
+use flurm_wire::rexec::Stream;
+use std::fs::File;
+use std::io::Write as _;
+
+impl Shell {
+    /// Says in the output where it has gone.
+    pub(crate) fn redirects(&mut self, key: Key) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let mut entries = Vec::new();
+        let sinks = [(Stream::Stdout, &job.plan.options.stdout), (Stream::Stderr, &job.plan.options.stderr)];
+        for (stream, sink) in sinks {
+            let template = match (sink, &job.plan.options.archive) {
+                (Sink::Archive, Some(path)) => {
+                    let path = job.plan.with_tags(None, |tags| tags.render_known(path));
+                    entries.extend(job.output.redirect(stream, &job.plan.tasks, &path, true, wall()));
+                    continue;
+                }
+                (Sink::File { template, .. }, _) => template,
+                (Sink::Log | Sink::Archive, _) => continue,
+            };
+            for local in 0..job.plan.tasks.len() {
+                let path = job.plan.with_tags(Some(local), |tags| tags.render_known(template));
+                let whole = job.plan.tasks.len() == 1 || template.contains("{{task");
+                let tasks = if whole { &job.plan.tasks[local..=local] } else { &job.plan.tasks[..] };
+                entries.extend(job.output.redirect(stream, tasks, &path, false, wall()));
+                if !whole {
+                    break;
+                }
+            }
+        }
+        if !entries.is_empty() {
+            self.outbox.push(key, What::Output { entries }, 0);
+        }
+    }
+
+    /// Whoever finds nothing but the file of its errors finds there why the job was ended.
+    pub(crate) fn say_why(&mut self, key: Key) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let Sink::File { template, .. } = &job.plan.options.stderr else { return };
+        if job.why.is_empty() || job.plan.node_index > 0 || job.plan.tasks.is_empty() || job.abandoned {
+            return;
+        }
+        let Ok(path) = rendered(&job.plan, 0, template) else { return };
+        let line = format!("flurm-shell: job.exception: {}\n", std::mem::take(&mut job.why));
+        job.streams += 1;
+        let events = self.events.clone();
+        // A file system may take its time.
+        let writer = tokio::task::spawn_blocking(move || {
+            let file = File::options().append(true).open(&path);
+            let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+            let problem = written.err().map(|e| format!("write to {path}: {e}"));
+            // The shell may be leaving.
+            let _ = events.send(Event::StreamEnd { key, problem });
+        });
+        job.readers.push(writer.abort_handle());
+    }
+}
