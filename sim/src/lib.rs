@@ -39,6 +39,8 @@ pub struct Outcome {
     /// Of everything that went into a mind or came out of one.
     pub trace: u64,
     pub broken: Option<Broken>,
+    /// How often a job was given up on a rank where its processes lived on.
+    pub outlived: u64,
     /// The end of the trace.
     pub tail: Vec<String>,
 }
@@ -54,5 +56,5 @@ pub fn run(seed: u64, hold: Hold, print: bool) -> Outcome {
             Some(Broken { invariant: "panic", text: text.unwrap_or_default() })
         }
     };
-    Outcome { seed, trace: world.trace.hash(), broken, tail: world.trace.tail() }
+    Outcome { seed, trace: world.trace.hash(), broken, outlived: world.outlived, tail: world.trace.tail() }
 }

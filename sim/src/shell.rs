@@ -1,7 +1,7 @@
 //! A shell as brokers see it: it takes starts and ends, reports, repeats what nobody has acknowledged, outlives its
 //! broker for a while. Its tasks are numbers: how long they run and what they end with stands in their command.
 
-use flurm_types::{Entry, JobId, Rank, Timestamp};
+use flurm_types::{Entry, Idset, JobId, R, Rank, Timestamp};
 use flurm_wire::exec::{Report, Reports, Start, What};
 use flurm_wire::shell::{Hello, KillHere, Quit, StartHere};
 use flurm_wire::{Address, ClientId, Dest, Kind, Message, Topic};
@@ -41,6 +41,10 @@ struct Job {
     /// Steps to come are valid only with the same number: an end overtakes what was planned.
     plan: u64,
     over: bool,
+    /// Where its processes live.
+    cores: Idset,
+    /// How long they take to end once they are told.
+    ending_ms: u64,
 }
 
 /// Something that a shell has planned for later.
@@ -58,7 +62,7 @@ pub enum Step {
 pub enum Act {
     Send(Message),
     Later { ms: u64, step: Step },
-    Exit,
+    Exit { ms: u64 },
 }
 
 impl Shell {
@@ -95,6 +99,11 @@ impl Shell {
         acts.push(Act::Send(message));
     }
 
+    /// Jobs of which processes live, and on which cores.
+    pub fn alive(&self) -> impl Iterator<Item = (JobId, &Idset)> {
+        self.jobs.iter().filter(|(_, job)| !job.over).map(|((id, _), job)| (*id, &job.cores))
+    }
+
     pub fn cut_off(&mut self, now_ms: u64) {
         self.conn = None;
         self.welcomed = false;
@@ -123,7 +132,8 @@ impl Shell {
                 self.quitting = true;
                 let all: Vec<Key> = self.jobs.keys().copied().collect();
                 all.into_iter().for_each(|key| self.end(key, SIGTERM, acts));
-                acts.push(Act::Exit);
+                let last_ms = self.jobs.values().filter(|job| !job.over).map(|job| job.ending_ms).max();
+                acts.push(Act::Exit { ms: last_ms.unwrap_or(0) + 100 });
             }
             _ => {}
         }
@@ -151,14 +161,17 @@ impl Shell {
                 continue;
             }
             self.begun.push(key);
-            self.jobs.insert(key, Job { seq: 0, plan: 0, over: false });
             let spec = start.jobspecs[job.jobspec].get();
             let spec: serde_json::Value = serde_json::from_str(spec).expect("a jobspec is JSON");
             let command = &spec["tasks"][0]["command"];
             let word = |n: usize| command[n].as_str().unwrap_or_default();
             let status: i32 = word(2).parse().unwrap_or(0);
+            let ending_ms = word(3).parse().unwrap_or(0);
+            let r = R::parse(job.r.get()).expect("brokers send what the wire says");
+            let cores = r.node(self.rank.0).map(|node| node.cores.clone()).unwrap_or_default();
+            self.jobs.insert(key, Job { seq: 0, plan: 0, over: false, cores, ending_ms });
             acts.push(Act::Later { ms: 3, step: Step::Started(key, 0) });
-            // `sim forever`, or milliseconds and a status.
+            // `sim`; `forever`, or milliseconds; a status; how long it takes to end when it is told to.
             if let Ok(ms) = word(1).parse::<u64>() {
                 acts.push(Act::Later { ms: 4 + ms / 2, step: Step::Output(key, 0) });
                 acts.push(Act::Later { ms: 5 + ms, step: Step::Gone(key, 0, status) });
@@ -169,7 +182,7 @@ impl Shell {
     fn end(&mut self, key: Key, signum: i32, acts: &mut Vec<Act>) {
         if let Some(job) = self.jobs.get_mut(&key).filter(|job| !job.over) {
             job.plan += 1;
-            acts.push(Act::Later { ms: 10, step: Step::Gone(key, job.plan, signum) });
+            acts.push(Act::Later { ms: job.ending_ms, step: Step::Gone(key, job.plan, signum) });
         }
     }
 

@@ -216,13 +216,11 @@ fn request(todo: &Todo, tag: u64) -> Message {
 /// A job that fits somewhere, and whether it runs until it is cancelled.
 fn spec(nodes: u32, rng: &mut Rng) -> (String, bool) {
     let forever = rng.percent(20);
-    let mut command = vec!["sim".to_owned()];
-    if forever {
-        command.push("forever".to_owned());
-    } else {
-        command.push(rng.range(0, 2000).to_string());
-        command.push(if rng.percent(20) { (3 << 8).to_string() } else { "0".to_owned() });
-    }
+    let (ms, status) = (rng.range(0, 2000), if rng.percent(20) { 3 << 8 } else { 0 });
+    // Some take their time when they are told to end.
+    let ending_ms = if rng.percent(30) { rng.range(1000, 4000) } else { 10 };
+    let ms = if forever { "forever".to_owned() } else { ms.to_string() };
+    let command = vec!["sim".to_owned(), ms, status.to_string(), ending_ms.to_string()];
     let builder = Builder::new(command).cwd("/");
     let builder = match rng.range(0, 4) {
         0 => {

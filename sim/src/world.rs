@@ -9,7 +9,7 @@ mod links;
 
 use crate::disk::Disk;
 use crate::faults::{FAULT_MS_MAX, Fault, plan};
-use crate::invariants::{Broken, Checks, all_end, nothing_lost, once, replay, whole};
+use crate::invariants::{Broken, Checks, alive, all_end, nothing_lost, once, replay, whole};
 use crate::rng::Rng;
 use crate::shell::{self, Shell};
 use crate::trace::Trace;
@@ -138,6 +138,8 @@ pub struct World {
     disk: Disk,
     faulty: bool,
     ending: bool,
+    /// How often a rank was given up, in the log, of a job whose processes lived on there.
+    pub outlived: u64,
 }
 
 type Checked = Result<(), Broken>;
@@ -179,6 +181,7 @@ impl World {
             disk: Disk::default(),
             faulty: true,
             ending: false,
+            outlived: 0,
             rng,
         };
         for rank in 0..size {
@@ -529,6 +532,7 @@ impl World {
         let (records, more) = self.disk.written();
         for (index, facts) in records {
             self.checks.committed(&facts)?;
+            self.outlived += alive::outlived(&facts, &self.shells);
             self.input(Rank(0), Input::Committed { index, facts });
         }
         if more {

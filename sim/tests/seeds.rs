@@ -2,6 +2,7 @@
 
 use flurm_core::Hold;
 use flurm_sim::{Outcome, run};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Enough to see every kind of fault in every place some times.
 const SEEDS: u64 = 200;
@@ -32,18 +33,26 @@ fn every_seed_holds_all_invariants() {
     }
     let seeds = number("FLURM_SIM_SEEDS").unwrap_or(SEEDS);
     let threads = 2;
+    let outlived = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for part in 0..threads {
+            let outlived = &outlived;
             scope.spawn(move || {
                 for seed in (part..seeds).step_by(threads as usize) {
                     let outcome = run(seed, Hold::UntilCommit, false);
                     if outcome.broken.is_some() {
                         complain(&outcome);
                     }
+                    outlived.fetch_add(outcome.outlived, Ordering::Relaxed);
                 }
             });
         }
     });
+    // Nodes were cut off while their tasks went on, or the check of who lives where has seen nothing.
+    assert!(
+        seeds < SEEDS || outlived.into_inner() > 0,
+        "in no seed of {seeds} is anything given up that lives"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What must never be otherwise. One file each; a check sees committed facts, or what leaves a broker, as it happens.
 
+pub mod alive;
 pub mod all_end;
 pub mod event_order;
 pub mod held;

@@ -57,6 +57,7 @@ impl World {
                 if let Some(shell) = self.shells[rank.0 as usize].as_mut().filter(|s| s.life == life) {
                     shell.receive(message, &mut acts);
                     once::check(shell)?;
+                    alive::check(shell)?;
                 }
                 self.shell_acts(rank, acts);
             }
@@ -155,7 +156,7 @@ impl World {
                     }
                 }
                 shell::Act::Later { ms, step } => self.after(ms, Event::ShellStep(rank, life, step)),
-                shell::Act::Exit => self.after(100, Event::ShellExits(rank, life, 0)),
+                shell::Act::Exit { ms } => self.after(ms, Event::ShellExits(rank, life, 0)),
             }
         }
     }
