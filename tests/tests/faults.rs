@@ -74,6 +74,8 @@ fn a_killed_leader_loses_no_acknowledged_job() {
     };
     let mut instance = Instance::with(options());
     let done = instance.ok(&["submit", "--wait", "echo", "kept"]);
+    let result = instance.ok(&["submit", "--flags=waitable", "true"]);
+    instance.ok(&["job", "wait", &result]);
     let running = instance.ok(&["submit", "-n4", "sleep", "1000"]);
     instance.ok(&["job", "wait-event", &running, "start"]);
     let waiting: Vec<String> =
@@ -85,6 +87,7 @@ fn a_killed_leader_loses_no_acknowledged_job() {
     let instance = Instance::with(options());
     assert_eq!(instance.ok(&["job", "attach", &done]), "kept");
     assert_eq!(instance.ok(&["kvs", "get", "a.b"]), "42");
+    instance.run(&["job", "wait", &result]).code_is(2);
     for id in &waiting {
         instance.ok(&["job", "wait-event", id, "clean"]);
         assert_eq!(instance.ok(&["jobs", "-n", "-o", "{result}", id]), "COMPLETED");

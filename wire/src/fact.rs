@@ -30,6 +30,8 @@ pub struct JobFact {
     pub spilled: Option<Spilled>,
     /// By rank, the last report of its shell that `guest` has entries from: what is repeated is known by it.
     pub reported: BTreeMap<u32, u64>,
+    /// Somebody who waited for its result has it; nobody else gets it.
+    pub waited: bool,
 }
 
 /// Entries of `guest.output` that lie in a file beside the log ([`crate::spill`]); the record says where. They are
@@ -132,6 +134,7 @@ pub fn encode_record(facts: &[Fact]) -> Vec<u8> {
                 guest: &f.guest,
                 spilled: f.spilled.as_ref(),
                 reported: f.reported.iter().map(|(rank, seq)| (*rank, *seq)).collect(),
+                waited: f.waited,
             },
         });
     }
@@ -183,6 +186,8 @@ enum StoredRef<'a> {
         /// Pairs, for the keys of JSON's objects are text.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         reported: Vec<(u32, u64)>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        waited: bool,
     },
 }
 
@@ -223,6 +228,8 @@ enum Stored {
         spilled: Option<Spilled>,
         #[serde(default)]
         reported: Vec<(u32, u64)>,
+        #[serde(default)]
+        waited: bool,
     },
 }
 
@@ -238,7 +245,7 @@ impl Stored {
         Ok(match self {
             Stored::Kvs(f) => Fact::Kvs(f),
             Stored::Resource(f) => Fact::Resource(f),
-            Stored::Job { id, events, jobspec, environment, r, guest, spilled, reported } => {
+            Stored::Job { id, events, jobspec, environment, r, guest, spilled, reported, waited } => {
                 let environment = match environment {
                     None => Arc::default(),
                     Some(index) => {
@@ -254,7 +261,7 @@ impl Stored {
                 };
                 let spec = jobspec.map(|jobspec| JobSpecText { jobspec, environment });
                 let (r, reported) = (r.map(Arc::new), reported.into_iter().collect());
-                Fact::Job(JobFact { id, events, spec, r, guest, spilled, reported })
+                Fact::Job(JobFact { id, events, spec, r, guest, spilled, reported, waited })
             }
         })
     }

@@ -434,6 +434,7 @@ fn a_log_record_keeps_one_copy_of_what_jobs_share() {
                 frames: Arc::default(),
             }),
             reported: [(7, 3)].into(),
+            waited: true,
         })
     };
     let mut facts: Vec<Fact> = (0..100).map(job).collect();

@@ -23,6 +23,8 @@ pub(super) struct Waiting {
     /// Those of them that are over.
     over: BTreeSet<JobId>,
     waits: Vec<(Message, Option<JobId>)>,
+    /// Of those in the log, until we lead.
+    handed_out: BTreeSet<JobId>,
 }
 
 /// Input on its way to tasks. Who sent it hears when all of them have taken it, and so sends no faster than they read.
@@ -76,9 +78,16 @@ impl Waiting {
         self.jobs.insert(id);
     }
 
-    /// Who leads anew no longer knows which results were handed out: better twice than never.
+    /// The log says that somebody has its result.
+    pub fn handed_out(&mut self, id: JobId) {
+        self.handed_out.insert(id);
+    }
+
+    /// What those who lead anew know from the log.
     pub fn restore(&mut self, manager: &Manager) {
-        for job in manager.jobs().filter(|job| job.flags().waitable()) {
+        let handed_out = std::mem::take(&mut self.handed_out);
+        let waitable = manager.jobs().filter(|job| job.flags().waitable());
+        for job in waitable.filter(|job| !handed_out.contains(&job.id())) {
             self.jobs.insert(job.id());
             if job.state() == JobState::Inactive {
                 self.over.insert(job.id());
@@ -182,6 +191,7 @@ impl Jobs {
                     return true;
                 };
                 cx.respond(m, &waited(job));
+                self.facts.push(handed_out(job.id()));
                 false
             });
             self.waiting.waits = waits;
@@ -240,6 +250,12 @@ impl Jobs {
             cx.respond(&asker, &Done {});
         }
     }
+}
+
+/// The fact behind the answer, of its own: the job itself is over.
+fn handed_out(id: JobId) -> JobFact {
+    let (events, guest, spilled, reported) = Default::default();
+    JobFact { id, events, spec: None, r: None, guest, spilled, reported, waited: true }
 }
 
 fn waited(job: &Job) -> Waited {

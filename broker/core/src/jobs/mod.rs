@@ -183,7 +183,11 @@ impl Jobs {
             );
         }
         self.ids.advance_past(fact.id);
-        self.absorb(fact, Vec::new());
+        if fact.waited {
+            self.waiting.handed_out(fact.id);
+        } else {
+            self.absorb(fact, Vec::new());
+        }
     }
 
     /// We lead now: what is not in the log is built from what is.
@@ -277,6 +281,8 @@ impl Jobs {
         self.launch(cx);
         self.propose(cx);
         self.answer_waiting(cx);
+        // Whoever is answered has the result, which others must know.
+        self.propose(cx);
         self.flush_streams(cx);
         self.pass_output(cx);
         if self.sched.cut_short() && !self.seat.is_external() {
@@ -370,7 +376,16 @@ impl Jobs {
     fn fact(&mut self, id: JobId) -> &mut JobFact {
         let at = *self.fact_of.entry(id).or_insert_with(|| {
             let (events, guest, spilled, reported) = Default::default();
-            self.facts.push(JobFact { id, events, spec: None, r: None, guest, spilled, reported });
+            self.facts.push(JobFact {
+                id,
+                events,
+                spec: None,
+                r: None,
+                guest,
+                spilled,
+                reported,
+                waited: false,
+            });
             self.facts.len() - 1
         });
         &mut self.facts[at]
@@ -480,6 +495,10 @@ impl Jobs {
     fn propose(&mut self, cx: &mut Cx) {
         self.fact_of.clear();
         for mut fact in std::mem::take(&mut self.facts) {
+            if fact.waited {
+                cx.propose(Fact::Job(fact));
+                continue;
+            }
             let surplus = self.trim(&mut fact);
             let empty = fact.events.is_empty() && fact.guest.is_empty() && fact.spilled.is_none();
             if empty && surplus.is_empty() {

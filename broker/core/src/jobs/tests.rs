@@ -51,6 +51,23 @@ fn a_job_is_submitted_started_on_its_ranks_and_finished() {
 }
 
 #[test]
+fn a_result_is_handed_out_once_whoever_leads() {
+    let mut w = World::new();
+    let (had, kept) = (w.submit(1), w.submit(1));
+    for (rank, id) in [(0, had), (1, kept)] {
+        w.started(id, rank);
+        w.gone(id, rank, 0);
+    }
+    w.call(&job::WaitOne { id: Some(had) }).expect("its result");
+    let mut w = World { seqs: w.seqs.clone(), ..World::resume(w.log.clone()) };
+    w.lead();
+    assert!(w.call(&job::WaitOne { id: Some(had) }).is_err(), "somebody has it");
+    assert_eq!(w.call(&job::WaitOne { id: None }).expect("the other one").id, kept);
+    assert!(w.call(&job::WaitOne { id: None }).is_err());
+    assert_same(&w.jobs, &World::resume(w.log.clone()).jobs);
+}
+
+#[test]
 fn every_directory_of_the_jobs_in_the_kvs_can_be_read() {
     let mut w = World::new();
     let mut jobs = [w.submit(1), w.submit(1)].map(|id| id.encode(flurm_types::Encoding::Kvs));
