@@ -28,10 +28,13 @@ pub use gpu::{Gpu, Vendor};
 pub struct NodeHardware {
     /// Usable cores, ascending by id; ids may have holes.
     pub cores: Vec<Core>,
-    /// Sockets of the machine in hwloc's order, also those with no usable core.
+    /// Sockets of the machine in hwloc's order, also those with no usable core; NUMA domains in their place where GPUs
+    /// belong to single ones of a socket.
     pub sockets: Vec<SocketHardware>,
     /// Usable GPUs, ascending by id.
     pub gpus: Vec<Gpu>,
+    /// NUMA domains of the machine, if they are parts of sockets; needed only until the GPUs are known.
+    pub domains: Vec<SocketHardware>,
     /// Cores of the machine, whether usable or not.
     pub cores_total: u32,
     /// hwloc's description of the whole machine (XML, version 2); empty when hwloc could not read it.
@@ -71,7 +74,7 @@ pub enum HwError {
 /// # Errors
 /// When neither hwloc nor `/sys` describes a single usable core.
 pub fn discover() -> Result<NodeHardware, HwError> {
-    let mut node = match read_hwloc() {
+    let node = match read_hwloc() {
         Ok(node) => node,
         Err(error) => {
             tracing::warn!(%error, "hwloc cannot describe this node; reading /sys instead");
@@ -81,8 +84,7 @@ pub fn discover() -> Result<NodeHardware, HwError> {
     if node.cores.is_empty() {
         return Err(HwError::NoCore { total: node.cores_total });
     }
-    node.gpus = gpu::discover(&node.sockets);
-    Ok(node)
+    Ok(node.with_gpus(&gpu::discover()))
 }
 
 /// The cores of this node without hwloc: in a moment, and good enough to count them.
@@ -91,6 +93,21 @@ pub fn glance() -> Option<NodeHardware> {
 }
 
 impl NodeHardware {
+    /// The same with its GPUs. Where one of them is nearer to some cores of its socket than to others (nodes of one socket
+    /// and four domains with two GPUs each), the domain is what jobs and tasks are kept together in.
+    fn with_gpus(mut self, found: &gpu::Devices) -> NodeHardware {
+        if self.domains.iter().any(|domain| found.is_only_near(&domain.cpus, &self.sockets)) {
+            self.sockets = std::mem::take(&mut self.domains);
+            for core in &mut self.cores {
+                let at = self.sockets.iter().position(|part| core.cpus.is_subset(&part.cpus)).unwrap_or(0);
+                core.socket = u32::try_from(at).expect("hwloc's own indexes are 32 bits wide");
+            }
+        }
+        self.domains = Vec::new();
+        self.gpus = found.of(&self.sockets);
+        self
+    }
+
     /// Ids of the usable cores.
     pub fn core_ids(&self) -> Idset {
         self.cores.iter().map(|core| core.id).collect()
@@ -175,9 +192,29 @@ fn describe(machine: &Hwloc, usable: &Idset) -> NodeHardware {
             cores.push(Core { id: logical_index(object), cpus, socket, numa: numa_of(object) });
         }
     }
+    let domains = domains(machine, &sockets);
     let xml = machine.export_xml(XMLExportFlags::empty());
     let xml = xml.map(|text| text.as_str().to_owned()).unwrap_or_default();
-    NodeHardware { cores, sockets, gpus: Vec::new(), cores_total, xml }
+    NodeHardware { cores, sockets, domains, gpus: Vec::new(), cores_total, xml }
+}
+
+/// The NUMA domains, in hwloc's order: none if some core has none, or a socket is not divided by them.
+fn domains(machine: &Hwloc, sockets: &[SocketHardware]) -> Vec<SocketHardware> {
+    let mut found: Vec<SocketHardware> = Vec::new();
+    for node in machine.objects_with_type(ObjectType::NUMANode) {
+        let (cpus, memory_bytes) = (cpus_of(node), node.total_memory());
+        // Memory of another kind beside the same cores is the same place.
+        match found.iter_mut().find(|domain| domain.cpus == cpus) {
+            Some(domain) => domain.memory_bytes += memory_bytes,
+            None if cpus.is_empty() => {}
+            None => found.push(SocketHardware { cpus, memory_bytes }),
+        }
+    }
+    let together = found.iter().fold(Idset::new(), |all, domain| all.union(&domain.cpus));
+    let count: usize = found.iter().map(|domain| domain.cpus.len()).sum();
+    let inside = |domain: &SocketHardware| sockets.iter().any(|socket| domain.cpus.is_subset(&socket.cpus));
+    let whole = sockets.iter().all(|socket| socket.cpus.is_subset(&together)) && count == together.len();
+    if whole && found.iter().all(inside) && found.len() > sockets.len() { found } else { Vec::new() }
 }
 
 fn logical_index(object: &TopologyObject) -> u32 {
@@ -263,6 +300,29 @@ mod tests {
         let node = synthetic("pack:2 numa:1(memory=68719476736) core:2 pu:1", "0-3");
         let memory: Vec<_> = node.topology().sockets.iter().map(|socket| socket.memory_gib).collect();
         assert_eq!(memory, [Some(64), Some(64)]);
+    }
+
+    /// One socket of four domains, as on nodes with an APU's worth of GPUs in each: which GPUs are in the same part as
+    /// which cores.
+    fn parts(description: &str, near: &[&str]) -> String {
+        let found = gpu::Devices::near(near);
+        let node = synthetic(description, "0-15").with_gpus(&found);
+        let topology = node.topology();
+        let each = topology.sockets.iter().map(|part| format!("{}+{}", part.cores, part.gpus));
+        each.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn gpus_of_single_domains_make_the_domains_the_parts_of_a_node() {
+        let four = "pack:1 numa:4 core:4 pu:1";
+        // In the order of the bus, which is not that of the domains.
+        assert_eq!(parts(four, &["12-15", "8-11", "0-3", "4-7"]), "0-3+2 4-7+3 8-11+1 12-15+0");
+        assert_eq!(parts(four, &["0-15", "0-15"]), "0-15+0-1", "near to the whole socket");
+        assert_eq!(parts(four, &["", ""]), "0-15+0-1", "nobody says where they are");
+        assert_eq!(parts(four, &[]), "0-15+");
+        assert_eq!(parts("pack:2 numa:2 core:4 pu:1", &["8-11", "0-7"]), "0-3+1 4-7+ 8-11+0 12-15+");
+        assert_eq!(parts("pack:2 numa:1 core:8 pu:1", &["8-15", "0-7"]), "0-7+1 8-15+0");
+        assert_eq!(parts("pack:2 numa:1 core:8 pu:1", &["8-11", "0-3"]), "0-7+1 8-15+0", "no domains there");
     }
 
     #[test]

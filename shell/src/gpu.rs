@@ -2,6 +2,10 @@
 //!
 //! A GPU's number in R is its place on the node's bus. CUDA, ROCr and Level Zero count like that. HIP and OpenCL on AMD's cards
 //! come behind ROCr and count again what it has left, so they are told 0, 1, …: the same list twice would hide all.
+//!
+//! Parts of divided NVIDIA cards (MIG) have no place there but names. The broker has counted those that its environment
+//! names, which is the shell's as well. Who runs as a task (an instance inside a job) sees fewer of them, but counts as
+//! we do: [`NAMES`] has all.
 
 use crate::env::Block;
 use flurm_types::Idset;
@@ -9,26 +13,48 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 /// Whose GPUs there are.
-#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vendors {
     nvidia: bool,
     amd: bool,
     intel: bool,
+    /// Names of the parts of NVIDIA cards, where those are what R counts.
+    parts: Vec<String>,
 }
+
+/// What the names of parts begin with.
+const MIG: &str = "MIG-";
+
+/// Where tasks find the names of all parts on this node. It is taken out of what a submitter has, as all of a task's.
+const NAMES: &str = "FLURM_TASK_GPU_NAMES";
 
 impl Vendors {
     /// They may be anybody's.
-    pub const UNKNOWN: Vendors = Vendors { nvidia: true, amd: true, intel: true };
+    pub const UNKNOWN: Vendors = Vendors { nvidia: true, amd: true, intel: true, parts: Vec::new() };
 
     /// Those of this node, looked up once.
     pub fn here() -> Vendors {
         static HERE: OnceLock<Vendors> = OnceLock::new();
-        *HERE.get_or_init(|| Vendors::read(Path::new("/sys/bus/pci/devices")))
+        let read = || {
+            let list =
+                std::env::var(NAMES).or_else(|_| std::env::var("CUDA_VISIBLE_DEVICES")).unwrap_or_default();
+            Vendors::read(Path::new("/sys/bus/pci/devices")).with_parts(&list)
+        };
+        HERE.get_or_init(read).clone()
+    }
+
+    /// The same on a node where `list` is what is visible of NVIDIA's GPUs.
+    fn with_parts(self, list: &str) -> Vendors {
+        let words: Vec<&str> = list.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+        if words.is_empty() || !words.iter().all(|word| word.starts_with(MIG)) {
+            return self;
+        }
+        Vendors { nvidia: true, parts: words.into_iter().map(str::to_owned).collect(), ..self }
     }
 
     /// Reads a bus in sysfs. A node whose GPUs are not there (a container, made-up resources) may have anybody's.
     pub fn read(bus: &Path) -> Vendors {
-        let mut found = Vendors { nvidia: false, amd: false, intel: false };
+        let mut found = Vendors { nvidia: false, amd: false, intel: false, parts: Vec::new() };
         for device in std::fs::read_dir(bus).into_iter().flatten().flatten() {
             let word = |name| std::fs::read_to_string(device.path().join(name)).unwrap_or_default();
             let class = word("class");
@@ -44,16 +70,21 @@ impl Vendors {
                 _ => {}
             }
         }
-        if found == (Vendors { nvidia: false, amd: false, intel: false }) { Vendors::UNKNOWN } else { found }
+        if found.nvidia || found.amd || found.intel { found } else { Vendors::UNKNOWN }
     }
 
     /// Shows these GPUs and no other.
-    pub fn show(self, gpus: &Idset, block: &mut Block) {
+    pub fn show(&self, gpus: &Idset, block: &mut Block) {
         let list =
             |ids: &mut dyn Iterator<Item = u32>| ids.map(|id| id.to_string()).collect::<Vec<_>>().join(",");
         let numbers = list(&mut gpus.iter());
         if self.nvidia {
-            block.push("CUDA_VISIBLE_DEVICES", &numbers);
+            let named = |id: u32| self.parts.get(id as usize).cloned().unwrap_or_else(|| id.to_string());
+            let names: Vec<String> = gpus.iter().map(named).collect();
+            block.push("CUDA_VISIBLE_DEVICES", &names.join(","));
+            if !self.parts.is_empty() {
+                block.push(NAMES, &self.parts.join(","));
+            }
             block.push("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
         }
         if self.amd {
@@ -71,6 +102,21 @@ impl Vendors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_cards_are_shown_by_their_names() {
+        let shown = |list: &str| {
+            let mut block = Block::default();
+            Vendors { amd: false, intel: false, ..Vendors::UNKNOWN }
+                .with_parts(list)
+                .show(&"1-2".parse().unwrap(), &mut block);
+            let all: Vec<_> = block.iter().collect();
+            all[0].to_string()
+        };
+        assert_eq!(shown("MIG-a, MIG-b,MIG-c"), "CUDA_VISIBLE_DEVICES=MIG-b,MIG-c");
+        assert_eq!(shown("0,1,2"), "CUDA_VISIBLE_DEVICES=1,2");
+        assert_eq!(shown(""), "CUDA_VISIBLE_DEVICES=1,2");
+    }
 
     #[test]
     fn each_vendor_is_told_in_its_own_way_and_no_list_hides_what_another_has_left() {

@@ -21,6 +21,10 @@ pub enum Vendor {
     Unknown,
 }
 
+/// What this process may use, and what its environment says of it.
+#[derive(Debug, Default)]
+pub(super) struct Devices(Vec<(Gpu, Idset)>);
+
 /// One usable GPU.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Gpu {
@@ -42,10 +46,33 @@ struct Found {
     cpus: Idset,
 }
 
-pub(super) fn discover(sockets: &[SocketHardware]) -> Vec<Gpu> {
+pub(super) fn discover() -> Devices {
     let found = on_the_bus(Path::new("/"), &may_open);
     let named = |name: &str| std::env::var(name).ok();
-    cut(found, &named, sockets)
+    cut(found, &named)
+}
+
+impl Devices {
+    /// Is one of them near to these cpus only, which are not a whole socket's?
+    pub(super) fn is_only_near(&self, cpus: &Idset, sockets: &[SocketHardware]) -> bool {
+        let whole = sockets.iter().any(|socket| socket.cpus == *cpus);
+        !whole && self.0.iter().any(|(_, near)| !near.is_empty() && near.is_subset(cpus))
+    }
+
+    /// Each with the part of the node that it belongs to.
+    pub(super) fn of(&self, parts: &[SocketHardware]) -> Vec<Gpu> {
+        self.0.iter().map(|(gpu, near)| Gpu { socket: nearest(near, parts), ..gpu.clone() }).collect()
+    }
+
+    /// Cards near these cpus.
+    #[cfg(test)]
+    pub(super) fn near(cpus: &[&str]) -> Devices {
+        let card = |(id, cpus): (u32, &&str)| {
+            let gpu = Gpu { id, vendor: Vendor::Amd, address: String::new(), numa: None, socket: 0 };
+            (gpu, cpus.parse().unwrap())
+        };
+        Devices((0..).zip(cpus).map(card).collect())
+    }
 }
 
 /// Whether the file modes and the device cgroup let us use a device file. Nothing is opened: that can wake a card.
@@ -108,9 +135,12 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// What the environment leaves of the GPUs found.
-fn cut(found: Vec<Found>, named: &dyn Fn(&str) -> Option<String>, sockets: &[SocketHardware]) -> Vec<Gpu> {
+fn cut(found: Vec<Found>, named: &dyn Fn(&str) -> Option<String>) -> Devices {
+    if let Some(parts) = parts_of_cards(&found, named) {
+        return parts;
+    }
     if found.is_empty() {
-        return given_by_slurm(named);
+        return Devices(given_by_slurm(named).into_iter().map(|gpu| (gpu, Idset::new())).collect());
     }
     let kept = Vendor::ALL.map(|vendor| {
         let uuids = found.iter().filter(|gpu| gpu.vendor == vendor).map(|gpu| gpu.uuid.as_deref());
@@ -125,12 +155,38 @@ fn cut(found: Vec<Found>, named: &dyn Fn(&str) -> Option<String>, sockets: &[Soc
         of_vendor[row] += 1;
         if kept[row].1[place] {
             let id = u32::try_from(id).expect("a node has few GPUs");
-            let socket = nearest(&gpu.cpus, sockets);
-            gpus.push(Gpu { id, vendor: gpu.vendor, address: gpu.address, numa: gpu.numa, socket });
+            let usable = Gpu { id, vendor: gpu.vendor, address: gpu.address, numa: gpu.numa, socket: 0 };
+            gpus.push((usable, gpu.cpus));
         }
     }
-    gpus
+    Devices(gpus)
 }
+
+/// NVIDIA cards that are divided (MIG): each part that the environment names is a GPU. The bus does not know them, so
+/// where nothing names them, a card is one.
+fn parts_of_cards(found: &[Found], named: &dyn Fn(&str) -> Option<String>) -> Option<Devices> {
+    let list = Vendor::Nvidia.variable().and_then(named)?;
+    let words: Vec<&str> = list.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    if words.is_empty() || !words.iter().all(|word| word.starts_with(MIG)) {
+        return None;
+    }
+    let cards: Vec<&Found> = found.iter().filter(|gpu| gpu.vendor == Vendor::Nvidia).collect();
+    let part = |(id, word): (u32, &&str)| {
+        // Older drivers write MIG-GPU-<uuid of the card>/<instance>/<instance>; newer names say nothing of the card.
+        let of = word.strip_prefix(MIG).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+        let card = cards.iter().find(|card| card.uuid.as_deref() == Some(of));
+        let card = card.or(cards.first().filter(|_| cards.len() == 1));
+        let (address, numa, near) = match card {
+            Some(card) => (card.address.clone(), card.numa, card.cpus.clone()),
+            None => (String::new(), None, Idset::new()),
+        };
+        (Gpu { id, vendor: Vendor::Nvidia, address, numa, socket: 0 }, near)
+    };
+    Some(Devices((0..).zip(&words).map(part).collect()))
+}
+
+/// What the names of such parts begin with.
+const MIG: &str = "MIG-";
 
 /// Which of one vendor's GPUs a `*_VISIBLE_DEVICES` list keeps.
 fn choice(list: Option<String>, uuids: &[Option<&str>]) -> Vec<bool> {
@@ -158,10 +214,11 @@ fn given_by_slurm(named: &dyn Fn(&str) -> Option<String>) -> Vec<Gpu> {
     ids.iter().map(gpu).collect()
 }
 
-/// The socket whose cpus a device names as its neighbours; the first where it names none or several.
-fn nearest(cpus: &Idset, sockets: &[SocketHardware]) -> u32 {
-    let inside = |socket: &SocketHardware| !cpus.is_empty() && cpus.is_subset(&socket.cpus);
-    let index = sockets.iter().position(inside).unwrap_or(0);
+/// The part whose cpus a device names as its neighbours; the first of several; the first of all where it names none.
+fn nearest(cpus: &Idset, parts: &[SocketHardware]) -> u32 {
+    let inside = |part: &SocketHardware| !cpus.is_empty() && cpus.is_subset(&part.cpus);
+    let some = |part: &SocketHardware| !cpus.is_disjoint(&part.cpus);
+    let index = parts.iter().position(inside).or_else(|| parts.iter().position(some)).unwrap_or(0);
     u32::try_from(index).expect("a node has few sockets")
 }
 
@@ -214,7 +271,7 @@ mod tests {
         let named = |name: &str| {
             environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         };
-        cut(found, &named, &[]).iter().map(|gpu| gpu.id).collect::<Idset>().to_string()
+        cut(found, &named).of(&[]).iter().map(|gpu| gpu.id).collect::<Idset>().to_string()
     }
 
     #[test]
@@ -272,9 +329,24 @@ mod tests {
     fn a_card_belongs_to_the_socket_of_its_cpus() {
         let root = nvidia(&["4-7", "0-3", "0-7"]);
         let socket = |cpus: &str| SocketHardware { cpus: cpus.parse().unwrap(), memory_bytes: 0 };
-        let gpus = cut(on_the_bus(root.path(), &|_| true), &|_| None, &[socket("0-3"), socket("4-7")]);
+        let gpus = cut(on_the_bus(root.path(), &|_| true), &|_| None).of(&[socket("0-3"), socket("4-7")]);
         assert_eq!(gpus.iter().map(|gpu| gpu.socket).collect::<Vec<_>>(), [1, 0, 0]);
         assert_eq!(gpus[0].numa, None);
+    }
+
+    #[test]
+    fn each_part_of_a_divided_card_that_is_named_is_a_gpu() {
+        let root = nvidia(&["0-3", "4-7"]);
+        let parts = |list: &str| {
+            let found = on_the_bus(root.path(), &|_| true);
+            let socket = |cpus: &str| SocketHardware { cpus: cpus.parse().unwrap(), memory_bytes: 0 };
+            let gpus = cut(found, &|name| (name == "CUDA_VISIBLE_DEVICES").then(|| list.to_owned()));
+            let gpus = gpus.of(&[socket("0-3"), socket("4-7")]);
+            gpus.iter().map(|gpu| format!("{}@{}", gpu.id, gpu.socket)).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(parts("MIG-GPU-1abc/1/0,MIG-GPU-0abc/5/0,MIG-GPU-1abc/2/0"), "0@1 1@0 2@1");
+        assert_eq!(parts("MIG-c7d1f2aa-1111,MIG-c7d1f2aa-2222"), "0@0 1@0", "of whichever card");
+        assert_eq!(ids(Vec::new(), &[("CUDA_VISIBLE_DEVICES", "MIG-1,MIG-2")]), "0-1");
     }
 
     #[test]
