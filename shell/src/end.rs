@@ -13,6 +13,9 @@
 //! An orphan's job is known by its tag, a soft `RLIMIT_LOCKS` that is inherited across fork, exec, setsid and a cleared
 //! environment. A tag is a path: a shell inside a job of another shell writes its numbers behind its own tag, so that
 //! the outer one still recognizes all below. Who changes that limit is recognized by process group and session.
+//!
+//! A shell that is killed leaves its orphans to the guard of its broker. The next shell of that place finds them: a tag ends
+//! with a number for the place.
 
 use rustix::process::{Pid, PidfdFlags, Resource, Signal};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,15 +80,15 @@ pub struct Exit {
 }
 
 impl Families {
-    /// Makes this process adopt orphans. To be called on the main thread.
-    pub fn new(grace_ms: u64) -> Families {
+    /// Makes this process adopt orphans. To be called on the main thread. `place` is ours alone on this host.
+    pub fn new(grace_ms: u64, place: &Path) -> Families {
         let me = rustix::process::getpid();
         // Without it (kernels before 3.4) orphans would be lost to us, but jobs run.
         let _ = rustix::process::set_child_subreaper(Some(me));
         let limit = rustix::process::getrlimit(Resource::Locks);
         Families {
             me: me.as_raw_pid(),
-            tags: Tags::below(limit.current, limit.maximum),
+            tags: Tags::below(limit.current, limit.maximum, place),
             next: 0,
             families: BTreeMap::new(),
             tasks: BTreeMap::new(),
@@ -328,13 +331,16 @@ const LEFTOVERS_MAX: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Kills what the tasks of a killed shell have started: the kernel has killed the tasks themselves. They are known by
-/// the directory that each job was given below `base`.
+/// the directory that each job was given below `base`; who has cleared its environment, by its tag.
 ///
 /// One look may miss some: a process forks behind our back, and one in the middle of its exec shows no environment. So
 /// we look until there is nothing left to be seen.
 pub fn kill_leftovers(base: &Path) {
-    let mark = format!("\0FLURM_JOB_TMPDIR={}/", base.display());
+    let name = "\0FLURM_JOB_TMPDIR=";
+    let mark = format!("{name}{}/", base.display());
     let me = rustix::process::getpid().as_raw_pid();
+    let limit = rustix::process::getrlimit(Resource::Locks);
+    let tags = Tags::below(limit.current, limit.maximum, base);
     let end = Instant::now() + LEFTOVERS_MAX;
     loop {
         let tree = Tree::read();
@@ -342,12 +348,13 @@ pub fn kill_leftovers(base: &Path) {
         for process in tree.by_parent.values().flatten().filter(|process| process.pid != me) {
             // Unreadable ones are not ours.
             let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
-            if environment.windows(mark.len()).any(|part| part == mark.as_bytes()) {
+            let has = |text: &str| environment.windows(text.len()).any(|part| part == text.as_bytes());
+            // With such a variable it is known whose it is.
+            let hides = || !has(name) && read_tag(process.pid).is_some_and(|tag| tags.is_ours(tag));
+            if has(&mark) || hides() {
                 tracing::warn!(pid = process.pid, "kill what a shell before us has left");
                 process.signal(libc::SIGKILL, me);
                 again = true;
-            } else if environment.is_empty() {
-                again |= read_tag(process.pid).is_some_and(is_tag);
             }
         }
         if !again || Instant::now() >= end {
@@ -395,11 +402,12 @@ fn signal_group(pid: i32, signum: i32) {
     }
 }
 
-/// Numbers of families, nested: a field of 16 bits for each shell on the way down.
+/// Numbers of families, nested: a field of 16 bits for each shell on the way down, and a number for the last one's place.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 struct Tags {
     /// What all tags of this shell begin with; none when this host's limit leaves no room.
     prefix: Option<(u64, u32)>,
+    place: u64,
 }
 
 /// Tells our numbers from limits that somebody has really set.
@@ -407,23 +415,31 @@ const MARK: u64 = 1 << 62;
 /// Where the fields of nested shells begin. Deeper ones are found as descendants of the deepest that has one.
 const SHIFTS: [u32; 3] = [46, 30, 14];
 const FIELD: u64 = 0xffff;
+/// Below the last field.
+const PLACE: u64 = (1 << 14) - 1;
 
 impl Tags {
-    fn below(own: Option<u64>, hard: Option<u64>) -> Tags {
+    fn below(own: Option<u64>, hard: Option<u64>, place: &Path) -> Tags {
+        let place = number_of(place);
         if hard.is_some_and(|hard| hard < MARK << 1) {
-            return Tags { prefix: None };
+            return Tags { prefix: None, place };
         }
         match own {
             Some(own) if is_tag(own) => {
                 let free = SHIFTS.into_iter().find(|shift| own >> shift & FIELD == 0);
-                Tags { prefix: free.map(|shift| (own, shift)) }
+                Tags { prefix: free.map(|shift| (own & !PLACE, shift)), place }
             }
-            _ => Tags { prefix: Some((MARK, SHIFTS[0])) },
+            _ => Tags { prefix: Some((MARK, SHIFTS[0])), place },
         }
     }
 
     fn tag(self, field: Field) -> Option<u64> {
-        self.prefix.map(|(prefix, shift)| prefix | u64::from(field) << shift)
+        self.prefix.map(|(prefix, shift)| prefix | u64::from(field) << shift | self.place)
+    }
+
+    /// Has a shell of this place given it to its own tasks?
+    fn is_ours(self, tag: u64) -> bool {
+        self.field(tag).is_some_and(|field| self.tag(field) == Some(tag))
     }
 
     fn field(self, tag: u64) -> Option<Field> {
@@ -433,6 +449,15 @@ impl Tags {
             .then_some((tag >> shift & FIELD) as Field)
             .filter(|field| *field != 0)
     }
+}
+
+/// A number for a directory: of two places on one host, it is the same once in 16,384 times (FNV-1a, folded).
+fn number_of(place: &Path) -> u64 {
+    let bytes = place.as_os_str().as_encoded_bytes().iter();
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (hash ^ hash >> 14 ^ hash >> 28 ^ hash >> 42 ^ hash >> 56) & PLACE
 }
 
 /// Not a limit that somebody has set, nor none.
@@ -538,23 +563,29 @@ mod tests {
 
     #[test]
     fn tags_nest_and_are_recognized_from_outside() {
-        let outer = Tags::below(None, None);
+        let below = |own, hard| Tags::below(own, hard, Path::new("/run/a/0"));
+        let outer = below(None, None);
         let tag = outer.tag(7).unwrap();
-        let inner = Tags::below(Some(tag), None);
+        let inner = below(Some(tag), None);
         let deep = inner.tag(9).unwrap();
         assert_eq!((outer.field(tag), outer.field(deep), inner.field(deep)), (Some(7), Some(7), Some(9)));
         assert_eq!((inner.field(tag), inner.field(outer.tag(8).unwrap())), (None, None));
         assert_eq!(outer.field(1000), None);
-        assert_eq!(Tags::below(None, Some(4096)).tag(1), None);
-        let deepest = Tags::below(Some(Tags::below(Some(deep), None).tag(1).unwrap()), None);
+        assert_eq!(below(None, Some(4096)).tag(1), None);
+        let deepest = below(Some(below(Some(deep), None).tag(1).unwrap()), None);
         assert_eq!(deepest.tag(1), None);
+        // The next shell of a place knows its tags, and no other's.
+        assert!(outer.is_ours(tag) && inner.is_ours(deep));
+        assert!(!outer.is_ours(deep) && !inner.is_ours(tag));
+        let elsewhere = Tags::below(None, None, Path::new("/run/a/1"));
+        assert!(!elsewhere.is_ours(tag) && elsewhere.field(tag) == Some(7));
     }
 
     #[test]
     fn a_task_that_was_reaped_before_it_was_known_gets_no_signal() {
         let mut families = Families {
             me: 0,
-            tags: Tags::below(None, None),
+            tags: Tags::below(None, None, Path::new("/run/a/0")),
             next: 0,
             families: BTreeMap::new(),
             tasks: BTreeMap::new(),

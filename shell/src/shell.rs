@@ -227,7 +227,8 @@ pub fn run(args: ShellArgs) -> i32 {
 
 fn begin(args: ShellArgs) -> Result<i32, Box<dyn std::error::Error>> {
     let uri = Uri::parse(&args.uri)?;
-    let families = Families::new(GRACE_MS);
+    let rundir = uri.path().parent().unwrap_or(Path::new("/"));
+    let families = Families::new(GRACE_MS, rundir);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (events, queue) = mpsc::unbounded_channel();
     let launchers = Launchers::start({

@@ -4,8 +4,9 @@ use flurm_tests::{DEADLINE, Instance, eventually, processes_with};
 
 /// A daemon as old handbooks teach it: fork, setsid, fork again, cleared environment, closed descriptors.
 const DAEMON: &str = r#"
-import os, sys, time
+import os, signal, sys, time
 marker = sys.argv[1]
+if "deaf" in sys.argv: signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
@@ -31,6 +32,21 @@ fn cancel_leaves_no_descendant_alive() {
     daemon_dies(&instance, "77123401", |id| {
         instance.ok(&["cancel", id]);
     });
+}
+
+#[test]
+fn a_daemon_that_ignores_term_is_gone_five_seconds_after_the_cancellation() {
+    let instance = Instance::start(1);
+    let id = instance.ok(&["submit", "python3", "-c", DAEMON, "77123409", "deaf"]);
+    eventually("the daemon", DEADLINE, || (processes_with("77123409").len() >= 2).then_some(()));
+    instance.ok(&["cancel", &id]);
+    instance.ok(&["job", "wait-event", &id, "clean"]);
+    assert_eq!(processes_with("77123409"), [] as [i32; 0]);
+    let log = instance.ok(&["job", "eventlog", "--format=json", &id]);
+    let times = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    let time = |name: &str| times.clone().find(|e| e["name"] == name).and_then(|e| e["timestamp"].as_f64());
+    let took = time("clean").expect("clean") - time("exception").expect("cancelled");
+    assert!((5.0..8.0).contains(&took), "{took}");
 }
 
 #[test]
