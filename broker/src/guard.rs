@@ -133,7 +133,9 @@ impl Guard {
         close_pmi();
         let end = self.until_over();
         if let Some(place) = Place::read(&mut self.line) {
-            if let End::Killed(signum) = end {
+            if let End::Killed(signum) = end
+                && !ends(signum)
+            {
                 killed(signum).print_error();
             }
             place.clear();
@@ -324,6 +326,11 @@ fn wait() -> Waited {
     }
 }
 
+/// Is that how somebody says that a program shall end? Who dies of it, since it was not listening yet, is no news.
+pub(crate) fn ends(signum: i32) -> bool {
+    [libc::SIGTERM, libc::SIGINT, libc::SIGHUP].contains(&signum)
+}
+
 #[derive(Debug, Copy, Clone)]
 struct Caught {
     signum: i32,
@@ -332,7 +339,7 @@ struct Caught {
 
 impl Caught {
     fn ends(self) -> bool {
-        [libc::SIGTERM, libc::SIGINT, libc::SIGHUP].contains(&self.signum)
+        ends(self.signum)
     }
 }
 
@@ -361,7 +368,7 @@ fn all_signals() -> libc::sigset_t {
 }
 
 /// What was blocked before.
-fn block_signals() -> libc::sigset_t {
+pub(crate) fn block_signals() -> libc::sigset_t {
     let all = all_signals();
     let mut before = all;
     // SAFETY: both sets live across the call.

@@ -4,6 +4,7 @@
 //! on purpose. What we know of it lies in the run directory, where the next broker looks before it starts another.
 
 use crate::event::{Event, Events};
+use crate::guard;
 use flurm_types::Rank;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
@@ -41,10 +42,9 @@ impl Shell {
             tracing::info!(pid = pid.as_raw_nonzero().get(), "shell found");
             return Shell::watch(pidfd_open(pid, PidfdFlags::empty())?, None, events);
         }
-        let child = Command::new("/proc/self/exe")
-            .arg0("flurm")
-            .args(["shell", "--uri", uri, "--rank", &rank.to_string()])
-            .spawn()?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("flurm").args(["shell", "--uri", uri, "--rank", &rank.to_string()]);
+        let child = deaf(&mut command).spawn()?;
         Shell::adopt(child, rundir, events)
     }
 
@@ -97,6 +97,17 @@ fn wait(pidfd: &OwnedFd, child: Option<Pid>) -> i32 {
     // An error would come at once and always: no pidfd of ours is refused by poll.
     let _ = retry_on_intr(|| poll(&mut [PollFd::new(pidfd, PollFlags::IN)], None));
     STATUS_UNKNOWN
+}
+
+/// What a terminal's user types is for all of us at once. A shell that does not listen yet would die of it; it will see
+/// what has come meanwhile.
+fn deaf(command: &mut Command) -> &mut Command {
+    let block = || {
+        guard::block_signals();
+        Ok(())
+    };
+    // SAFETY: only the new process's own mask is changed, by calls that are allowed after a fork.
+    unsafe { command.pre_exec(block) }
 }
 
 fn record(rundir: &Path) -> PathBuf {
@@ -169,6 +180,17 @@ pub(crate) mod tests {
         assert!(running(dir.path()).is_none(), "a zombie does not run");
         child.wait().unwrap();
         assert!(running(dir.path()).is_none());
+    }
+
+    #[test]
+    fn a_shell_is_deaf_until_it_listens() {
+        let mut grep = Command::new("grep");
+        let out = deaf(grep.args(["SigBlk", "/proc/self/status"])).output().unwrap();
+        let mask = String::from_utf8(out.stdout).unwrap();
+        let mask = u64::from_str_radix(mask.split_whitespace().last().unwrap(), 16).unwrap();
+        for signum in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP] {
+            assert_ne!(mask & 1 << (signum - 1), 0, "{signum}");
+        }
     }
 
     #[test]

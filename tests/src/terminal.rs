@@ -99,6 +99,22 @@ impl Terminal {
         }
     }
 
+    /// All that has been shown so far.
+    pub fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.shown.0.lock().expect("no panic")).into_owned()
+    }
+
+    /// How many processes have been started in it and live.
+    pub fn processes(&self) -> usize {
+        let session = self.child.id().to_string();
+        let stats = std::fs::read_dir("/proc").expect("/proc").flatten();
+        let stats = stats.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+        let of = |stat: &String| {
+            stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(3)) == Some(&session)
+        };
+        stats.filter(of).count()
+    }
+
     /// Does every key go to the program as it is?
     pub fn is_raw(&self) -> bool {
         let modes = tcgetattr(&self.theirs).expect("a terminal has modes").local_modes;

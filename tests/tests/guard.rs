@@ -1,5 +1,6 @@
 //! A broker that is killed leaves nothing behind: its guard, the process that was started, sees to that.
 
+use flurm_tests::terminal::Terminal;
 use flurm_tests::{DEADLINE, alive, eventually, flurm, kill, run, wait_child};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
@@ -105,6 +106,23 @@ fn signals_reach_the_broker_and_the_code_is_the_brokers() {
     let status = alone.wait();
     assert_eq!(status.code(), Some(129), "the initial program was ended by HUP: {:?}", status.signal());
     assert!(alone.is_gone());
+}
+
+#[test]
+fn an_interrupt_at_whatever_moment_of_a_start_says_nothing() {
+    // Of one broker: guard, broker, shell, initial program; of two: no guards, and their parent.
+    for (option, count) in [("--", 4), ("--test-size=2", 6)] {
+        for moment in 1..=count {
+            let mut terminal = Terminal::start(flurm(&["start", option, "sleep", "77123502"]), 24, 80);
+            // It may be over that number at one look; it stays so.
+            eventually("that moment", DEADLINE, || (terminal.processes() >= moment).then_some(()));
+            terminal.type_in("\x03");
+            terminal.expect("^C");
+            assert!(!terminal.wait().success());
+            assert_eq!(terminal.shown().trim(), "^C", "{option} {moment}");
+        }
+    }
+    assert_eq!(flurm_tests::processes_with("77123502"), [] as [i32; 0]);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 use super::{Mistake, Vars, slurm};
 use crate::config::Settings;
+use crate::guard;
 use crate::start::BrokerArgs;
 use flurm_pmi::{Effect, Job, Piece, Server, Splitter};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -199,7 +200,9 @@ impl Launch {
             if self.over.is_some() {
                 continue;
             }
-            if !self.finalized.contains(&rank) {
+            if let Some(signum) = status.signal().filter(|signum| guard::ends(*signum)) {
+                self.over = Some((128 + signum, END_MAX));
+            } else if !self.finalized.contains(&rank) {
                 let how = match status.signal() {
                     Some(signum) => format!("killed by signal {signum}"),
                     None => format!("exit code {}", code_of(status)),
