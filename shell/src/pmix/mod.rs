@@ -17,6 +17,7 @@
 //!
 //! Both directions are lines of JSON over pipes.
 
+mod door;
 mod facts;
 pub mod server;
 mod shell;
@@ -64,6 +65,10 @@ pub enum Word {
     },
     Connected {
         task: u32,
+    },
+    /// Another user of the node is connected to the server.
+    Stranger {
+        uid: u32,
     },
     /// It will take part in nothing any more.
     Finalized {

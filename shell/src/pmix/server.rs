@@ -3,6 +3,7 @@
 //! libpmix calls back on threads of its own, which must not wait: every callback copies what it was given and hands it
 //! to the one loop here. Answers go back through the library's functions, which may be called from any thread.
 
+use super::door::Door;
 use super::sys::{self, Fact, Library, ModexDone, Module, OpDone, Proc, Status};
 use super::{Order, Setup, Word, facts};
 use base64::Engine as _;
@@ -252,8 +253,8 @@ pub fn serve() -> i32 {
     debug_assert!(first, "one server in a process");
     let size = setup.nodes.iter().map(|node| node.tasks.len()).sum();
     JOB_SIZE.get_or_init(|| size);
-    let library = match start(&setup) {
-        Ok(library) => library,
+    let (library, door) = match start(&setup) {
+        Ok(started) => started,
         Err(note) => return failed(note),
     };
     let reader = std::thread::Builder::new().name("orders".into()).spawn(move || {
@@ -268,7 +269,7 @@ pub fn serve() -> i32 {
     if let Err(error) = reader {
         return failed(format!("no thread: {error}"));
     }
-    Server { library, nspace: setup.nspace, next: 0, waiting: BTreeMap::new() }.run(&queue)
+    Server { library, door, nspace: setup.nspace, next: 0, waiting: BTreeMap::new() }.run(&queue)
 }
 
 fn failed(note: String) -> i32 {
@@ -283,7 +284,7 @@ fn say(word: &Word) -> bool {
     std::io::stdout().write_all(line.as_bytes()).is_ok()
 }
 
-fn start(setup: &Setup) -> Result<Library, String> {
+fn start(setup: &Setup) -> Result<(Library, Option<Door>), String> {
     let problem = |dir: &str, error: std::io::Error| format!("{dir}: {error}");
     let mut directory = std::fs::DirBuilder::new();
     directory.recursive(true).mode(0o700);
@@ -320,12 +321,14 @@ fn start(setup: &Setup) -> Result<Library, String> {
     let first = Proc::new(&setup.nspace, here.tasks.first().unwrap_or(0));
     let mut environment = library.setup_fork(&first)?;
     environment.retain(|(name, _)| name != "PMIX_RANK");
+    let door = Door::of(&environment);
     say(&Word::Ready { version: library.version.clone(), environment });
-    Ok(library)
+    Ok((library, door))
 }
 
 struct Server {
     library: Library,
+    door: Option<Door>,
     nspace: String,
     next: u64,
     /// Callbacks to be answered when the shell has an answer.
@@ -353,6 +356,11 @@ impl Server {
         match event {
             Event::Over => false,
             Event::Connected { task, done } => {
+                // Whoever has just connected does so still.
+                if let Some(uid) = self.door.and_then(Door::stranger) {
+                    done.tell(sys::ERROR);
+                    return say(&Word::Stranger { uid });
+                }
                 done.tell(sys::SUCCESS);
                 say(&Word::Connected { task })
             }

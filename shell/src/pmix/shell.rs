@@ -171,6 +171,9 @@ impl Shell {
             }
             Word::Failed { note } => self.pmix_cannot(key, note),
             Word::Connected { .. } => self.spoke(key),
+            Word::Stranger { uid } => {
+                self.abort(key, format!("user {uid} has connected to the PMIx server of this job"), 1);
+            }
             Word::Finalized { task } => {
                 if let Some(job) = self.jobs.get_mut(&key) {
                     job.goodbyes.insert(task);
