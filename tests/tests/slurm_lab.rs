@@ -211,3 +211,103 @@ fn scancel_and_a_killed_root_leave_nothing_on_the_nodes() {
     lab.script(&["exec", "node1", "sh", "-c", kill]).ok();
     lab.nothing_remains();
 }
+
+/// An instance on all nodes that a test of cut cables talks to from node1.
+struct Inside<'a> {
+    lab: &'a Lab,
+    uri: String,
+}
+
+impl<'a> Inside<'a> {
+    fn start(lab: &'a Lab, orphan: &str) -> Inside<'a> {
+        let config = "[fake-resources]\nnnodes = 3\ncores-per-node = 4\n";
+        std::fs::write(lab.home.join("fake.toml"), config).expect("the user's home is shared");
+        let uri = lab.home.join("uri");
+        let _ = std::fs::remove_file(&uri);
+        let start = format!(
+            "srun --mpi=none --overlap --no-kill flurm start -Stbon.lost-timeout=3s -Sbroker.orphan-timeout={orphan} \
+             --config-path=fake.toml sh -c \"echo \\$FLURM_URI >uri.new; mv uri.new uri; exec sleep 1000\""
+        );
+        let batch =
+            format!("sbatch -N3 --ntasks-per-node=1 --no-kill --no-requeue -o cut.out --wrap '{start}'");
+        lab.login(&batch).ok();
+        let uri = eventually("the instance", DEADLINE, || std::fs::read_to_string(&uri).ok());
+        Inside { lab, uri: uri.trim().to_owned() }
+    }
+
+    #[track_caller]
+    fn run(&self, args: &str) -> Ran {
+        let line = format!("cd; FLURM_URI={} bin/flurm {args}", self.uri);
+        self.lab.script(&["exec", "node1", "-u", "flurmer", "bash", "-c", &line])
+    }
+
+    #[track_caller]
+    fn ok(&self, args: &str) -> String {
+        self.run(args).ok().trim().to_owned()
+    }
+
+    /// A job of node3's that is known lost, once node3 is cut off; the other nodes work.
+    #[track_caller]
+    fn lose(&self) -> String {
+        let id = self.ok("submit -n4 --requires=hosts:node3 sleep 77123498");
+        self.ok(&format!("job wait-event {id} start"));
+        self.lab.script(&["cut", "node3"]).ok();
+        let log = eventually("its loss", DEADLINE, || {
+            let log = self.ok(&format!("job eventlog {id}"));
+            log.contains("node-failure").then_some(log)
+        });
+        assert!(log.contains("lost contact with node3 (rank 2)"), "{log}");
+        let mut hosts: Vec<String> = self.ok("run -N2 -n2 hostname").lines().map(str::to_owned).collect();
+        hosts.sort_unstable();
+        assert_eq!(hosts, ["node1", "node2"]);
+        id
+    }
+}
+
+#[test]
+fn a_node_that_is_cut_off_is_used_again_when_it_is_back_and_has_cleaned_up() {
+    let Some(lab) = Lab::up("cut") else { return };
+    let inside = Inside::start(&lab, "5m");
+    inside.lose();
+    let here = "ps -eo args | grep -c \"[s]leep 77123498\"; hostname";
+    let next = inside.ok(&format!("submit -n1 --requires=hosts:node3 sh -c '{here}'"));
+    let ps = lab.script(&["exec", "node3", "ps", "-eo", "args"]).ok();
+    assert_eq!(ps.matches("\nsleep 77123498").count(), 4, "its tasks live on: {ps}");
+    assert_eq!(inside.ok(&format!("jobs -n -o {{state}} {next}")), "SCHED", "so its cores are nobody's");
+    lab.script(&["heal", "node3"]).ok();
+    assert_eq!(inside.ok(&format!("job attach {next}")), "0\nnode3");
+    assert_eq!(inside.ok("resource list -n -s down -o {nnodes}"), "0");
+    inside.ok("shutdown");
+    lab.nothing_remains();
+}
+
+#[test]
+fn a_node_that_is_cut_off_for_too_long_ends_its_tasks_by_itself() {
+    let Some(lab) = Lab::up("orphan") else { return };
+    let inside = Inside::start(&lab, "4s");
+    inside.lose();
+    eventually("the end of all on node3", DEADLINE, || (lab.flurms("node3") == 0).then_some(()));
+    lab.script(&["heal", "node3"]).ok();
+    // Nobody starts a broker there again: the rest goes on without it.
+    assert_eq!(inside.ok("resource list -n -s down -o {nodelist}"), "node3");
+    assert_eq!(inside.ok("run -N2 -n8 true"), "");
+    inside.ok("shutdown");
+    lab.nothing_remains();
+}
+
+/// Slurm's own `scancel` reaches the children of slurmstepd only. What ends a job here needs nothing of its cgroups.
+#[test]
+fn what_hides_from_a_cancellation_is_found_in_the_cgroups_of_slurm() {
+    let Some(lab) = Lab::up("hide") else { return };
+    let inside = Inside::start(&lab, "5m");
+    let hide = "trap \"\" TERM; (setsid env -i sh -c \"trap : TERM; sleep 77123498; sleep 77123498\" &) ; sleep 77123498";
+    let id = inside.ok(&format!("submit --requires=hosts:node2 sh -c '{hide}'"));
+    let there =
+        || lab.script(&["exec", "node2", "ps", "-eo", "args"]).ok().matches("\nsleep 77123498").count();
+    eventually("both", DEADLINE, || (there() == 2).then_some(()));
+    inside.ok(&format!("cancel {id}"));
+    inside.ok(&format!("job wait-event {id} clean"));
+    assert_eq!(there(), 0);
+    inside.ok("shutdown");
+    lab.nothing_remains();
+}
