@@ -92,6 +92,7 @@ fn listings_have_the_jobs_that_are_asked_for() {
     assert_eq!(instance.ok(&["pgrep", "-a", "-n", "-o", "{name}", &range]), "bad\ngood");
     let one = instance.json(&["jobs", "--json", ids[3]]);
     assert_eq!((&one["name"], &one["returncode"]), (&"bad".into(), &3.into()));
+    assert_eq!(instance.json(&["jobs", "-o", "json", ids[3]]), one);
     let lines = instance.ok(&["job", "list-inactive", "-c", "2"]);
     let newest: serde_json::Value =
         serde_json::from_str(lines.lines().next().expect("a line")).expect("JSON");

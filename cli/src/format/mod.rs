@@ -97,6 +97,11 @@ pub struct Options {
 pub type Named = &'static [(&'static str, &'static str)];
 
 impl Options {
+    /// `-o json`, which is `--json`; the listing needs no format then.
+    pub fn take_json(&mut self) -> bool {
+        self.format.take_if(|format| format == "json").is_some()
+    }
+
     /// Was one asked for?
     pub fn is_asked(&self) -> bool {
         self.format.is_some()

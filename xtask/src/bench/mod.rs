@@ -8,6 +8,7 @@ mod describing;
 mod end_to_end;
 mod fence;
 mod instance;
+mod looking;
 mod machine;
 mod matching;
 mod measure;
@@ -102,6 +103,12 @@ const BENCHES: &[Bench] = &[
         about: "`flurm jobs` (a process, 1,000 rows) while the leader plans and plans again: conservative, thousands of pending \
                 jobs of many shapes and lengths on 16 nodes, each question after a change that undoes the plan",
         run: busy::busy,
+    },
+    Bench {
+        name: "jobs",
+        about: "listings (a process each) of one broker with so many jobs that wait: the newest ones, few, none, all; and the \
+                memory of `flurm watch` over the output of a job that writes line by line",
+        run: looking::listings,
     },
     Bench {
         name: "fence",

@@ -95,7 +95,7 @@ pub struct Args {
     /// Order by these fields, those with `-` from the largest down
     #[arg(long, value_name = "[-]FIELD,…", allow_hyphen_values = true)]
     sort: Option<String>,
-    /// Print JSON
+    /// Print JSON (as `-o json` does)
     #[arg(long)]
     json: bool,
     /// Say first how many there are of each kind
@@ -154,7 +154,8 @@ pub fn of_owner(user: Option<&str>) -> Result<(), Failure> {
 }
 
 impl Args {
-    pub fn run(self, face: &Face) -> Result<u8, Failure> {
+    pub fn run(mut self, face: &Face) -> Result<u8, Failure> {
+        self.json |= self.format.take_json();
         let format = self.format.read("FLUX_JOBS_FORMAT_DEFAULT", NAMED, COLUMNS)?;
         let Some(mut format) = format else { return Ok(0) };
         if let Some(keys) = &self.sort {

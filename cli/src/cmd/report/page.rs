@@ -1,8 +1,8 @@
 //! The report as one page for a browser: `page.html` with what it shows put in.
 
-use super::tally::{Facts, Report};
+use super::tally::{Facts, Report, gaps};
 use crate::out::Script;
-use flurm_types::{JobState, Status};
+use flurm_types::{JobState, Status, Timestamp};
 use serde_json::{Value, json};
 
 const TEMPLATE: &str = include_str!("page.html");
@@ -24,9 +24,12 @@ pub fn page(facts: &Facts, report: &Report) -> String {
         json!([script.id(job.id), job.name, status, job.ncores, ranks, round(from), round(to), ends])
     });
     let jobs: Vec<Value> = jobs.collect();
+    let since = |time: Timestamp| round(time.secs_since(facts.begin));
+    let gaps: Vec<Value> =
+        gaps(facts).into_iter().map(|(rank, from, to)| json!([rank, since(from), since(to)])).collect();
     let data = json!({
         "begin": facts.begin.as_secs_f64(), "span": facts.end.secs_since(facts.begin),
-        "nodes": nodes, "jobs": jobs, "report": report, "utilization": report.utilization(),
+        "nodes": nodes, "jobs": jobs, "gaps": gaps, "report": report, "utilization": report.utilization(),
     });
     // A name that ends a script must not end ours.
     TEMPLATE.replacen(PLACE, &data.to_string().replace('<', "\\u003c"), 1)
@@ -39,7 +42,7 @@ fn round(secs: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flurm_types::{R, Timestamp};
+    use flurm_types::R;
 
     #[test]
     fn a_page_needs_nothing_else_and_cannot_be_broken_by_names() {

@@ -163,7 +163,7 @@ enum Change {
 }
 
 /// Why a node is not to be used.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Why {
     Drained,
     Offline,
@@ -186,20 +186,45 @@ fn changes(facts: &Facts) -> Vec<(Timestamp, Change)> {
         span(job.t_sched, job.t_run.or(over), waiting, 1);
         span(job.t_depend, job.t_priority.or(over), Change::Dependent, 1);
     }
-    for event in &facts.events {
-        let set = |key: &str| event.context.as_ref()?.get(key)?.as_str()?.parse::<Idset>().ok();
-        let node = |why, gone| set("idset").map(|ranks| Change::Nodes(why, ranks, gone));
-        let change = match event.name.as_str() {
-            "drain" => node(Why::Drained, true),
-            "undrain" => node(Why::Drained, false),
-            "offline" => node(Why::Offline, true),
-            "online" => node(Why::Offline, false),
-            _ => None,
-        };
-        changes.extend(change.map(|change| (event.timestamp, change)));
-    }
+    let of_nodes = facts.events.iter().filter_map(|event| {
+        let (why, ranks, gone) = of_nodes(event)?;
+        Some((event.timestamp, Change::Nodes(why, ranks, gone)))
+    });
+    changes.extend(of_nodes);
     changes.sort_by_key(|(time, _)| *time);
     changes
+}
+
+/// Nodes that go, or come back.
+fn of_nodes(event: &Entry) -> Option<(Why, Idset, bool)> {
+    let (why, gone) = match event.name.as_str() {
+        "drain" => (Why::Drained, true),
+        "undrain" => (Why::Drained, false),
+        "offline" => (Why::Offline, true),
+        "online" => (Why::Offline, false),
+        _ => return None,
+    };
+    let ranks = event.context.as_ref()?.get("idset")?.as_str()?.parse().ok()?;
+    Some((why, ranks, gone))
+}
+
+/// When nodes were drained or not there.
+pub fn gaps(facts: &Facts) -> Vec<(u32, Timestamp, Timestamp)> {
+    let mut gaps = Vec::new();
+    let mut since: BTreeMap<(u32, Why), Timestamp> = BTreeMap::new();
+    for event in &facts.events {
+        let Some((why, ranks, gone)) = of_nodes(event) else { continue };
+        for rank in ranks.iter() {
+            if gone {
+                since.entry((rank, why)).or_insert(event.timestamp);
+            } else if let Some(from) = since.remove(&(rank, why)) {
+                gaps.push((rank, from, event.timestamp));
+            }
+        }
+    }
+    gaps.extend(since.into_iter().map(|((rank, _), from)| (rank, from, facts.end)));
+    gaps.retain(|(_, from, to)| *to > facts.begin && *from < facts.end);
+    gaps
 }
 
 fn uses(facts: &Facts) -> Uses {
@@ -290,6 +315,11 @@ mod tests {
             json!({ "timestamp": 150.0, "name": "drain", "context": { "idset": "1", "nodelist": "n1" } });
         let back = json!({ "timestamp": 175.0, "name": "undrain", "context": { "idset": "1" } });
         assert_eq!(used(&[], std::slice::from_ref(&drain)), [0.0, 0.0, 0.0, 300.0, 100.0]);
+        let seen: Vec<(u32, f64)> = gaps(&facts(Vec::new(), &[drain.clone(), back.clone()]))
+            .into_iter()
+            .map(|(rank, from, to)| (rank, to.secs_since(from)))
+            .collect();
+        assert_eq!(seen, [(1, 25.0)]);
         assert_eq!(used(&[], &[drain, back]), [0.0, 0.0, 0.0, 350.0, 50.0]);
         // One that still runs, and began before anybody looked.
         let running = json!({ "t_run": 50.0, "state": "RUN", "result": null });

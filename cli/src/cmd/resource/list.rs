@@ -108,7 +108,8 @@ pub struct List {
 }
 
 impl List {
-    pub fn run(self, face: &Face) -> Result<u8, Failure> {
+    pub fn run(mut self, face: &Face) -> Result<u8, Failure> {
+        self.json |= self.format.take_json();
         let format = self.format.read("FLUX_RESOURCE_LIST_FORMAT_DEFAULT", NAMED, COLUMNS)?;
         let Some(format) = format else { return Ok(0) };
         let default = [State::Free, State::Allocated, State::Down];

@@ -103,7 +103,8 @@ impl State {
 }
 
 impl Args {
-    pub fn run(self, face: &Face) -> Result<u8, Failure> {
+    pub fn run(mut self, face: &Face) -> Result<u8, Failure> {
+        self.json |= self.format.take_json();
         let format = self.format.read("FLUX_RESOURCE_STATUS_FORMAT_DEFAULT", NAMED, COLUMNS)?;
         let Some(format) = format else { return Ok(0) };
         let mut info = ask(&face.connect()?)?;
