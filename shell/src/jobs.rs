@@ -35,7 +35,7 @@ use flurm_wire::shell::{Flow, FlowHere, PmixGet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
@@ -205,7 +205,7 @@ impl Shell {
         let spec = start.jobspecs.get(job.jobspec).ok_or("the start message lacks the job's jobspec")?;
         let spec = self.known.jobspec(spec.get())?;
         let r = Arc::new(R::parse(job.r.get()).map_err(|e| e.to_string())?);
-        let tmpdir = self.scratch.take();
+        let tmpdir = self.scratch.take(SystemTime::now());
         let ready = match plan::plan(job.id, &spec, &r, &place, &tmpdir) {
             Ok(plan) => {
                 self.families.found().map(|family| (Arc::new(plan), family)).ok_or_else(|| TOO_MANY.into())
@@ -664,7 +664,8 @@ impl Shell {
         }
         self.outbox.push(key, What::Gone { time, status }, 0);
         let tmpdir = job.plan.tmpdir.clone();
-        let dir = if job.abandoned { Some(tmpdir) } else { self.scratch.give_back(tmpdir) };
+        let lost = job.abandoned;
+        let dir = if lost { Some(self.scratch.lose(tmpdir)) } else { self.scratch.give_back(tmpdir) };
         dir.into_iter().for_each(remove);
         self.timers.retain(|(_, of, _)| *of != key);
     }
