@@ -1,9 +1,9 @@
 //! What was read lately: bulk submissions are thousands of equal jobspecs in equal environments, and each is read once.
 //!
-//! A text that came before is known by itself. Long ones are not kept: whoever sends much with a job waits for it anyway.
+//! A text that came before is known by itself, and so is one that differs in the number of its copy alone. Long ones are not kept: whoever sends much with a job waits for it anyway.
 
 use crate::env::{self, Base};
-use flurm_jobspec::Jobspec;
+use flurm_jobspec::{Copy, Jobspec};
 use flurm_types::Environment;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,7 +35,19 @@ impl Known {
     /// # Errors
     /// It is no jobspec.
     pub fn jobspec(&mut self, text: &str) -> Result<Arc<Jobspec>, String> {
+        if let Some(copy) = self.copy(text) {
+            return Ok(Arc::new(copy));
+        }
         self.jobspecs.get(text, |text| Jobspec::parse(text).map_err(|e| e.to_string()))
+    }
+
+    /// Another copy of one that is known.
+    fn copy(&self, text: &str) -> Option<Jobspec> {
+        let copy = Copy::of(text)?;
+        self.jobspecs.0.iter().find_map(|(known, jobspec)| {
+            let of = Copy::of(known).filter(|of| of.is_like(&copy))?;
+            jobspec.copy(of.number, copy.number)
+        })
     }
 }
 

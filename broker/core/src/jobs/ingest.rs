@@ -6,7 +6,7 @@ use super::{Jobs, wire_error};
 use crate::cx::Cx;
 use crate::site::Site;
 use flurm_job_manager::{Asked, Batch, Request, Submit};
-use flurm_jobspec::{Jobspec, JobspecError};
+use flurm_jobspec::{Copy, Jobspec, JobspecError};
 use flurm_sched::Sched;
 use flurm_types::{Environment, JobId, Now, Urgency};
 use flurm_wire::fact::JobSpecText;
@@ -63,25 +63,47 @@ impl Texts {
         environment.clone()
     }
 
-    /// What a client has sent, as it is taken.
+    /// What a client has sent, as it is taken; and the text that it is, or is a copy of.
     fn admit(
         &mut self,
         raw: &str,
         environment: Option<&Arc<Environment>>,
         site: &Site,
-    ) -> Result<&mut Text, WireError> {
+    ) -> Result<(Asked, &mut Text), WireError> {
         let invalid = |text: String| WireError::new(ErrorCode::Invalid, text);
         if let Some(at) = self.find(raw, environment, true) {
-            return Ok(&mut self.texts[at]);
+            let text = &mut self.texts[at];
+            return Ok((text.asked.clone(), text));
+        }
+        if let Some((at, asked)) = self.copy(raw, environment, true) {
+            return Ok((asked, &mut self.texts[at]));
         }
         let jobspec = parse(raw, environment).map_err(|e| invalid(format!("jobspec: {e}")))?;
         let jobspec = site.admit(jobspec).map_err(|rejected| invalid(rejected.why).hint(rejected.hint))?;
-        Ok(self.keep(raw, jobspec, true))
+        let text = self.keep(raw, jobspec, true);
+        Ok((text.asked.clone(), text))
     }
 
     fn find(&self, raw: &str, environment: Option<&Arc<Environment>>, admitted: bool) -> Option<usize> {
-        let shared = |text: &Text| environment.is_none_or(|e| Arc::ptr_eq(e, &text.asked.text.environment));
-        self.texts.iter().position(|t| t.admitted == admitted && *t.raw == *raw && shared(t))
+        self.texts.iter().position(|t| *t.raw == *raw && t.is_for(environment, admitted))
+    }
+
+    /// Another copy of one of them. Neither what a site adds nor whether it fits depends on the copy.
+    fn copy(
+        &self,
+        raw: &str,
+        environment: Option<&Arc<Environment>>,
+        admitted: bool,
+    ) -> Option<(usize, Asked)> {
+        let copy = Copy::of(raw)?;
+        self.texts.iter().enumerate().filter(|(_, t)| t.is_for(environment, admitted)).find_map(|(at, t)| {
+            let of = Copy::of(&t.raw).filter(|of| of.is_like(&copy))?;
+            let canonical = Copy::of(&t.asked.text.jobspec).filter(|c| c.number == of.number)?;
+            let jobspec = Arc::new(t.asked.jobspec.copy(of.number, copy.number)?);
+            let environment = t.asked.text.environment.clone();
+            let text = JobSpecText { jobspec: canonical.with(copy.number).into(), environment };
+            Some((at, Asked { text, jobspec, brief: t.asked.brief.clone() }))
+        })
     }
 
     fn keep(&mut self, raw: &str, jobspec: Jobspec, admitted: bool) -> &mut Text {
@@ -98,6 +120,9 @@ impl Texts {
         let environment = self.environment(&text.environment);
         if let Some(at) = self.find(&text.jobspec, Some(&environment), false) {
             return Ok(self.texts[at].asked.clone());
+        }
+        if let Some((_, asked)) = self.copy(&text.jobspec, Some(&environment), false) {
+            return Ok(asked);
         }
         let jobspec = parse(&text.jobspec, Some(&environment))?;
         Ok(self.keep(&text.jobspec, jobspec, false).asked.clone())
@@ -124,6 +149,11 @@ fn parse(raw: &str, environment: Option<&Arc<Environment>>) -> Result<Jobspec, J
 }
 
 impl Text {
+    fn is_for(&self, environment: Option<&Arc<Environment>>, admitted: bool) -> bool {
+        let environment_is = |e| Arc::ptr_eq(e, &self.asked.text.environment);
+        self.admitted == admitted && environment.is_none_or(environment_is)
+    }
+
     fn fits(&mut self, sched: &Sched, now: Now) -> Result<(), String> {
         // Members of groups come and go with no change of the resources: that is never an old answer.
         sched.joinable(&self.asked.jobspec)?;
@@ -195,12 +225,11 @@ impl Jobs {
                     .ok_or_else(|| invalid(format!("the message has no environment {index}")))?,
             ),
         };
-        let text = self.texts.admit(raw, environment, &cx.config.site)?;
+        let (asked, text) = self.texts.admit(raw, environment, &cx.config.site)?;
         if !job.flags.novalidate && !cx.config.site.unchecked {
             text.fits(&self.sched, cx.now)
                 .map_err(|rule| invalid(rule).hint("`flurm resource list` shows what there is"))?;
         }
-        let asked = text.asked.clone();
         let submit =
             Submit { userid: cx.config.owner, urgency, flags: job.flags.into(), batch: Some(batch), asked };
         let micros = cx.now.wall.0.saturating_sub(cx.config.starttime.0);
