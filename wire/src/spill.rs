@@ -39,8 +39,8 @@ pub enum Begin {
 pub fn frames(mut lines: &str) -> Vec<u8> {
     let mut out = Vec::new();
     while !lines.is_empty() {
-        let whole = lines.floor_char_boundary(LINES_LEN);
-        let end = match lines[..whole].rfind('\n') {
+        let first = &lines.as_bytes()[..lines.len().min(LINES_LEN)];
+        let end = match first.iter().rposition(|byte| *byte == b'\n') {
             Some(at) => at + 1,
             None => lines.find('\n').map_or(lines.len(), |at| at + 1),
         };

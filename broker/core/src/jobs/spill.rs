@@ -29,16 +29,11 @@ enum Broken {
 impl Spill {
     /// The next line; none when more must be read before. What is wrong is said once.
     pub fn next(&mut self) -> Result<Option<&str>, Option<String>> {
-        match std::mem::replace(&mut self.broken, None) {
-            Some(Broken::Why(why)) => {
-                self.broken = Some(Broken::Said);
-                return Err(Some(why));
-            }
-            Some(Broken::Said) => {
-                self.broken = Some(Broken::Said);
-                return Err(None);
-            }
-            None => {}
+        if let Some(broken) = &mut self.broken {
+            return Err(match std::mem::replace(broken, Broken::Said) {
+                Broken::Why(why) => Some(why),
+                Broken::Said => None,
+            });
         }
         if self.at == self.lines.len() {
             match begin(&self.raw) {

@@ -293,7 +293,7 @@ impl Position {
                 }
                 Log::Eventlog => {
                     if let Some(entry) = job.entries(self.events).next() {
-                        let exec = tells_exec.then(|| exec_log::of_event(job, &entry)).unwrap_or_default();
+                        let exec = if tells_exec { exec_log::of_event(job, &entry) } else { Vec::new() };
                         page.entries.extend(exec.into_iter().map(|entry| (Log::Exec, Line::Event(entry))));
                         page.entries.extend(wanted.then_some((Log::Eventlog, Line::Event(entry))));
                     }
