@@ -15,6 +15,9 @@ use serde_json::value::RawValue;
 
 pub(super) const CORES: u32 = 4;
 
+/// What is done in a batch.
+type Act = Box<dyn FnOnce(&mut Jobs, &mut Cx)>;
+
 pub(super) struct World {
     pub(super) jobs: Jobs,
     pub(super) config: CoreConfig,
@@ -139,8 +142,7 @@ impl World {
                 let rest = &file[file.len().min(offset as usize)..];
                 rest[..rest.len().min(len)].to_vec()
             });
-            let read: Box<dyn FnOnce(&mut Jobs, &mut Cx)> =
-                Box::new(move |jobs, _| jobs.spill_read(id, offset, &bytes));
+            let read: Act = Box::new(move |jobs, _| jobs.spill_read(id, offset, &bytes));
             self.step(read);
         }
     }
