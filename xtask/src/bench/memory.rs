@@ -85,7 +85,7 @@ fn kib_of(text: &str, name: &str, pid: u32) -> Result<f64, String> {
 }
 
 /// The child whose command line has this word.
-fn child_named(parent: u32, word: &str) -> Result<u32, String> {
+pub fn child_named(parent: u32, word: &str) -> Result<u32, String> {
     let children = read(format!("/proc/{parent}/task/{parent}/children"))?;
     let named = |pid: &u32| {
         read(format!("/proc/{pid}/cmdline"))

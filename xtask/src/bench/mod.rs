@@ -4,6 +4,7 @@
 //! in its benchmark's description and is printed with it.
 
 mod busy;
+mod cpu;
 mod describing;
 mod end_to_end;
 mod fence;
@@ -71,6 +72,11 @@ const BENCHES: &[Bench] = &[
         about: "no-op jobs from `flurm submit --cc=1-N --wait` to the last one's end, all durable, beside the rate at \
                 which this machine starts the same program without flurm",
         run: end_to_end::throughput,
+    },
+    Bench {
+        name: "cpu",
+        about: "processor time of the same no-op jobs by who spends it, beside that of a bare start; what the kernel does for nobody                 (disk, interrupts) is not in it",
+        run: cpu::cpu,
     },
     Bench {
         name: "match",
