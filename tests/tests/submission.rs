@@ -2,6 +2,7 @@
 //!
 //! One instance serves a whole table, so that a case costs a submission and not a start.
 
+use flurm_tests::terminal::Terminal;
 use flurm_tests::{DEADLINE, Instance, Options, eventually};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
@@ -108,7 +109,7 @@ fn options_of_a_job_are_in_its_jobspec() {
         (&["--add-file=x:0640=one\ntwo\n"], system, "/files/x/mode", json!(0o100640)),
         (&["--begin-time=1"], system, "/dependencies/0/scheme", json!("begin-time")),
         (&["--placement=compact"], system, "/placement", json!("compact")),
-        (&["--alloc-type=spread:1/4"], system, "/placement", json!("spread:1/4")),
+        (&["--alloc-type=locality"], system, "/placement", json!("locality")),
         (&["--cosched", "--cosched-class=io"], system, "/cosched/class", json!("io")),
         (&["--env=-*", "--env=A=1"], "", "/attributes/system/environment", json!({"A": "1"})),
     ] {
@@ -265,6 +266,18 @@ fn who_submits_can_stay_as_long_as_asked() {
         assert_eq!(ran.stdout.lines().count(), 3, "{options:?}");
         assert!(!ran.stderr.contains('\r'), "there is no bar on a pipe: {}", ran.stderr);
     }
+    // On a terminal there is one. It alone does not wait: the job that is held never ends.
+    let at_terminal = |options: &[&str]| {
+        Terminal::start(instance.command(&[&["submit", "--quiet"], options, &["true"]].concat()), 24, 100)
+    };
+    let mut waits = at_terminal(&["--cc=1-4", "--wait", "--progress", "--jps"]);
+    let bar = waits.expect("100%");
+    assert!(bar.contains("PD:0 R:0 CD:4 F:0 |####"), "{bar}");
+    waits.expect("job/s");
+    assert!(waits.wait().success());
+    let mut leaves = at_terminal(&["--urgency=hold", "--progress"]);
+    leaves.expect("PD:1 R:0 CD:0 F:0 |####################| 100%");
+    assert!(leaves.wait().success());
     let path = |name: &str| instance.dir.path().join(name);
     let read = |name: &str| std::fs::read_to_string(path(name)).expect("a log");
     let args = [

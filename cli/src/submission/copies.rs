@@ -56,6 +56,10 @@ impl Which {
         }
     }
 
+    fn is_array(&self) -> bool {
+        matches!(self, Which::Array(_))
+    }
+
     fn told(&self) -> bool {
         matches!(self, Which::Ids { told: true, .. } | Which::Array(_))
     }
@@ -99,6 +103,11 @@ impl Copies {
     pub fn jobs(mut self) -> Result<Jobs, Failure> {
         let differ = self.which != Which::One && self.options.texts().any(|text| text.contains(PLACEHOLDER));
         self.options.share_environment()?;
+        if self.which.told()
+            && let Some(shared) = &mut self.options.shared
+        {
+            tell(shared, self.which.is_array());
+        }
         let numbers = self.which.numbers();
         let template = Template::new(&self, numbers.first().copied().flatten())?;
         Ok(Jobs { numbers: numbers.into_iter(), copies: self, differ, template })
@@ -155,7 +164,8 @@ impl Iterator for Jobs {
 /// A jobspec in which only the number of the copy changes.
 #[derive(Debug)]
 struct Template {
-    jobspec: Value,
+    /// As a value, once a number has been put in.
+    jobspec: Option<Value>,
     job: NewJob,
 }
 
@@ -164,21 +174,16 @@ impl Template {
         let jobspec = copies.jobspec(number)?;
         let mut environment = jobspec.attributes().environment.clone();
         if copies.which.told() {
-            // The shell fills in the number, so that all copies share their environment.
-            Arc::make_mut(&mut environment).insert(VARIABLE.to_owned(), Some(TAG.to_owned()));
+            tell(&mut environment, copies.which.is_array());
         }
-        if matches!(copies.which, Which::Array(_)) {
-            array::alone(&mut environment);
-        }
-        let text = jobspec.to_json_without_environment();
-        let unreadable = |e| Failure::new(format!("cannot read our own jobspec: {e}"));
+        let text = RawValue::from_string(jobspec.to_json_without_environment());
         let job = NewJob {
-            jobspec: RawValue::from_string(text.clone()).map_err(unreadable)?,
+            jobspec: text.expect("canonical JSON"),
             environment,
             urgency: copies.options.urgency()?.get(),
             flags: copies.options.flags(),
         };
-        Ok(Template { jobspec: serde_json::from_str(&text).map_err(unreadable)?, job })
+        Ok(Template { jobspec: None, job })
     }
 
     /// With the environment of the other one, where both are equal.
@@ -192,15 +197,27 @@ impl Template {
     fn job(&mut self, number: Option<u32>) -> NewJob {
         let mut job = self.job.clone();
         if let Some(number) = number {
+            let read = || serde_json::from_str(self.job.jobspec.get()).expect("canonical JSON");
+            let jobspec: &mut Value = self.jobspec.get_or_insert_with(read);
             // Indexing makes the objects on the way where there are none.
-            let system = &mut self.jobspec["attributes"]["system"];
+            let system = &mut jobspec["attributes"]["system"];
             system["shell"]["options"]["cc"] = number.into();
             if let Some(array) = system.get_mut("array").and_then(Value::as_object_mut) {
                 array.insert("index".to_owned(), number.into());
             }
-            job.jobspec = to_raw_value(&self.jobspec).expect("a JSON value has string keys");
+            job.jobspec = to_raw_value(jobspec).expect("a JSON value has string keys");
         }
         job
+    }
+}
+
+/// Makes room for the number, which the shell fills in, so that all copies share their environment.
+pub(super) fn tell(environment: &mut Arc<Environment>, in_array: bool) {
+    if in_array {
+        array::alone(environment);
+    }
+    if environment.get(VARIABLE).is_none_or(|value| value.as_deref() != Some(TAG)) {
+        Arc::make_mut(environment).insert(VARIABLE.to_owned(), Some(TAG.to_owned()));
     }
 }
 

@@ -3,7 +3,7 @@
 //! Nothing is made before it is asked for, so a hundred thousand jobs need no more room here than one.
 
 use super::array;
-use super::copies::{Copies, Jobs, Which};
+use super::copies::{Copies, Jobs, Which, tell};
 use super::fill::{Row, fill};
 use super::inputs::Rows;
 use super::{Options, Stdin};
@@ -114,6 +114,12 @@ impl Crowd {
     /// The jobs, ready to be submitted.
     pub fn jobs(mut self) -> Result<impl Iterator<Item = Result<Made, Failure>>, Failure> {
         self.form.options.share_environment()?;
+        if (self.form.cc.is_some() || self.form.array.is_some())
+            && let Some(shared) = &mut self.form.options.shared
+        {
+            // Once for all rows.
+            tell(shared, self.form.array.is_some());
+        }
         let mut parts = self.parts();
         let mut now: Option<(Jobs, Logs)> = None;
         Ok(std::iter::from_fn(move || {

@@ -107,6 +107,7 @@ pub struct Rows {
     /// Values of the first group that the row now has.
     head: Vec<Arc<str>>,
     seq: u64,
+    over: bool,
 }
 
 #[derive(Debug)]
@@ -148,7 +149,14 @@ impl Group {
 impl Rows {
     /// One job, without inputs.
     pub fn one() -> Rows {
-        Rows { first: First::Once(true), others: Vec::new(), at: Vec::new(), head: Vec::new(), seq: 0 }
+        Rows {
+            first: First::Once(true),
+            others: Vec::new(),
+            at: Vec::new(),
+            head: Vec::new(),
+            seq: 0,
+            over: false,
+        }
     }
 
     pub fn new(lists: &[List], separator: &Separator) -> Result<Rows, Failure> {
@@ -163,7 +171,7 @@ impl Rows {
             First::Kept { group: kept(first, separator)?, next: 0 }
         };
         let at = vec![0; others.len()];
-        Ok(Rows { first, others, at, head: Vec::new(), seq: 0 })
+        Ok(Rows { first, others, at, head: Vec::new(), seq: 0, over: false })
     }
 
     /// The same rows in random order: all are read before.
@@ -179,7 +187,7 @@ impl Rows {
             state.hash_one(drawn)
         });
         let first = First::Shuffled { groups, order };
-        Ok(Rows { first, others: Vec::new(), at: Vec::new(), head: Vec::new(), seq: 0 })
+        Ok(Rows { first, others: Vec::new(), at: Vec::new(), head: Vec::new(), seq: 0, over: false })
     }
 
     /// How many there will be, where that is known.
@@ -241,7 +249,8 @@ impl Iterator for Rows {
     type Item = Result<Row, Failure>;
 
     fn next(&mut self) -> Option<Result<Row, Failure>> {
-        if self.others.iter().any(|group| group.len() == 0) {
+        // Who asks again at the end is told the same.
+        if self.over || self.others.iter().any(|group| group.len() == 0) {
             return None;
         }
         // The last list that has another value; those behind it begin again.
@@ -259,8 +268,14 @@ impl Iterator for Rows {
                 self.at.fill(0);
                 match self.advance() {
                     Ok(true) => {}
-                    Ok(false) => return None,
-                    Err(failure) => return Some(Err(failure)),
+                    Ok(false) => {
+                        self.over = true;
+                        return None;
+                    }
+                    Err(failure) => {
+                        self.over = true;
+                        return Some(Err(failure));
+                    }
                 }
             }
         }
@@ -405,9 +420,10 @@ mod tests {
 
     fn rows(line: &str, separator: Option<&str>) -> Vec<String> {
         let (_, lists) = split(line.split(' ').map(str::to_owned).collect()).unwrap();
-        let rows = Rows::new(&lists, &Separator::new(separator).unwrap()).unwrap();
-        let len = rows.len();
-        let rows: Vec<String> = rows.map(|row| row.unwrap().values.join(",")).collect();
+        let mut all = Rows::new(&lists, &Separator::new(separator).unwrap()).unwrap();
+        let len = all.len();
+        let rows: Vec<String> = all.by_ref().map(|row| row.unwrap().values.join(",")).collect();
+        assert!(all.next().is_none(), "{line}: the end is the end");
         assert!(len.is_none_or(|len| len == rows.len()), "{line}");
         rows
     }
