@@ -1,11 +1,12 @@
 //! From the options of `flurm run` and `flurm submit` to jobspecs.
 //!
 //! Options are kept as they were typed, since `{cc}` in any of them becomes another text for each copy. `build.rs`
-//! makes the jobspec, `sub.rs` the options of jobs that are instances, `directives.rs`
-//! those inside their scripts, `env.rs` the environment, `limits.rs` resource limits, `slurm.rs` what habits of Slurm get.
-//! `sbatch.rs` reads directives of Slurm.
-//! Many jobs of one command line: `array.rs` has arrays, `inputs.rs` has the values, `fill.rs` puts them in, `copies.rs` makes copies, `crowd.rs`
-//! the row of all of them, `follow.rs` submits them and stays with them.
+//! makes the jobspec, `sub.rs` the options of jobs that are instances, `directives.rs` and `sbatch.rs` those inside their
+//! scripts, `env.rs` the environment, `limits.rs` resource limits, `slurm.rs` what habits of Slurm get.
+//!
+//! Many jobs of one command line: `inputs.rs` has the values, `fill.rs` puts them in, `given.rs` is a number that waits for
+//! one, `copies.rs` makes copies, `array.rs` those of an array, `crowd.rs` the row of all of them, `follow.rs` submits them
+//! and stays with them.
 
 mod array;
 mod build;
