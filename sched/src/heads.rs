@@ -45,7 +45,7 @@ impl Heads {
     /// their lane.
     pub(crate) fn is_ahead(&self, lane: usize, key: Key) -> bool {
         self.by_lane.values().any(|head| key < head.key)
-            || self.passed.get(&lane).is_some_and(|passed| key < *passed)
+            || self.passed.get(&lane).is_some_and(|passed| key <= *passed)
     }
 
     /// This job of a lane does not hold up the ones behind it.

@@ -186,7 +186,8 @@ impl Promises {
 
     /// Somebody has come in at this place of a lane: who is behind must not be in his way. Tells whether anybody was.
     pub(crate) fn came(&mut self, key: Key, lane: usize) -> bool {
-        if self.looked.get(&lane).is_some_and(|looked| key < *looked) {
+        // Who was the last one that was looked at may have left, and comes back to its old place.
+        if self.looked.get(&lane).is_some_and(|looked| key <= *looked) {
             self.again.insert(key, lane);
         }
         let behind: Vec<Key> = self.by_key.range(key..).map(|(key, _)| *key).collect();

@@ -360,3 +360,23 @@ fn nobody_waits_for_one_who_has_been_canceled() {
         }
     }
 }
+
+#[test]
+fn one_who_left_the_queue_and_comes_back_to_his_place_is_looked_at() {
+    for policy in ALL {
+        let mut world = World::new(config(policy, &[]), 1);
+        world.alloc(1, 16, 1.0, job(4, 60.0, ""));
+        assert_eq!(world.started(), [1]);
+        world.alloc(2, 16, 2.0, job(4, 60.0, ""));
+        assert!(world.started().is_empty());
+        // Held, and released.
+        world.step(SchedInput::Cancel { id: JobId(2) });
+        world.out.clear();
+        world.started();
+        world.alloc(2, 16, 2.0, job(4, 60.0, ""));
+        world.started();
+        world.now = at(1060.0);
+        world.free(1);
+        assert_eq!(world.started(), [2], "{policy}");
+    }
+}

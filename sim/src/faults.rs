@@ -39,6 +39,10 @@ pub fn plan(size: u32, until_ms: u64, rng: &mut Rng) -> Vec<(u64, Fault)> {
         };
         plan.push((rng.range(100, until_ms), fault));
     }
+    if size > 1 && rng.percent(40) {
+        let child = Rank(rng.range(1, u64::from(size)) as u32);
+        plan.push((rng.range(1_000, 8_000), Fault::Partition { child, ms: rng.range(4_500, FAULT_MS_MAX) }));
+    }
     plan.sort_by_key(|(at, _)| *at);
     plan
 }

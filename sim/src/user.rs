@@ -216,7 +216,9 @@ fn request(todo: &Todo, tag: u64) -> Message {
 /// A job that fits somewhere, and whether it runs until it is cancelled.
 fn spec(nodes: u32, rng: &mut Rng) -> (String, bool) {
     let forever = rng.percent(20);
-    let (ms, status) = (rng.range(0, 2000), if rng.percent(20) { 3 << 8 } else { 0 });
+    let long = rng.percent(20);
+    let ms = if long { rng.range(3000, 9000) } else { rng.range(0, 2000) };
+    let status = if rng.percent(20) { 3 << 8 } else { 0 };
     // Some take their time when they are told to end.
     let ending_ms = if rng.percent(30) { rng.range(1000, 4000) } else { 10 };
     let ms = if forever { "forever".to_owned() } else { ms.to_string() };
