@@ -7,7 +7,7 @@ use crate::depend::{Course, Need, Verdict};
 use crate::event::{Alloc, Event, Gate, QUEUE, Raised, Release, Submit};
 use crate::job::{self, Job};
 use crate::manager::Manager;
-use flurm_types::{Fsd, Idset, JobId, JobState, Now, R, Urgency};
+use flurm_types::{Fsd, Idset, JobId, JobState, Now, R, Timestamp, Urgency};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -53,6 +53,12 @@ pub enum Request {
     Memo {
         id: JobId,
         keys: Value,
+    },
+    /// Another jobspec than was submitted, by dotted keys; and for a job that runs, another end.
+    Update {
+        id: JobId,
+        keys: Value,
+        expiration: Option<Timestamp>,
     },
     /// A note for those who debug.
     Note {
@@ -137,6 +143,18 @@ impl Manager {
             Request::Release { id, ranks } => draft.release(self.active_job(*id)?, ranks)?,
             Request::Memo { id, keys } => {
                 draft.say(self.active_job(*id)?.id(), Event::Memo(Box::new(keys.clone())));
+            }
+            Request::Update { id, keys, expiration } => {
+                let job = self.active_job(*id)?;
+                if job.state() == JobState::Cleanup {
+                    return Err(Refusal::Late(*id));
+                }
+                if keys.as_object().is_some_and(|keys| !keys.is_empty()) {
+                    draft.say(*id, Event::JobspecUpdate(Box::new(keys.clone())));
+                }
+                if let Some(expiration) = expiration.filter(|_| job.state() == JobState::Run) {
+                    draft.say(*id, Event::ResourceUpdate(expiration));
+                }
             }
             Request::Note { id, name } => {
                 let other = crate::event::Other { name: name.clone(), context: None };

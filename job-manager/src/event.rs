@@ -35,6 +35,10 @@ pub enum Event {
     /// Keys to set; null removes.
     Memo(Box<Value>),
     FluxRestart,
+    /// Dotted keys of the jobspec, with their new values; null removes.
+    JobspecUpdate(Box<Value>),
+    /// A running job ends at another time; zero is never.
+    ResourceUpdate(Timestamp),
     /// Of [`QUEUE`] only.
     Queue(Box<Gate>),
     /// `debug.*`, and what a later version may have written.
@@ -210,6 +214,8 @@ impl Event {
             Event::Exception(_) => "exception",
             Event::Memo(_) => "memo",
             Event::FluxRestart => "flux-restart",
+            Event::JobspecUpdate(_) => "jobspec-update",
+            Event::ResourceUpdate(_) => "resource-update",
             Event::Queue(gate) => match gate.turn {
                 Turn::Enable => "queue-enable",
                 Turn::Disable { .. } => "queue-disable",
@@ -251,7 +257,8 @@ impl Event {
                 }
                 Some(context)
             }
-            Event::Memo(keys) => Some((**keys).clone()),
+            Event::Memo(keys) | Event::JobspecUpdate(keys) => Some((**keys).clone()),
+            Event::ResourceUpdate(expiration) => Some(json!({ "expiration": expiration.as_secs_f64() })),
             Event::Queue(gate) => gate_context(gate),
             Event::Other(other) => other.context.clone(),
         }
@@ -307,6 +314,10 @@ impl Event {
             })),
             "memo" => Event::Memo(Box::new(entry.context.clone()?)),
             "flux-restart" => Event::FluxRestart,
+            "jobspec-update" => Event::JobspecUpdate(Box::new(entry.context.clone()?)),
+            "resource-update" => {
+                Event::ResourceUpdate(Timestamp::from_secs_f64(context.get("expiration")?.as_f64()?))
+            }
             "queue-enable" => context.gate(Turn::Enable),
             "queue-start" => context.gate(Turn::Start),
             "queue-disable" => context.gate(Turn::Disable { reason: context.text("reason")?.to_owned() }),

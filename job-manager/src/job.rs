@@ -285,6 +285,15 @@ impl Job {
                 self.given = Given::R(alloc.r.clone());
                 self.step(JobState::Sched, JobState::Run);
             }
+            Event::JobspecUpdate(keys) => self.amend(keys),
+            Event::ResourceUpdate(expiration) => {
+                if let Some(placed) = &mut self.placed {
+                    placed.expiration = *expiration;
+                }
+                if let Given::R(r) = &mut self.given {
+                    Arc::make_mut(r).expiration = *expiration;
+                }
+            }
             Event::Start => self.started = true,
             Event::Finish(status) => {
                 self.status = Some(*status);
@@ -317,6 +326,25 @@ impl Job {
         }
     }
 
+    /// The jobspec with other values. What makes no jobspec was refused before it could become an event.
+    fn amend(&mut self, keys: &Value) {
+        let (Ok(mut spec), Some(keys)) =
+            (serde_json::from_str::<Value>(&self.text.jobspec), keys.as_object())
+        else {
+            return;
+        };
+        for (key, value) in keys {
+            set(&mut spec, key, value);
+        }
+        let environment = self.text.environment.clone();
+        let Ok(jobspec) = Jobspec::parse_with_environment(&spec.to_string(), environment.clone()) else {
+            return;
+        };
+        let text = JobSpecText { jobspec: jobspec.to_json_without_environment().into(), environment };
+        let Asked { text, jobspec, brief } = Asked::new(text, Arc::new(jobspec));
+        (self.text, self.jobspec, self.brief) = (text, Some(jobspec), brief);
+    }
+
     /// Lets go of what only an active job needs.
     fn pack(&mut self) {
         self.jobspec = None;
@@ -334,6 +362,27 @@ pub(crate) fn result(exception: Option<&Exception>, status: Option<i32>) -> JobR
         (Some("cancel"), _) => JobResult::Canceled,
         (None, Some(0)) => JobResult::Completed,
         (Some(_), _) | (None, _) => JobResult::Failed,
+    }
+}
+
+/// Sets what is at a dotted key; null removes it.
+pub fn set(object: &mut Value, key: &str, value: &Value) {
+    let (dirs, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let mut at = object;
+    for dir in dirs.split('.').filter(|dir| !dir.is_empty()) {
+        if !at.is_object() {
+            return;
+        }
+        at = &mut at[dir];
+        if at.is_null() {
+            *at = Value::Object(Default::default());
+        }
+    }
+    let Some(map) = at.as_object_mut() else { return };
+    if value.is_null() {
+        map.remove(name);
+    } else {
+        map.insert(name.to_owned(), value.clone());
     }
 }
 

@@ -29,5 +29,5 @@ pub use event::{
     Alloc, Asked, Batch, Brief, Event, Flags, Gate, Other, QUEUE, Raised, Release, Submit, Turn,
 };
 pub use gates::{Closed, Count, Gates};
-pub use job::Job;
+pub use job::{Job, set};
 pub use manager::{BATCHES_MAX, Duty, Manager};

@@ -129,7 +129,7 @@ impl Manager {
             _ => {}
         }
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let (before, deadline) = (job.state(), job.deadline());
+        let (before, deadline, asked) = (job.state(), job.deadline(), job.brief().clone());
         if before == JobState::Inactive {
             // INACTIVE is final: `decide` says nothing after `clean`, and a log that does is not believed.
             return;
@@ -138,13 +138,21 @@ impl Manager {
         job.apply(time, event);
         let (after, result) = (job.state(), job.result());
         let brief = job.brief().clone();
-        if deadline.is_some() != job.deadline().is_some()
-            && let Some(deadline) = deadline.or(job.deadline())
-        {
-            if after == JobState::Run {
-                self.timers.insert((deadline, id));
-            } else {
+        let later = job.deadline();
+        if later != deadline {
+            if let Some(deadline) = deadline {
                 self.timers.remove(&(deadline, id));
+            }
+            self.timers.extend(later.map(|deadline| (deadline, id)));
+        }
+        if matches!(event, Event::JobspecUpdate(_)) {
+            if asked.name != brief.name {
+                self.names.remove(&(asked.name.clone(), id));
+                self.names.insert((brief.name.clone(), id));
+            }
+            if asked.queue != brief.queue {
+                self.count_queue(&asked.queue, before, JobState::New);
+                self.count_queue(&brief.queue, JobState::New, before);
             }
         }
         for need in dropped {

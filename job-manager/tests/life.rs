@@ -392,6 +392,7 @@ enum Step {
     Finish(u64, i32),
     Release(u64, u32),
     Memo(u64),
+    Update(u64, u8),
     Restart(u64),
     Wait(i64),
     Gate(bool),
@@ -409,6 +410,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (id.clone(), 0..2).prop_map(|(id, status)| Step::Finish(id, status)),
         3 => (id.clone(), 0..3_u32).prop_map(|(id, rank)| Step::Release(id, rank)),
         1 => id.clone().prop_map(Step::Memo),
+        2 => (id.clone(), 0..4_u8).prop_map(|(id, what)| Step::Update(id, what)),
         1 => id.prop_map(Step::Restart),
         1 => (1..8_i64).prop_map(Step::Wait),
         1 => any::<bool>().prop_map(Step::Gate),
@@ -452,6 +454,16 @@ fn take(w: &mut World, step: Step, next: &mut u64) {
         }
         Step::Release(id, rank) => Request::Release { id: JobId(id), ranks: rank.into() },
         Step::Memo(id) => Request::Memo { id: JobId(id), keys: serde_json::json!({"k": id}) },
+        Step::Update(id, what) => {
+            let (keys, expiration) = match what {
+                0 => (serde_json::json!({"attributes.system.job.name": "b"}), None),
+                1 => (serde_json::json!({"attributes.system.queue": "q"}), None),
+                2 => (serde_json::json!({"attributes.system.duration": 60.0}), Some(1000 + w.now + 2)),
+                _ => (serde_json::json!({"attributes.system.duration": 0.0}), Some(0)),
+            };
+            let expiration = expiration.map(|secs| Timestamp(secs * 1_000_000));
+            Request::Update { id: JobId(id), keys, expiration }
+        }
         Step::Restart(id) => Request::Restart { id: JobId(id) },
         Step::Wait(seconds) => {
             w.now += seconds;

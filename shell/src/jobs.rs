@@ -31,7 +31,7 @@ use flurm_wire::Message;
 use flurm_wire::exec::{ABORT, Kill, Start, StartJob, What};
 use flurm_wire::job::Stdin;
 use flurm_wire::rexec::Stream;
-use flurm_wire::shell::{Flow, FlowHere, PmixGet};
+use flurm_wire::shell::{ExpireHere, Flow, FlowHere, PmixGet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -408,6 +408,15 @@ impl Shell {
         if let Ok(wait) = Duration::try_from_secs_f64(wait) {
             self.timers.insert((now + wait, key, Timer::Warning));
         }
+    }
+
+    /// The job's end has been put off, or brought near.
+    pub(crate) fn expire(&mut self, expire: &ExpireHere) {
+        let key = (expire.id, expire.attempt);
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        Arc::make_mut(&mut job.r).expiration = expire.expiration;
+        self.timers.retain(|(_, of, timer)| *of != key || *timer != Timer::Warning);
+        self.set_warning(key, Instant::now());
     }
 
     pub(crate) fn kill(&mut self, kill: &Kill) {

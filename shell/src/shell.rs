@@ -24,8 +24,8 @@ use flurm_types::{JobId, Rank, Timestamp};
 use flurm_wire::archive::Instance;
 use flurm_wire::rexec::{Control, Run, Stream};
 use flurm_wire::shell::{
-    Fence, FenceLost, Fenced, FlowHere, Hello, KillHere, KillInitial, PmixGet, Quit, StartHere, StartInitial,
-    StdinHere, Welcome,
+    ExpireHere, Fence, FenceLost, Fenced, FlowHere, Hello, KillHere, KillInitial, PmixGet, Quit, StartHere,
+    StartInitial, StdinHere, Welcome,
 };
 use flurm_wire::{Dest, Kind, Message, Topic};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -454,6 +454,7 @@ impl Shell {
         let understood = match &*message.topic {
             StartHere::NAME => message.body().map(|StartHere(start)| self.start(start)),
             KillHere::NAME => message.body().map(|KillHere(kill)| self.kill(&kill)),
+            ExpireHere::NAME => message.body().map(|expire| self.expire(&expire)),
             FlowHere::NAME => message.body().map(|flow| self.set_flow(flow)),
             StdinHere::NAME => message.body().map(|StdinHere(stdin)| self.stdin(stdin, message.clone())),
             StartInitial::NAME => message.body().map(|start| self.start_initial(start)),

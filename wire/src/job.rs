@@ -8,6 +8,7 @@ use flurm_types::{Entry, Environment, Idset, JobId, JobResult, JobState, Timesta
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Many jobs in one message; a lone job is a list of one. Environments are shared by index.
@@ -118,6 +119,28 @@ impl Topic for Memo {
 }
 
 /// Wait for a `waitable` job (any, when `id` is none); each result is handed out once.
+/// Change what a job has asked for. Keys are dotted paths of its jobspec: `attributes.system.duration` (seconds, or text
+/// such as `+10m`, of running jobs too), and of pending ones `….queue`, `….constraints`, `….job.name`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Update {
+    pub id: JobId,
+    pub updates: BTreeMap<String, serde_json::Value>,
+    /// Only say what would be.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Updated {
+    /// What has been set, relative values worked out.
+    pub updates: BTreeMap<String, serde_json::Value>,
+}
+
+impl Topic for Update {
+    const NAME: &'static str = "job-manager.update";
+    type Response = Updated;
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WaitOne {
     pub id: Option<JobId>,

@@ -4,7 +4,7 @@
 use crate::Topic;
 use crate::exec::{Kill, Start};
 use crate::job::{Done, Stdin};
-use flurm_types::{Environment, JobId, Rank};
+use flurm_types::{Environment, JobId, Rank, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// First words of a shell, also after each reconnection: a broker that is new learns what runs here.
@@ -75,6 +75,20 @@ pub enum Flow {
 
 impl Topic for FlowHere {
     const NAME: &'static str = "shell.flow";
+    type Response = Done;
+}
+
+/// A job that runs ends at another time than its R says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExpireHere {
+    pub id: JobId,
+    pub attempt: u32,
+    /// Zero: it has no end.
+    pub expiration: Timestamp,
+}
+
+impl Topic for ExpireHere {
+    const NAME: &'static str = "shell.expire";
     type Response = Done;
 }
 

@@ -121,6 +121,13 @@ fn examples() -> String {
     line(out, &job::SetUrgency { id: id(), urgency: 31 }, &done);
     let memo = [("uri".to_owned(), "local:///run/x".into())].into_iter().collect();
     line(out, &job::Memo { id: id(), memo }, &done);
+    let updates = [("attributes.system.duration".to_owned(), json!("+10m"))].into_iter().collect();
+    let updated = [("attributes.system.duration".to_owned(), json!(4200.0))].into_iter().collect();
+    line(
+        out,
+        &job::Update { id: id(), updates, dry_run: false },
+        &job::Updated { updates: updated },
+    );
     line(out, &job::WaitOne { id: None }, &job::Waited { id: id(), success: true, errstr: String::new() });
     line(
         out,
@@ -245,6 +252,8 @@ fn examples() -> String {
     line(out, &shell::StartHere(start), &done);
     line(out, &shell::KillHere(kill), &done);
     line(out, &shell::StdinHere(stdin), &done);
+    let expiration = Timestamp::from_secs_f64(1_790_003_600.0);
+    line(out, &shell::ExpireHere { id: id(), attempt: 0, expiration }, &done);
     line(out, &shell::FlowHere { id: id(), attempt: 0, flow: shell::Flow::Wait }, &done);
     line(out, &job::Taken { tag: 7 }, &done);
     line(

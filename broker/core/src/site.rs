@@ -138,6 +138,21 @@ impl Site {
         Ok(jobspec)
     }
 
+    /// Where a job itself wants to run, without what its queue has added to that.
+    pub fn own_constraint(&self, jobspec: &Jobspec) -> Constraint {
+        let attributes = jobspec.attributes();
+        let queue = attributes.queue.as_ref().and_then(|name| Some((name, self.queues.get(name)?)));
+        let added = queue.map_or(Constraint::True, |(name, queue)| queue.constraint(name));
+        match &attributes.constraints {
+            only if *only == added => Constraint::True,
+            Constraint::And(list) => {
+                let own = list.iter().filter(|part| **part != added).cloned();
+                own.fold(Constraint::True, Constraint::and)
+            }
+            own => own.clone(),
+        }
+    }
+
     /// What the scheduler is told. Limits are checked here, where jobs come in; the table of slow-downs where it is
     /// read.
     pub fn scheduling(&self) -> flurm_sched::Config {

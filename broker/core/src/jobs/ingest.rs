@@ -141,7 +141,7 @@ fn environment_len(environment: &Environment) -> usize {
     environment.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len) + 8).sum()
 }
 
-fn parse(raw: &str, environment: Option<&Arc<Environment>>) -> Result<Jobspec, JobspecError> {
+pub(super) fn parse(raw: &str, environment: Option<&Arc<Environment>>) -> Result<Jobspec, JobspecError> {
     match environment {
         Some(environment) => Jobspec::parse_with_environment(raw, environment.clone()),
         None => Jobspec::parse(raw),

@@ -12,7 +12,7 @@
 //! batch; what is said outside meanwhile is held until that is committed ([`Cx`]). [`Jobs::apply`] takes the
 //! same facts from the log.
 //!
-//! * `ingest.rs`: submissions · `manage.rs`: requests about jobs · `queues.rs`: gates · `why.rs`: reasons · `external.rs`: another scheduler · `list.rs`: what is known of them
+//! * `ingest.rs`: submissions · `manage.rs`: requests about jobs · `update.rs`: changes of them · `queues.rs`: gates · `why.rs`: reasons · `external.rs`: another scheduler · `list.rs`: what is known of them
 //! * `exec.rs`: shells · `start.rs`: what they are told · `returning.rs`: ranks that were lost · `guest.rs`: logs of tasks · `streams.rs`: answers that go on
 
 mod exec;
@@ -29,6 +29,7 @@ mod start;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod update;
 mod why;
 
 use crate::cx::Cx;
@@ -137,6 +138,7 @@ impl Jobs {
             job::Kill::NAME => self.kill(cx, m),
             job::SetUrgency::NAME => self.set_urgency(cx, m),
             job::Memo::NAME => self.memo(cx, m),
+            job::Update::NAME => self.update(cx, m),
             job::WaitOne::NAME => self.wait(m),
             job::Why::NAME => self.why(cx, m),
             job::Stdin::NAME => self.stdin(cx, m),
@@ -365,6 +367,8 @@ impl Jobs {
             Event::Release(release) => {
                 self.tell_sched(cx, SchedInput::Free { id, ranks: release.ranks.clone() });
             }
+            Event::JobspecUpdate(_) => self.asks_for_other_things(cx, id),
+            Event::ResourceUpdate(expiration) => self.ends_at(cx, id, *expiration),
             Event::Clean => self.runs.over(id),
             Event::Queue(gate) => self.tell_gate(cx, gate),
             _ => {}
