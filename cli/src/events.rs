@@ -1,6 +1,7 @@
 //! Entries of eventlogs as text.
 
 use crate::failure::Failure;
+use crate::out::Color;
 use crate::when;
 use clap::ValueEnum;
 use flurm_types::{Entry, Timestamp};
@@ -41,6 +42,9 @@ pub struct Options {
     /// Clock times, as --time-format=human
     #[arg(short = 'H', long)]
     pub human: bool,
+    /// Colour names of events
+    #[arg(short = 'L', long, value_enum, value_name = "WHEN", default_value_t, num_args = 0..=1, require_equals = true, default_missing_value = "always")]
+    pub color: Color,
 }
 
 impl Options {
@@ -49,6 +53,7 @@ impl Options {
             style: self.format,
             time: if self.human { Time::Human } else { self.time_format },
             first: None,
+            color: self.color.wanted(),
         }
     }
 }
@@ -60,6 +65,7 @@ pub struct Writer {
     time: Time,
     /// Time of the first entry seen.
     first: Option<Timestamp>,
+    color: bool,
 }
 
 impl Writer {
@@ -76,7 +82,8 @@ impl Writer {
             Time::Human if begins => format!("[{}]", when::zoned(entry.timestamp).strftime("%b%d %H:%M")),
             Time::Human => format!("[{:+13.6}]", entry.timestamp.secs_since(first)),
         };
-        format!("{time} {}{}", entry.name, context(entry))
+        let (on, off) = if self.color { ("\x1b[33m", "\x1b[0m") } else { ("", "") };
+        format!("{time} {on}{}{off}{}", entry.name, context(entry))
     }
 }
 
@@ -150,7 +157,8 @@ mod tests {
     fn an_entry_is_a_line_of_words() {
         let entry = |at: i64, name: &str| Entry::new(Timestamp(at), name);
         let finish = entry(1_500_000, "finish").with_context(json!({ "status": 0, "note": "a b" }));
-        let options = |time_format| Options { format: Style::Text, time_format, human: false };
+        let options =
+            |time_format| Options { format: Style::Text, time_format, human: false, color: Color::Never };
         let mut raw = options(Time::Raw).writer();
         assert_eq!(raw.line(&entry(1_000_000, "start")), "1.000000 start");
         assert_eq!(raw.line(&finish), "1.500000 finish note=\"a b\" status=0");

@@ -43,9 +43,10 @@ impl Face {
         result
     }
 
-    /// The prefix of messages about a job, as `flux` writes them: `flurm-job: …`.
-    pub fn job_prefix(&self) -> String {
-        format!("{}-job", self.name)
+    /// How messages of a tool begin, in the words that scripts match: `flux-job: …` when called as `flux`, else
+    /// `flurm-job: …`.
+    pub fn prefix(&self, tool: &str) -> String {
+        format!("{}-{tool}", self.name)
     }
 }
 
@@ -65,5 +66,6 @@ mod tests {
             assert_eq!(Face::name(Some(OsStr::new(word))), name, "{word}");
         }
         assert_eq!(Face::name(None), "flurm");
+        assert_eq!(Face { name: "flux", level: Level::Own }.prefix("job"), "flux-job");
     }
 }

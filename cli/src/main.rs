@@ -8,6 +8,7 @@
 mod archive;
 mod attach;
 mod cmd;
+mod compat;
 mod events;
 mod face;
 mod failure;

@@ -51,7 +51,8 @@ pub fn steps(text: &str, fenced: bool) -> Vec<Step> {
 }
 
 /// Whether `line` is `pattern` with each `[..]` standing for anything.
-fn line_matches(pattern: &str, line: &str) -> bool {
+#[must_use]
+pub fn line_matches(pattern: &str, line: &str) -> bool {
     let mut parts = pattern.split("[..]");
     let first = parts.next().expect("split gives one at least");
     let Some(mut rest) = line.strip_prefix(first) else { return false };

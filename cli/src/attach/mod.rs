@@ -117,7 +117,7 @@ pub async fn attach(
     match &options.wait_event {
         None => Ok(code),
         Some(event) => {
-            crate::say!("{}: event `{event}` never came", face.job_prefix());
+            crate::say!("{}: event `{event}` never came", face.prefix("job"));
             Ok(FAILED)
         }
     }
@@ -170,7 +170,7 @@ impl<'a> Session<'a> {
             id,
             name: Script::of_locale().id(id),
             options,
-            printer: Printer::new(options.label, options.tail),
+            printer: Printer::new(options.label, options.tail).called(face),
             phase: Phase::Waiting,
             first: None,
             status: None,
@@ -308,7 +308,7 @@ impl<'a> Session<'a> {
                 self.interrupted = Some(Instant::now());
                 crate::say!(
                     "{}: one more ctrl-C within 2s to cancel, or ctrl-Z to detach",
-                    self.face.job_prefix()
+                    self.face.prefix("job")
                 );
                 return Ok(None);
             }
@@ -332,7 +332,7 @@ impl<'a> Session<'a> {
     }
 
     fn say_detached(&self) {
-        crate::say!("{}: detached; {} goes on", self.face.job_prefix(), self.name);
+        crate::say!("{}: detached; {} goes on", self.face.prefix("job"), self.name);
     }
 
     async fn cancel(&self, note: &str) -> Result<(), Failure> {
@@ -347,7 +347,7 @@ impl<'a> Session<'a> {
 
     fn status(&mut self) -> Result<(), Failure> {
         let since = when::hms(self.begun.elapsed().as_secs_f64());
-        let line = format!("\r{}: {} waiting for resources {since}", self.face.job_prefix(), self.name);
+        let line = format!("\r{}: {} waiting for resources {since}", self.face.prefix("job"), self.name);
         std::io::stderr().write_all(line.as_bytes())?;
         self.status_shown = true;
         Ok(())
@@ -364,7 +364,7 @@ impl<'a> Session<'a> {
     fn end(mut self) -> Result<u8, Failure> {
         self.clear_status()?;
         self.raw = None;
-        let prefix = self.face.job_prefix();
+        let prefix = self.face.prefix("job");
         let code = match self.status {
             None => return Ok(FAILED),
             Some(status) => out::exit_code(status),

@@ -1,6 +1,7 @@
 //! A job's output log (RFC 24) on our standard output and error.
 
 use crate::events;
+use crate::face::Face;
 use crate::failure::Failure;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -76,6 +77,8 @@ impl Decoder {
 /// Collects what is to be printed, and prints it in the order it came.
 #[derive(Debug)]
 pub struct Printer {
+    /// How messages of the shell begin.
+    shell: String,
     label: bool,
     decoder: Decoder,
     /// With labels, lines that have no end yet.
@@ -87,7 +90,19 @@ pub struct Printer {
 
 impl Printer {
     pub fn new(label: bool, tail: Option<usize>) -> Printer {
-        Printer { label, decoder: Decoder::default(), partial: BTreeMap::new(), tail, pending: Vec::new() }
+        Printer {
+            shell: "flurm-shell".to_owned(),
+            label,
+            decoder: Decoder::default(),
+            partial: BTreeMap::new(),
+            tail,
+            pending: Vec::new(),
+        }
+    }
+
+    /// Under the name we were called by.
+    pub fn called(self, face: &Face) -> Printer {
+        Printer { shell: face.prefix("shell"), ..self }
     }
 
     pub fn entry(&mut self, entry: &Entry) -> Result<(), Failure> {
@@ -109,7 +124,8 @@ impl Printer {
                 if level <= 6 {
                     let word = ["FATAL", "FATAL", "FATAL", "ERROR", "WARN", "NOTICE", "INFO"]
                         [usize::try_from(level).unwrap_or(0)];
-                    self.push(Stream::Stderr, format!("flurm-shell{rank}: {word}: {message}\n").into_bytes());
+                    let line = format!("{}{rank}: {word}: {message}\n", self.shell);
+                    self.push(Stream::Stderr, line.into_bytes());
                 }
             }
             _ => {}

@@ -31,8 +31,8 @@ pub struct Args {
     script: Vec<String>,
 }
 
-/// Where output goes when nobody says.
-const OUTPUT: &str = "flurm-{{id}}.out";
+/// Where output goes when nobody says, behind the name we were called by.
+const OUTPUT: &str = "-{{id}}.out";
 
 /// The name of a job whose script has none.
 const NAME: &str = "batch";
@@ -72,7 +72,7 @@ impl Args {
         let arguments = arguments.to_vec();
         let mut instance = args.instance;
         instance.what.job_name.get_or_insert(name);
-        instance.io.output.get_or_insert_with(|| OUTPUT.to_owned());
+        instance.io.output.get_or_insert_with(|| format!("{}{OUTPUT}", face.name));
         let options = instance.batch(text, &arguments)?;
         let (dry_run, quiet) = (options.dry_run, options.quiet);
         let crowd = Crowd::new(options, None, None, Logs::default()).in_array(args.array);

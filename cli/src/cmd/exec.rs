@@ -22,7 +22,7 @@ const NO_SUCH_RANK: u8 = 68;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// On these brokers
-    #[arg(short, long, value_name = "RANKS|all", default_value = "all")]
+    #[arg(short, long, alias = "rank", value_name = "RANKS|all", default_value = "all")]
     ranks: String,
     /// Not on these
     #[arg(short = 'x', long, value_name = "RANKS")]

@@ -9,8 +9,11 @@ mod bulksubmit;
 mod cancel;
 mod completion;
 mod dmesg;
+mod env;
 mod exec;
+mod external;
 mod home;
+mod hostlist;
 pub mod job;
 mod jobs;
 mod kvs;
@@ -21,11 +24,13 @@ mod overlay;
 mod pgrep;
 mod ping;
 mod pmix_server;
+mod proxy;
 mod pstree;
 mod queue;
 mod report;
 mod resource;
 mod retry;
+mod rset;
 mod run;
 mod shell;
 mod shutdown;
@@ -36,7 +41,9 @@ mod submit;
 mod task;
 mod top;
 mod trace;
+mod update;
 mod uptime;
+mod uri;
 mod version;
 mod watch;
 
@@ -82,6 +89,7 @@ enum Command {
     Alloc(Box<alloc::Args>),
     Cancel(cancel::Args),
     Retry(retry::Args),
+    Update(update::Args),
     Jobs(jobs::Args),
     Job(job::Args),
     Output(output::Args),
@@ -100,6 +108,12 @@ enum Command {
     Setattr(attr::Set),
     Lsattr(attr::List),
     Uptime(uptime::Args),
+    Uri(uri::Args),
+    Proxy(proxy::Proxy),
+    Env(env::Args),
+    Hostlist(hostlist::Args),
+    #[command(name = "R")]
+    R(rset::Args),
     Overlay(overlay::Args),
     Ping(ping::Args),
     Dmesg(dmesg::Args),
@@ -114,6 +128,8 @@ enum Command {
     #[command(hide = true)]
     Shell(shell::Args),
     #[command(hide = true)]
+    Relay(proxy::Relay),
+    #[command(hide = true)]
     Task(task::Args),
     #[command(hide = true)]
     PmixServer(pmix_server::Args),
@@ -121,14 +137,14 @@ enum Command {
 
 /// The groups of `flurm --help`.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Jobs", &["run", "submit", "bulksubmit", "batch", "alloc", "cancel", "retry", "multi-prog"]),
+    ("Jobs", &["run", "submit", "bulksubmit", "batch", "alloc", "cancel", "update", "retry", "multi-prog"]),
     ("Looking", &["jobs", "job", "output", "watch", "top", "pstree", "pgrep", "pkill", "report"]),
-    ("Resources and queues", &["resource", "queue"]),
+    ("Resources and queues", &["resource", "queue", "hostlist", "R"]),
     (
         "The instance",
         &[
-            "start", "doctor", "uptime", "overlay", "ping", "exec", "kvs", "getattr", "setattr", "lsattr",
-            "dmesg", "shutdown",
+            "start", "doctor", "uptime", "uri", "proxy", "env", "overlay", "ping", "exec", "kvs", "getattr",
+            "setattr", "lsattr", "dmesg", "shutdown",
         ],
     ),
     ("Research", &["simulate", "trace"]),
@@ -172,6 +188,11 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(Ok(code)) => code,
         Ok(Err(failure)) => failure.with_typed_id(&words).called(name).say(),
         Err(error) => {
+            if error.kind() == clap::error::ErrorKind::InvalidSubcommand
+                && let Some(external) = external::External::find(&words)
+            {
+                return external.run(name).unwrap_or_else(|failure| failure.called(name).say());
+            }
             if let Some(failure) = strange::explain(&error, &words) {
                 return failure.called(name).say();
             }
@@ -268,6 +289,7 @@ impl Cli {
             Some(Command::Bulksubmit(args)) => args.run(&face),
             Some(Command::Batch(args)) => args.run(&face, words),
             Some(Command::Alloc(args)) => args.run(&face),
+            Some(Command::Update(args)) => args.run(&face),
             Some(Command::Cancel(args)) => args.run(&face),
             Some(Command::Retry(args)) => args.run(&face),
             Some(Command::Jobs(args)) => args.run(&face),
@@ -288,6 +310,12 @@ impl Cli {
             Some(Command::Setattr(args)) => args.run(&face),
             Some(Command::Lsattr(args)) => args.run(&face),
             Some(Command::Uptime(args)) => args.run(&face),
+            Some(Command::Uri(args)) => args.run(&face),
+            Some(Command::Proxy(args)) => args.run(&face),
+            Some(Command::Env(args)) => args.run(&face),
+            Some(Command::Hostlist(args)) => args.run(&face),
+            Some(Command::R(args)) => args.run(&face),
+            Some(Command::Relay(args)) => args.run(&face),
             Some(Command::Overlay(args)) => args.run(&face),
             Some(Command::Ping(args)) => args.run(&face),
             Some(Command::Dmesg(args)) => args.run(&face),

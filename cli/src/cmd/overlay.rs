@@ -8,6 +8,7 @@ use clap::Subcommand;
 use flurm_wire::Dest;
 use flurm_wire::overlay::{Health, Status, TreeStatus};
 use std::io::Write;
+use std::time::Duration;
 
 /// The tree of brokers
 #[derive(Debug, clap::Args)]
@@ -33,6 +34,9 @@ struct StatusArgs {
     /// Only what is not well
     #[arg(long, conflicts_with = "json")]
     down: bool,
+    /// Wait until the whole tree is so
+    #[arg(short, long, value_name = "STATE", value_parser = health)]
+    wait: Option<Health>,
     /// Say for how long it has been so
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -46,7 +50,13 @@ struct StatusArgs {
 impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
         let Command::Status(args) = self.command;
-        let tree = face.connect()?.call(Dest::Leader, &Status {})?;
+        let client = face.connect()?;
+        let mut tree = client.call(Dest::Leader, &Status {})?;
+        while args.wait.is_some_and(|wanted| tree.status != wanted) {
+            // The tree has no events of its own.
+            std::thread::sleep(PAUSE);
+            tree = client.call(Dest::Leader, &Status {})?;
+        }
         if args.json {
             out::json(&tree)?;
         } else if args.summary {
@@ -59,6 +69,15 @@ impl Args {
         }
         Ok(0)
     }
+}
+
+/// Between two looks at a tree that is not as it should be.
+const PAUSE: Duration = Duration::from_millis(200);
+
+fn health(text: &str) -> Result<Health, String> {
+    let all = [Health::Full, Health::Partial, Health::Degraded, Health::Lost, Health::Offline];
+    let names = || all.map(name).join(", ");
+    all.into_iter().find(|health| name(*health) == text).ok_or_else(|| format!("expected one of {}", names()))
 }
 
 struct Paper<'a> {
@@ -126,6 +145,7 @@ mod tests {
             vec![node(1, Health::Degraded, vec![leaf]), node(2, Health::Full, Vec::new())],
         );
         let args = StatusArgs {
+            wait: None,
             json: false,
             summary: false,
             down: false,

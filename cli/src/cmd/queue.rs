@@ -34,30 +34,24 @@ enum Command {
         which: Which,
     },
     /// Take jobs again
-    Enable {
-        #[command(flatten)]
-        which: Which,
-    },
+    Enable(Turned),
     /// Take no more jobs
     Disable {
         /// Why, for those who are refused
         #[arg(short, long, default_value = "", hide_default_value = true)]
         message: String,
         #[command(flatten)]
-        which: Which,
+        turned: Turned,
     },
     /// Start waiting jobs again
-    Start {
-        #[command(flatten)]
-        which: Which,
-    },
+    Start(Turned),
     /// Start no more jobs; those that run go on
     Stop {
         /// Why, for those who ask
         #[arg(short, long, default_value = "", hide_default_value = true)]
         message: String,
         #[command(flatten)]
-        which: Which,
+        turned: Turned,
     },
     /// Wait until there is no job
     Drain {
@@ -89,9 +83,22 @@ struct Which {
     /// The same
     #[arg(short = 'q', long = "queue", value_name = "QUEUE,…", value_delimiter = ',', hide = true)]
     named: Vec<String>,
-    /// Say nothing (nothing is said anyway)
-    #[arg(long, hide = true)]
+}
+
+/// How gates are turned.
+#[derive(Debug, clap::Args)]
+struct Turned {
+    /// Say how the queues are then in full
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Do not say how the queues are then
+    #[arg(long)]
     quiet: bool,
+    /// Only until the instance starts anew (queues stay as they are here)
+    #[arg(long, hide = true)]
+    nocheckpoint: bool,
+    #[command(flatten)]
+    which: Which,
 }
 
 impl Which {
@@ -103,19 +110,29 @@ impl Which {
 
 impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
-        let (verbose, json, timeout, ask) = match self.command {
+        let turn = |turned: Turned, gate, act| {
+            let said = match (turned.quiet, turned.verbose) {
+                (true, _) => None,
+                (false, false) => Some(Said { gate: Some(gate), verbose: false }),
+                (false, true) => Some(Said { gate: None, verbose: true }),
+            };
+            (said, false, None, turned.which.ask(act))
+        };
+        let (said, json, timeout, ask) = match self.command {
             Command::List(list) => return list.run(face),
-            Command::Status { verbose, json, which } => (verbose, json, None, which.ask(QueueAct::Status)),
-            Command::Enable { which } => (false, false, None, which.ask(QueueAct::Enable)),
-            Command::Disable { message, which } => {
-                (false, false, None, which.ask(QueueAct::Disable { reason: message }))
+            Command::Status { verbose, json, which } => {
+                (Some(Said { gate: None, verbose }), json, None, which.ask(QueueAct::Status))
             }
-            Command::Start { which } => (false, false, None, which.ask(QueueAct::Start)),
-            Command::Stop { message, which } => {
-                (false, false, None, which.ask(QueueAct::Stop { reason: message }))
+            Command::Enable(turned) => turn(turned, Door::Submission, QueueAct::Enable),
+            Command::Disable { message, turned } => {
+                turn(turned, Door::Submission, QueueAct::Disable { reason: message })
             }
-            Command::Drain { timeout, which } => (false, false, timeout, which.ask(QueueAct::Drain)),
-            Command::Idle { timeout, which } => (false, false, timeout, which.ask(QueueAct::Idle)),
+            Command::Start(turned) => turn(turned, Door::Scheduling, QueueAct::Start),
+            Command::Stop { message, turned } => {
+                turn(turned, Door::Scheduling, QueueAct::Stop { reason: message })
+            }
+            Command::Drain { timeout, which } => (None, false, timeout, which.ask(QueueAct::Drain)),
+            Command::Idle { timeout, which } => (None, false, timeout, which.ask(QueueAct::Idle)),
         };
         let client = face.connect()?;
         let status = client.run(async |client| match timeout {
@@ -130,14 +147,30 @@ impl Args {
         })?;
         if json {
             out::json(&status)?;
-        } else if matches!(ask.act, QueueAct::Status) {
-            out::stdout().write_all(text(&status, verbose).as_bytes())?;
+        } else if let Some(said) = said {
+            out::stdout().write_all(text(&status, &said).as_bytes())?;
         }
         Ok(0)
     }
 }
 
-fn text(status: &QueueStatus, verbose: bool) -> String {
+/// A gate of queues.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+enum Door {
+    Submission,
+    Scheduling,
+}
+
+/// What is said of queues.
+struct Said {
+    /// Only this gate.
+    gate: Option<Door>,
+    verbose: bool,
+}
+
+fn text(status: &QueueStatus, said: &Said) -> String {
+    let verbose = said.verbose;
+    let shows = |gate| said.gate.is_none_or(|only| only == gate);
     let because = |reason: &Option<String>| match reason {
         Some(reason) if !reason.is_empty() => format!(": {reason}"),
         _ => String::new(),
@@ -146,14 +179,18 @@ fn text(status: &QueueStatus, verbose: bool) -> String {
     for queue in &status.queues {
         let name = if queue.name.is_empty() { String::new() } else { format!("{}: ", queue.name) };
         let mut say = |line: String| text.push_str(&format!("{name}{line}\n"));
-        say(match queue.enabled {
-            true => "Job submission is enabled".to_owned(),
-            false => format!("Job submission is disabled{}", because(&queue.disable_reason)),
-        });
-        say(match queue.started {
-            true => "Scheduling is started".to_owned(),
-            false => format!("Scheduling is stopped{}", because(&queue.stop_reason)),
-        });
+        if shows(Door::Submission) {
+            say(match queue.enabled {
+                true => "Job submission is enabled".to_owned(),
+                false => format!("Job submission is disabled{}", because(&queue.disable_reason)),
+            });
+        }
+        if shows(Door::Scheduling) {
+            say(match queue.started {
+                true => "Scheduling is started".to_owned(),
+                false => format!("Scheduling is stopped{}", because(&queue.stop_reason)),
+            });
+        }
         if verbose {
             say(counted(queue.pending, "pending job"));
             say(counted(queue.running, "running job"));
@@ -193,6 +230,7 @@ struct Row {
 
 static COLUMNS: &[Column<Row>] = &[
     Column { name: "queue", header: "QUEUE", value: |row, _| row.queue.name.clone().into() },
+    Column { name: "parent", header: "PARENT", value: |_, _| Value::Empty },
     Column { name: "queuem", header: "QUEUE", value: |row, _| marked(&row.queue).into() },
     Column {
         name: "submission",
@@ -326,6 +364,10 @@ mod tests {
         }
     }
 
+    fn plain(verbose: bool) -> Said {
+        Said { gate: None, verbose }
+    }
+
     #[test]
     fn a_closed_gate_says_why() {
         let mut status = QueueStatus {
@@ -339,18 +381,18 @@ mod tests {
             scheduler: "built-in, fcfs".into(),
         };
         assert_eq!(
-            text(&status, false),
+            text(&status, &plain(false)),
             "batch: Job submission is disabled: maintenance\nbatch: Scheduling is started\n"
         );
         status.queues[0].name = String::new();
         assert_eq!(
-            text(&status, true),
+            text(&status, &plain(true)),
             "Job submission is disabled: maintenance\nScheduling is started\n2 pending jobs\n0 running jobs\n\
              Scheduler: built-in, fcfs\n"
         );
         let queue = &mut status.queues[0];
         (queue.pending, queue.priority, queue.jobs_max, queue.cores_max) = (1, 10, Some(1), Some(96));
-        assert!(text(&status, true).contains(
+        assert!(text(&status, &plain(true)).contains(
             "\n1 pending job\n0 running jobs\nPriority of its jobs: +10\nAt most 1 job and 96 cores at once\n"
         ));
     }

@@ -2,7 +2,12 @@
 
 use crate::face::Face;
 use crate::failure::{FAILED, Failure};
+use flurm_broker::config::steps;
 use flurm_broker::{BrokerArgs, DoctorArgs, StartArgs};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 
 /// What is set before anything starts.
@@ -66,6 +71,19 @@ pub struct Start {
     /// When the program has ended, say what the instance did with its time: on standard error, or as a page in FILE
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     report: Option<Option<PathBuf>>,
+    /// Its configuration, step by step: a file, `KEY=VALUE`, JSON, TOML, or a name in ~/.config/flurm/config; after
+    /// --config-path
+    #[arg(long, value_name = "CONFIG")]
+    conf: Vec<String>,
+    /// Show the command of the broker
+    #[arg(short, long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "1", action = clap::ArgAction::Append)]
+    verbose: Vec<u8>,
+    /// Only show the command of the broker
+    #[arg(short = 'X', long)]
+    noexec: bool,
+    /// Begin the command of the broker with these words, joined by commas: a debugger, for example
+    #[arg(long, value_name = "WORD,…", value_delimiter = ',', conflicts_with = "test_size")]
+    wrap: Vec<String>,
     /// The initial program and its arguments
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -74,11 +92,33 @@ pub struct Start {
 impl Start {
     pub fn run(self, _face: &Face) -> Result<u8, Failure> {
         let (config_path, setattr) = self.settings.attributes()?;
+        // It goes when we end, which is after all brokers that read it.
+        let made =
+            if self.conf.is_empty() { None } else { Some(Made::new(config_path.as_ref(), &self.conf)?) };
+        let config_path = made.as_ref().map(|made| made.0.clone()).or(config_path);
         let command = match self.report {
             None => self.command,
             Some(page) => reported(page, self.command)?,
         };
         let broker = BrokerArgs { config_path, setattr, command, rejoin: None };
+        if self.noexec || !self.verbose.is_empty() || !self.wrap.is_empty() {
+            let program = super::uri::own_program()?.to_string_lossy().into_owned();
+            let line = line(&self.wrap, program, &broker);
+            if self.noexec || !self.verbose.is_empty() {
+                let shown = shlex::try_join(line.iter().map(String::as_str))
+                    .map_err(|_| Failure::usage("the command has a character that no shell takes"))?;
+                crate::say!("{shown}");
+            }
+            if self.noexec {
+                return Ok(0);
+            }
+            if !self.wrap.is_empty() {
+                let mut command = std::process::Command::new(&line[0]);
+                let status = command.args(&line[1..]).status();
+                let status = status.map_err(|e| Failure::new(format!("cannot run {}: {e}", line[0])))?;
+                return Ok(crate::out::exit_code(status.into_raw()));
+            }
+        }
         Ok(code(flurm_broker::start(&StartArgs { test_size: self.test_size, broker })))
     }
 }
@@ -98,6 +138,56 @@ fn reported(page: Option<PathBuf>, command: Vec<String>) -> Result<Vec<String>, 
     words.push("--".to_owned());
     words.extend(command);
     Ok(words)
+}
+
+/// The command that is one broker.
+fn line(wrap: &[String], program: String, broker: &BrokerArgs) -> Vec<String> {
+    let mut line = wrap.to_vec();
+    line.extend([program, "broker".to_owned()]);
+    line.extend(broker.config_path.iter().map(|path| format!("--config-path={}", path.display())));
+    line.extend(broker.setattr.iter().map(|(name, value)| format!("-S{name}={value}")));
+    if !broker.command.is_empty() {
+        line.push("--".to_owned());
+        line.extend(broker.command.iter().cloned());
+    }
+    line
+}
+
+/// A file with a configuration that was put together, until it is dropped.
+struct Made(PathBuf);
+
+impl Made {
+    fn new(config_path: Option<&PathBuf>, conf: &[String]) -> Result<Made, Failure> {
+        let first = match config_path {
+            None => None,
+            Some(dir) if dir.is_dir() => {
+                return Err(Failure::usage(format!(
+                    "--conf changes a file, and {} is a directory",
+                    dir.display()
+                ))
+                .hint("put what --conf would say into a last file there"));
+            }
+            Some(file) => Some(file.display().to_string()),
+        };
+        let steps: Vec<String> = first.into_iter().chain(conf.iter().cloned()).collect();
+        let vars =
+            std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+        let json = steps::to_json(&steps, &vars.collect())
+            .map_err(|mistake| Failure::usage(mistake.what).hint(mistake.hint))?;
+        let name = format!("flurm-conf-{}-{}.json", rustix::process::getuid().as_raw(), std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(json.as_bytes()))
+            .map_err(|e| Failure::new(format!("cannot write {}: {e}", path.display())))?;
+        Ok(Made(path))
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // Its owner's alone, and small: it may stay.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// One broker of an instance

@@ -2,44 +2,18 @@
 //!
 //! clap's own advice is to pass such a word as a value, which hardly anybody meant.
 
+use crate::compat;
 use crate::failure::Failure;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::ffi::OsString;
 
-/// Commands of Flux that are not there yet: what they stand below, what they are called, and the present way.
+/// Commands that nobody has, and of Flux's extensions: what they stand below, what they are called, and the way out. Those
+/// of Flux itself are in the table of `compat.rs`.
 const COMMANDS: &[(&str, &str, &str)] = &[
-    ("", "uri", "`flurm getattr local-uri` is this instance's; set FLURM_URI to another one"),
-    ("", "proxy", "set FLURM_URI to the instance's `flurm getattr local-uri` on its machine"),
-    ("", "update", "cancel the job and submit it again; `flurm job urgency ID N` changes its urgency"),
     ("", "list", "`flurm jobs`"),
-    ("", "hostlist", "`flurm resource list -n -o '{nodelist}'`"),
-    ("", "env", "`flurm start` sets what its programs need"),
     ("", "ion-resource", "`flurm resource query` asks the matcher, without an instance"),
     ("", "ion-R", "`flurm resource jgf --from=FILE -o R+jgf` writes an R with its graph"),
-    ("", "R", "`flurm resource R` prints that of the instance, `flurm resource jgf -o R` makes one of sizes"),
-    ("", "module", "services are built in; `flurm start --config-path=FILE` says how they work"),
-    ("", "config", "`flurm start --config-path=FILE` reads it, once for the whole instance"),
-    ("", "event", "`flurm job eventlog ID` and `flurm job wait-event ID NAME` have the events of a job"),
-    ("", "cron", "`flurm submit --begin-time=+1h` starts one job later"),
-    ("", "python", "`flurm jobs --json` and the other `--json` are for programs"),
     ("queue", "limits", "`flurm queue list`"),
-    ("job", "purge", "jobs that have ended cost little; `flurm jobs` shows those that have not"),
-    (
-        "resource",
-        "reload",
-        "`flurm start` reads resource.path; `flurm resource drain` takes nodes out of service",
-    ),
-    (
-        "job",
-        "namespace",
-        "jobs have no namespace of their own: `flurm kvs dir $(flurm job id --to=kvs ID).guest`",
-    ),
-    (
-        "job",
-        "strtofmt",
-        "`flurm job id --to=FORM` writes ids in another form, `flurm jobs -o FORMAT` all else",
-    ),
-    ("job", "memo", "`flurm submit --setattr=user.NAME=VALUE` keeps a remark with the job"),
 ];
 
 /// Options of `sbatch` and `srun` that are other ones here.
@@ -112,9 +86,11 @@ pub fn explain(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
             let word = text(ContextKind::InvalidSubcommand)?;
             let at = words.iter().position(|w| *w == word)?;
             let above = words[..at].last().copied().filter(|w| !w.starts_with('-')).unwrap_or("");
-            let (.., hint) = COMMANDS.iter().find(|(a, w, _)| (*a, *w) == (above, word))?;
             let name = [above, word].join(" ");
-            Some(Failure::usage(format!("flurm {} is not there yet", name.trim_start())).hint(*hint))
+            let name = name.trim_start();
+            let known = COMMANDS.iter().find(|(a, w, _)| (*a, *w) == (above, word)).map(|(.., hint)| *hint);
+            let hint = known.or_else(|| compat::refused_command(name))?;
+            Some(Failure::usage(format!("there is no `flurm {name}`")).hint(hint))
         }
         ErrorKind::UnknownArgument => {
             let word = text(ContextKind::InvalidArg)?;
@@ -180,15 +156,18 @@ fn unknown(command: &str, word: &str, near: Option<&str>) -> Failure {
         "jobs" => OF_JOBS.to_vec(),
         _ => Vec::new(),
     };
-    let hint = if command == "run" && OF_SUBMIT.contains(&word) {
-        format!("use `flurm submit {word}`")
-    } else if let Some((_, ours)) = habits.iter().find(|(theirs, _)| *theirs == word) {
-        format!("use {ours}")
-    } else if let Some(near) = near {
-        format!("there is {near}")
-    } else {
-        format!("`{called} --help` lists them")
-    };
+    let hint =
+        if let Some(way) = compat::refused_option(if command.is_empty() { "flux" } else { command }, word) {
+            way.to_owned()
+        } else if command == "run" && OF_SUBMIT.contains(&word) {
+            format!("use `flurm submit {word}`")
+        } else if let Some((_, ours)) = habits.iter().find(|(theirs, _)| *theirs == word) {
+            format!("use {ours}")
+        } else if let Some(near) = near {
+            format!("there is {near}")
+        } else {
+            format!("`{called} --help` lists them")
+        };
     Failure::usage(format!("`{called}` has no option {word}")).hint(hint)
 }
 
@@ -201,7 +180,7 @@ mod tests {
         for (line, text, hint) in [
             ("batch --ntasks=2 x.sh", "`flurm batch` has no option --ntasks", "--nslots"),
             ("alloc -w node1", "`flurm alloc` has no option -w", "--requires=hosts:"),
-            ("job namespace", "flurm job namespace is not there yet", "--to=kvs"),
+            ("job namespace", "there is no `flurm job namespace`", "--to=kvs"),
             ("run -w node1 x", "`flurm run` has no option -w", "--requires=hosts:"),
             ("submit -Jx y", "`flurm submit` has no option -J", "--job-name"),
             ("run --cc=1-3 x", "`flurm run` has no option --cc", "use `flurm submit --cc`"),
@@ -219,7 +198,7 @@ mod tests {
                 "`flurm resource list` has no option --zzz",
                 "flurm resource list --help",
             ),
-            ("queue limits", "flurm queue limits is not there yet", "flurm queue list"),
+            ("queue limits", "there is no `flurm queue limits`", "flurm queue list"),
             ("jobs -t RUNNING", "`flurm jobs` has no option -t", "--filter"),
             ("jobs --no-head", "`flurm jobs` has no option --no-head", "--no-header"),
             ("uptime --zzz", "`flurm uptime` has no option --zzz", "flurm uptime --help"),

@@ -5,6 +5,7 @@ mod control;
 mod eventlog;
 mod id;
 mod info;
+mod memo;
 mod output;
 mod plumbing;
 mod submit;
@@ -36,6 +37,7 @@ enum Command {
     WaitEvent(eventlog::WaitEvent),
     Id(id::Id),
     Wait(wait::Wait),
+    Memo(memo::Memo),
     Urgency(control::Urgency),
     Kill(control::Kill),
     Killall(control::Killall),
@@ -67,6 +69,7 @@ impl Args {
             Command::WaitEvent(args) => args.run(face),
             Command::Id(args) => args.run(face),
             Command::Wait(args) => args.run(face),
+            Command::Memo(args) => args.run(face),
             Command::Urgency(args) => args.run(face),
             Command::Kill(args) => args.run(face),
             Command::Killall(args) => args.run(face),

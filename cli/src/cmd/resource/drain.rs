@@ -22,6 +22,12 @@ pub struct Drain {
     /// The same, in Flux's newer word
     #[arg(short, long)]
     update: bool,
+    /// List only these ranks or hosts
+    #[arg(short, long, value_name = "TARGETS", conflicts_with = "targets")]
+    include: Option<String>,
+    /// List only nodes of these queues
+    #[arg(short, long, value_name = "QUEUE,…", value_delimiter = ',', conflicts_with = "targets")]
+    queue: Vec<String>,
     #[command(flatten)]
     format: format::Options,
     /// Ranks or hosts
@@ -35,7 +41,9 @@ impl Drain {
         let Some(targets) = self.targets else {
             let format = self.format.read("FLUX_RESOURCE_DRAIN_FORMAT_DEFAULT", NAMED, status::COLUMNS)?;
             let Some(format) = format else { return Ok(0) };
-            let info = ask(&face.connect()?)?;
+            let client = face.connect()?;
+            let mut info = ask(&client)?;
+            super::narrow(&client, &mut info, self.include.as_deref(), &self.queue)?;
             let mut rows = status::rows(&info, Script::of_locale());
             rows.retain(status::is_drained);
             format.print(&mut out::stdout(), &mut rows, !self.format.no_header, |_| None)?;
@@ -51,6 +59,9 @@ impl Drain {
 /// Let jobs use nodes again
 #[derive(Debug, clap::Args)]
 pub struct Undrain {
+    /// Do not mind those that are not drained
+    #[arg(short, long)]
+    force: bool,
     /// Ranks or hosts
     targets: String,
     /// Why
@@ -59,8 +70,17 @@ pub struct Undrain {
 
 impl Undrain {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
-        let undrain = resource::Undrain { targets: self.targets, reason: self.reason.join(" ") };
-        face.connect()?.call(Dest::Leader, &undrain)?;
+        let client = face.connect()?;
+        let mut targets = self.targets;
+        if self.force {
+            let info = ask(&client)?;
+            targets = super::targets(&targets, &info.all)?.intersection(&super::drained(&info)).to_string();
+            if targets.is_empty() {
+                return Ok(0);
+            }
+        }
+        let undrain = resource::Undrain { targets, reason: self.reason.join(" ") };
+        client.call(Dest::Leader, &undrain)?;
         Ok(0)
     }
 }

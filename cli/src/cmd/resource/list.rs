@@ -255,7 +255,7 @@ fn split<L: PartialEq>(r: R, label: impl Fn(u32, &R) -> L) -> Vec<(L, R)> {
 }
 
 /// `rank[0-3]/core[0-3],gpu[0-1]`, groups of ranks with equal parts joined by blanks.
-fn rlist(r: &R) -> String {
+pub fn rlist(r: &R) -> String {
     let mut groups: Vec<(String, Idset)> = Vec::new();
     for node in &r.nodes {
         let bracketed = |name: &str, ids: &Idset| match ids.len() {

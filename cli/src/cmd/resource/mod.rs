@@ -1,6 +1,7 @@
 //! `flurm resource`: what there is, what is free, what is taken out of service.
 
 mod drain;
+mod eventlog;
 mod expire;
 mod jgf;
 mod list;
@@ -14,6 +15,7 @@ use clap::Subcommand;
 use flurm_client::blocking::Client;
 use flurm_types::{Hostlist, Idset, R, Timestamp};
 use flurm_wire::Dest;
+use flurm_wire::job::{Queue, QueueAct};
 use flurm_wire::resource::{Status, StatusInfo};
 
 /// List, drain and undrain resources
@@ -33,6 +35,7 @@ enum Command {
     Tree(tree::Args),
     Drain(drain::Drain),
     Undrain(drain::Undrain),
+    Eventlog(eventlog::Args),
     Expire(expire::Args),
     Jgf(jgf::Args),
     Query(query::Args),
@@ -48,6 +51,7 @@ impl Args {
             Command::Tree(args) => args.run(face),
             Command::Drain(args) => args.run(face),
             Command::Undrain(args) => args.run(face),
+            Command::Eventlog(args) => args.run(face),
             Command::Expire(args) => args.run(face),
             Command::Jgf(args) => args.run(face),
             Command::Query(args) => args.run(face),
@@ -84,6 +88,27 @@ impl Share {
 fn drained(info: &StatusInfo) -> Idset {
     info.drained.iter().fold(Idset::new(), |all, drained| all.union(&drained.ranks))
 }
+
+/// Leaves only these targets, and nodes of these queues.
+fn narrow(
+    client: &Client,
+    info: &mut StatusInfo,
+    include: Option<&str>,
+    queues: &[String],
+) -> Result<(), Failure> {
+    if let Some(word) = include {
+        info.all = info.all.restrict(&targets(word, &info.all)?);
+    }
+    if !queues.is_empty() {
+        let ask = Queue { queues: queues.to_vec(), ..QueueAct::Status.into() };
+        let theirs = client.call(Dest::Leader, &ask)?.queues;
+        let theirs = theirs.iter().fold(Idset::new(), |all, queue| all.union(&queue.ranks));
+        info.all = info.all.restrict(&theirs);
+    }
+    Ok(())
+}
+
+pub use list::rlist;
 
 pub fn ask(client: &Client) -> Result<StatusInfo, Failure> {
     Ok(client.call(Dest::Leader, &Status {})?)

@@ -63,12 +63,18 @@ const NAMED: format::Named = &[
 /// List nodes by what their administrator says of them
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only these: avail, drain, drained, draining, online, offline, all
+    /// Only these: avail, allocated, drain, drained, draining, online, offline, all
     #[arg(short, long, value_name = "STATE,…", value_delimiter = ',')]
     states: Vec<State>,
     /// Only these ranks or hosts
     #[arg(short, long, value_name = "TARGETS")]
     include: Option<String>,
+    /// Only nodes of these queues
+    #[arg(short, long, value_name = "QUEUE,…", value_delimiter = ',')]
+    queue: Vec<String>,
+    /// Leave out states that nothing is in (they are never shown)
+    #[arg(long)]
+    skip_empty: bool,
     #[command(flatten)]
     format: format::Options,
     /// Print the whole answer as JSON
@@ -86,6 +92,13 @@ enum State {
     Online,
     Offline,
     All,
+    /// Nodes with jobs
+    Allocated,
+    /// Nothing is ever in these here, but scripts ask
+    #[value(alias("excluded"))]
+    Exclude,
+    Torpid,
+    Housekeeping,
 }
 
 impl State {
@@ -98,6 +111,9 @@ impl State {
             State::Online => row.online,
             State::Offline => !row.online,
             State::All => true,
+            // Rows do not tell them apart; the R that they are made of does.
+            State::Allocated => true,
+            State::Exclude | State::Torpid | State::Housekeeping => false,
         }
     }
 }
@@ -107,10 +123,11 @@ impl Args {
         self.json |= self.format.take_json();
         let format = self.format.read("FLUX_RESOURCE_STATUS_FORMAT_DEFAULT", NAMED, COLUMNS)?;
         let Some(format) = format else { return Ok(0) };
-        let mut info = ask(&face.connect()?)?;
-        if let Some(word) = &self.include {
-            let ranks = super::targets(word, &info.all)?;
-            info.all = info.all.restrict(&ranks);
+        let client = face.connect()?;
+        let mut info = ask(&client)?;
+        super::narrow(&client, &mut info, self.include.as_deref(), &self.queue)?;
+        if self.states.contains(&State::Allocated) && !self.states.contains(&State::All) {
+            info.all = info.all.restrict(&info.allocated.ranks());
         }
         if self.json {
             out::json(&info)?;

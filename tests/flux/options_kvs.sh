@@ -1,0 +1,87 @@
+# Options of the key-value store, each by what it changes.
+flux kvs put a.x=1 a.b.y=text
+flux kvs get --raw a.b.y; echo .
+#> text.
+flux kvs get --label a.x
+#> a.x=1
+flux kvs get --treeobj a.x
+#> {"data":"MQ==","type":"val","ver":1}
+flux kvs get --stream a.x
+#> 1
+printf 'from a pipe' | flux kvs put --raw piped=- && flux kvs get piped
+#> from a pipe
+flux kvs put --treeobj copy="$(flux kvs get --treeobj a)" && flux kvs get copy.b.y
+#> text
+flux kvs put --sync --no-merge a.x=2 && flux kvs get a.x
+#> 2
+test $(flux kvs put --sequence a.x=3) = $(flux kvs version) && echo same version
+#> same version
+flux kvs put --treeobj-root r=1 | grep -c '"type":"dir"'
+#> 1
+flux kvs get --at="$(flux kvs getroot)" a.x
+#> 3
+flux kvs dir --recursive a
+#> a.b.y = "text"
+#> a.x = 3
+flux kvs dir --keys-only a
+#> a.b.
+#> a.x
+flux kvs dir --width=4 a
+#> a.b.
+#> a.x
+before=$(flux kvs getroot)
+flux kvs put a.x=9
+flux kvs dir --at="$before" a
+#> a.b.
+#> a.x = 3
+flux kvs ls --recursive a | xargs
+#> a: b x a.b: y
+flux kvs ls --directory a
+#> a
+flux kvs ls --classify -1 a
+#> b.
+#> x
+flux kvs ls --width=1 a
+#> b
+#> x
+flux kvs ls --at="$before" -1 a.b
+#> y
+flux kvs unlink --force nothing && echo forced
+#> forced
+flux kvs getroot --owner | grep -c "^$(id -u)$"
+#> 1
+test $(flux kvs getroot --sequence) = $(flux kvs version) && echo same version
+#> same version
+flux kvs get --watch --uniq --full --count=1 a.x
+#> 9
+flux kvs put log=one
+(flux kvs get --watch --append --count=2 log > seen; echo ended >> seen) &
+until grep -qs one seen; do :; done
+flux kvs put -A log=two; wait; cat seen
+#> onetwoended
+(flux kvs get --waitcreate later > got) & flux kvs put later=here; wait; cat got
+#> here
+flux kvs eventlog append -t 12.5 steps begin n=1
+flux kvs eventlog get --unformatted steps
+#> {"timestamp":12.5,"name":"begin","context":{"n":1}}
+flux kvs eventlog get --human steps | cut -d' ' -f3-
+#> begin n=1
+flux kvs eventlog get --color=always steps | grep -c '33m'
+#> 1
+(flux kvs eventlog wait-event --waitcreate --quiet soon go && echo went) & flux kvs eventlog append soon go; wait
+#> went
+flux kvs eventlog append soon stop
+flux kvs eventlog wait-event --verbose soon stop | wc -l
+#> 2
+flux kvs eventlog wait-event --human soon stop | grep -c stop
+#> 1
+flux kvs eventlog wait-event --color=always soon stop | grep -c '33m'
+#> 1
+flux kvs eventlog wait-event --unformatted soon stop | grep -c '"name":"stop"'
+#> 1
+flux kvs eventlog wait-event --timeout=0.1s soon never 2> /dev/null || echo never
+#> never
+flux kvs eventlog get --watch --count=2 --waitcreate soon | wc -l
+#> 2
+flux kvs namespace create --owner=77 theirs && flux kvs -N theirs getroot -o
+#> 77
