@@ -18,7 +18,7 @@ fn what_is_refused_says_so_and_what_to_do() {
         for spelling in word.split(", ").map(|s| s.split(['=', '[']).next().expect("a first part")) {
             let words: Vec<&str> =
                 path.split(' ').chain(spelling.split(' ')).filter(|w| !w.is_empty()).collect();
-            let ran = run(flurm(&words), b"");
+            let ran = run(flurm(&words), b"#!/bin/sh\n");
             let name = spelling.rsplit(' ').next().expect("a word");
             let said = ran.stderr.contains(name) && ran.stderr.contains(&format!("hint: {way}"));
             if ran.code() != 2 || !said {
