@@ -123,11 +123,7 @@ fn examples() -> String {
     line(out, &job::Memo { id: id(), memo }, &done);
     let updates = [("attributes.system.duration".to_owned(), json!("+10m"))].into_iter().collect();
     let updated = [("attributes.system.duration".to_owned(), json!(4200.0))].into_iter().collect();
-    line(
-        out,
-        &job::Update { id: id(), updates, dry_run: false },
-        &job::Updated { updates: updated },
-    );
+    line(out, &job::Update { id: id(), updates, dry_run: false }, &job::Updated { updates: updated });
     line(out, &job::WaitOne { id: None }, &job::Waited { id: id(), success: true, errstr: String::new() });
     line(
         out,
