@@ -47,6 +47,8 @@ cat >"$root/init" <<'END'
 export PATH=/bin HOME=/root
 mount -t proc none /proc; mount -t sysfs none /sys; mount -t devtmpfs none /dev; mount -t tmpfs none /tmp
 hostname vm; ifconfig lo 127.0.0.1 up
+# The firmware has left its line open.
+echo >/dev/ttyS0
 {
   for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
     echo "socket ${cpu##*cpu} $(cat $cpu/topology/physical_package_id)"
@@ -68,10 +70,11 @@ END
 chmod +x "$root/init"
 (cd "$root" && find . | cpio -o -H newc --quiet) >"$work/initrd"
 
+# On a machine that is busy, the check of the timer fails and the kernel gives up.
 begun=$SECONDS
 timeout -k 5 "$limit_s" qemu-system-x86_64 -accel "${VM_ACCEL:-tcg}" -cpu max -m 1024 \
   -smp 8,sockets=2,cores=4,threads=1 -kernel "$kernel" -initrd "$work/initrd" \
-  -append "console=ttyS0 quiet panic=-1" -nographic -no-reboot -nic none </dev/null >"$work/console" 2>&1 ||
+  -append "console=ttyS0 quiet panic=-1 no_timer_check" -nographic -no-reboot -nic none </dev/null >"$work/console" 2>&1 ||
   { tail -40 "$work/console" >&2; fail "the machine did not end by itself within $limit_s s"; }
 tr -d '\r' <"$work/console" | sed -n 's/^vm: //p' | tee "$work/said"
 echo "masks-vm: the machine ran for $((SECONDS - begun)) s"
@@ -93,5 +96,5 @@ awk '
     if (tasks["compact"] != 4 || parts["compact"] != 1) wrong("compact: " tasks["compact"]+0 " tasks on " parts["compact"]+0 " sockets")
     if (tasks["spread"] != 4 || parts["spread"] != 2 || most["spread"] != 2) wrong("spread: " tasks["spread"]+0 " tasks on " parts["spread"]+0 " sockets")
     exit bad
-  }' "$work/said" || fail "the masks are not as they should be"
+  }' "$work/said" || { tail -40 "$work/console" >&2; fail "the masks are not as they should be"; }
 echo "masks-vm: 4 tasks: compact on one socket, spread 2 + 2"
