@@ -368,6 +368,17 @@ impl Graph {
     /// What a unit waits for, in words. Of use only after [`Found::NotNow`].
     #[must_use]
     pub fn shortage<'a>(&self, unit: impl Into<Unit<'a>>, now: Timestamp) -> String {
+        self.shortage_counting(unit, now, &mut 0)
+    }
+
+    /// [`Graph::shortage`], adding the number of vertices looked at.
+    #[must_use]
+    pub fn shortage_counting<'a>(
+        &self,
+        unit: impl Into<Unit<'a>>,
+        now: Timestamp,
+        visited: &mut usize,
+    ) -> String {
         let jobspec = match unit.into() {
             Unit::Job(jobspec) => jobspec,
             group @ Unit::Group(_) => return self.group_shortage(group, now),
@@ -398,7 +409,7 @@ impl Graph {
                 };
                 if but.is_empty() { waits } else { format!("{waits}, not counting {}", but.join(" and ")) }
             }
-            Err(Refusal::Shape(_)) => self.general_shortage(jobspec),
+            Err(Refusal::Shape(_)) => self.general_shortage(jobspec, visited),
             Err(Refusal::Never(why)) => why,
         }
     }

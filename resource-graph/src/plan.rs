@@ -531,14 +531,17 @@ impl Plan {
         let behind = self.uses.partition_point(|used| used.begin < end);
         *visited += 1 + behind / 8;
         self.sweep.begin();
+        let mut amounts = 0;
         for (at, used) in self.uses[..behind].iter().enumerate() {
             if used.end > begin && used.id != without {
                 self.bits.remove(&used.what.mask);
                 if !used.what.amounts.is_empty() {
                     self.sweep.with_pools.push((used.end, at));
+                    amounts += used.what.amounts.len();
                 }
             }
         }
+        *visited += amounts / 8;
         self.sweep.fill(&self.uses, begin, &mut self.index.pools);
     }
 }

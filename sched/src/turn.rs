@@ -158,6 +158,7 @@ impl Sched {
         start: Option<Timestamp>,
         why: Option<String>,
         out: &mut Vec<SchedOutput>,
+        visited: &mut usize,
     ) {
         let Some(job) = self.queue.get(id) else { return };
         if job.told == Some(start) {
@@ -165,8 +166,9 @@ impl Sched {
         }
         let mut said = json!({});
         if job.told.is_none() {
-            said["reason_pending"] =
-                why.unwrap_or_else(|| self.graph.shortage(&self.wants(job), now.wall)).into();
+            said["reason_pending"] = why
+                .unwrap_or_else(|| self.graph.shortage_counting(&self.wants(job), now.wall, visited))
+                .into();
         }
         if let Some(start) = start {
             said["t_estimate"] = start.as_secs_f64().into();

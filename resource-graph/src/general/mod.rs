@@ -31,6 +31,9 @@ use std::sync::Arc;
 use tree::{Place, Tree};
 use wants::Wants;
 
+/// What it counts to write down a core or a pool that was found as part of the tree, in vertices that are looked at.
+const PART_VISITS: usize = 2;
+
 /// What of a tree is taken that is no core and no GPU, and what is not in use.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pools {
@@ -166,7 +169,7 @@ impl Pools {
 
     /// How much there is of a pool; nothing while it is not in use.
     pub(crate) fn size(&self, pool: u32) -> u64 {
-        if self.is_pool_down(pool) { 0 } else { self.tree.span(self.tree.pool_place(pool)).size }
+        if self.is_pool_down(pool) { 0 } else { self.tree.facts(pool).size }
     }
 
     /// Is so much of them left?
@@ -228,11 +231,15 @@ impl Graph {
             let wants = self.wants(jobspec, counts).ok()?;
             let mut search = Search::new(index, View::Now, &allowed, wants.placement);
             let found = search.find(&wants) == Outcome::Found;
-            *visited += search.visited;
+            *visited += search.cost();
             found.then(|| (search.picked(), wants.slots))
         };
         let first = attempt(&Counts::default())?;
         let (picked, slots) = counts::largest(jobspec, most, first, attempt);
+        if !picked.pools.is_empty() {
+            let cores: usize = picked.nodes.values().map(|(cores, gpus)| cores.len() + gpus.len()).sum();
+            *visited += PART_VISITS * (cores + picked.pools.len());
+        }
         let r = R { starttime: at, nslots: Some(slots), ..self.described(picked.rnodes(index)) };
         let expiration = self.end_of(jobspec.attributes().duration, at, &r.nodes);
         Some(R { expiration, scheduling: self.part(index, &picked), ..r })
@@ -264,7 +271,7 @@ impl Graph {
         let allowed = positions(&self.allowed(jobspec, now), ever.len());
         let mut search = Search::new(ever, View::Ever, &allowed, wants.placement);
         let outcome = search.find(&wants);
-        *visited += search.visited;
+        *visited += search.cost();
         match (outcome, op) {
             // What is too large to be tried out is not refused.
             (Outcome::Found | Outcome::GivenUp, MatchOp::Allocate) => Found::NotNow,
@@ -286,7 +293,7 @@ impl Graph {
     }
 
     /// What a job of any shape waits for.
-    pub(crate) fn general_shortage(&self, jobspec: &Jobspec) -> String {
+    pub(crate) fn general_shortage(&self, jobspec: &Jobspec, visited: &mut usize) -> String {
         let wants = match self.wants(jobspec, &Counts::default()) {
             Ok(wants) => wants,
             Err(why) => return why,
@@ -294,7 +301,10 @@ impl Graph {
         let allowed = self.names.allowed(&jobspec.attributes().constraints, &self.index);
         let allowed = allowed.and_not(self.on(&self.sharing().closed)).and(self.index.open());
         let allowed = positions(&allowed, self.index.len());
-        why::not_now(&mut Search::new(&self.index, View::Now, &allowed, wants.placement), &wants)
+        let mut search = Search::new(&self.index, View::Now, &allowed, wants.placement);
+        let why = why::not_now(&mut search, &wants);
+        *visited += search.cost();
+        why
     }
 
     /// Would a job of any shape fit if nobody else were on the nodes that are open?

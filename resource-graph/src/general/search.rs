@@ -135,7 +135,12 @@ pub(crate) struct Search<'a, 'w> {
     /// How many of the first entry were had at most.
     pub(crate) reached: u64,
     pub(crate) visited: usize,
+    /// Amounts that were taken, those included that were put back.
+    taken: usize,
 }
+
+/// What it counts to take an amount, in vertices that are looked at.
+const TAKE_VISITS: usize = 2;
 
 /// What comes after a step.
 enum Next<'w> {
@@ -182,6 +187,7 @@ impl<'a, 'w> Search<'a, 'w> {
             reached: 0,
             // To lay it over what is free costs something before anything is looked at.
             visited: 16 + index.len() / 64,
+            taken: 0,
         }
     }
 
@@ -236,6 +242,11 @@ impl<'a, 'w> Search<'a, 'w> {
                 }
             }
         }
+    }
+
+    /// What all this has cost, for callers that have a budget. The bound on second looks knows vertices alone.
+    pub(crate) fn cost(&self) -> usize {
+        self.visited + TAKE_VISITS * self.taken
     }
 
     pub(crate) fn tree(&self) -> &'a Tree {

@@ -125,6 +125,15 @@ pub(crate) struct Node {
     pub(crate) pool0: u32,
 }
 
+/// What is known of a pool by its number, so that nobody has to look for its vertex.
+#[derive(Debug, Copy, Clone)]
+pub(crate) struct PoolFacts {
+    pub(crate) size: u64,
+    pub(crate) kind: Word,
+    /// The number of its kind, if that is summed up.
+    summed: Option<u8>,
+}
+
 /// What is known of a type of things.
 #[derive(Debug, Copy, Clone, Default)]
 pub(crate) struct Kind {
@@ -159,6 +168,7 @@ pub(crate) struct Tree {
     pub(crate) sums: [u64; KINDS_MAX],
     /// Number of pools in all.
     pub(crate) pools: u32,
+    facts: Vec<PoolFacts>,
     /// What was said to be down.
     pub(crate) down: BTreeSet<Place>,
 }
@@ -309,10 +319,16 @@ impl Tree {
         self.summed.sort_unstable();
         self.summed.dedup();
         self.summed.truncate(KINDS_MAX);
-        for pool in 0..self.pools {
-            if let Some(kind) = self.summed_kind(pool) {
-                let size = self.span(self.pool_place(pool)).size;
-                self.sums[kind] = self.sums[kind].saturating_add(size);
+        // In the order of their numbers.
+        let of_nodes = self.nodes.iter().map(|node| &self.insides[node.inside as usize].list);
+        for list in std::iter::once(&self.top).chain(of_nodes) {
+            for vertex in list.pools.iter().map(|v| &list.vertices[*v as usize]) {
+                let summed = self.summed.binary_search(&vertex.kind).ok();
+                if let Some(kind) = summed {
+                    self.sums[kind] = self.sums[kind].saturating_add(vertex.size);
+                }
+                let (size, kind) = (vertex.size, vertex.kind);
+                self.facts.push(PoolFacts { size, kind, summed: summed.map(|kind| kind as u8) });
             }
         }
     }

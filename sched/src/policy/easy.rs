@@ -126,7 +126,7 @@ fn serve(sched: &mut Sched, id: JobId, now: Now, out: &mut Vec<SchedOutput>, vis
                 // It waits for nodes to come back, which does not depend on who else runs.
                 sched.no_room(id);
                 sched.heads.pass(lane, key);
-                sched.wait(now, id, None, None, out);
+                sched.wait(now, id, None, None, out, visited);
                 return;
             }
             found.map(|(room, r)| Start { at: r.starttime, seen: now.wall, room, r, spare: None })
@@ -139,7 +139,7 @@ fn serve(sched: &mut Sched, id: JobId, now: Now, out: &mut Vec<SchedOutput>, vis
         others.all(|(_, other)| other.start.as_ref().is_some_and(|start| are_apart(&start.r, r)))
     };
     let told = start.as_ref().filter(|start| start.at > now.wall && apart(&start.r)).map(|start| start.at);
-    sched.wait(now, id, told, excess, out);
+    sched.wait(now, id, told, excess, out, visited);
     sched.heads.by_lane.insert(lane, Head { id, wants, key, start });
 }
 

@@ -38,6 +38,6 @@ pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
             }
         };
         sched.heads.by_lane.insert(lane, Head { id, wants, key, start: None });
-        sched.wait(now, id, None, excess, out);
+        sched.wait(now, id, None, excess, out, &mut visited);
     }
 }

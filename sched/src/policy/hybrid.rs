@@ -111,7 +111,7 @@ fn move_forward(
     if r.starttime <= now.wall {
         sched.start(key.3, r, now, out);
     } else {
-        sched.wait(now, key.3, Some(r.starttime), None, out);
+        sched.wait(now, key.3, Some(r.starttime), None, out, visited);
         let load = sched.load_of(key.3, &r);
         sched.promises.put(&sched.graph, key, lane, load, r);
     }
@@ -146,7 +146,7 @@ fn look_at(sched: &mut Sched, key: Key, now: Now, out: &mut Vec<SchedOutput>, vi
         return;
     }
     let Sought::Found(r) = sought else {
-        sched.wait(now, id, None, None, out);
+        sched.wait(now, id, None, None, out, visited);
         if sched.graph.fits_open(&wants, now.wall) {
             // It waits for somebody who has no known end, so whoever passed it might delay it.
             sched.promises.stick(key, lane, sched.epoch);
@@ -158,7 +158,7 @@ fn look_at(sched: &mut Sched, key: Key, now: Now, out: &mut Vec<SchedOutput>, vi
     let load = sched.load_of(id, &r);
     let excess = sched.excess(lane, sched.promises.load(lane).and(load));
     if excess.is_some() {
-        sched.wait(now, id, None, excess, out);
+        sched.wait(now, id, None, excess, out, visited);
         sched.promises.is_full(lane, sched.epoch);
         return;
     }
@@ -166,7 +166,7 @@ fn look_at(sched: &mut Sched, key: Key, now: Now, out: &mut Vec<SchedOutput>, vi
     if r.starttime <= now.wall {
         sched.start(id, r, now, out);
     } else {
-        sched.wait(now, id, Some(r.starttime), None, out);
+        sched.wait(now, id, Some(r.starttime), None, out, visited);
         sched.promises.put(&sched.graph, key, lane, load, r);
     }
 }

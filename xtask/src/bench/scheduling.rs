@@ -17,10 +17,14 @@ const NODES: u32 = 1000;
 
 /// Cycles per figure.
 const CYCLES: usize = 500;
+const CYCLES_QUICK: usize = 50;
 
 pub fn scheduling(effort: Effort) -> Result<Vec<Figure>, String> {
     let mut figures = Vec::new();
-    let pending: &[usize] = if effort == Effort::Quick { &[1000] } else { &[10_000, 100_000] };
+    let quick = effort == Effort::Quick;
+    let pending: &[usize] = if quick { &[1000] } else { &[10_000, 100_000] };
+    let cycles =
+        |pending, policy, mix| cycles(pending, policy, mix, if quick { CYCLES_QUICK } else { CYCLES });
     let hybrid = Policy::Hybrid { depth: 32 };
     for pending in pending {
         for policy in [Policy::Fcfs, Policy::Easy, hybrid, Policy::Conservative] {
@@ -28,13 +32,13 @@ pub fn scheduling(effort: Effort) -> Result<Vec<Figure>, String> {
         }
     }
     for policy in [hybrid, Policy::Conservative] {
-        figures.extend(cycles(pending[0].min(3000), policy, Mix::Memory(64)));
+        figures.extend(cycles(1000, policy, Mix::Memory(64)));
     }
     // Nothing that is known of one of them is of use for another.
     for policy in [Policy::Easy, hybrid] {
         figures.extend(cycles(pending[0], policy, Mix::Different));
     }
-    figures.push(memory_replay(if effort == Effort::Quick { 200 } else { 2000 }));
+    figures.push(memory_replay(if quick { 200 } else { 2000 }));
     if let Some(path) = std::env::var_os("FLURM_BENCH_SWF") {
         let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
         figures.extend(replay(&text)?);
@@ -126,7 +130,7 @@ fn memory_replay(count: usize) -> Figure {
 }
 
 /// Jobs on a full machine; one leaves at a time, and one comes.
-fn cycles(pending: usize, policy: Policy, mix: Mix) -> Vec<Figure> {
+fn cycles(pending: usize, policy: Policy, mix: Mix, count: usize) -> Vec<Figure> {
     let inventory = machine(matches!(mix, Mix::Memory(_)));
     let ranks = inventory.ranks();
     let mut sched = Sched::new(policy);
@@ -157,7 +161,7 @@ fn cycles(pending: usize, policy: Policy, mix: Mix) -> Vec<Figure> {
     };
     timed(&mut sched, 1, &mut running, &mut first);
     let (mut samples, mut told) = (Vec::new(), Vec::new());
-    for n in 2..CYCLES + 2 {
+    for n in 2..count + 2 {
         if !running.is_empty() {
             let id = running.swap_remove(random.below(running.len()));
             sched.step(now(n), SchedInput::Free { id, ranks: ranks.clone() }, &mut told);

@@ -6,7 +6,7 @@
 use super::Search;
 use crate::describe::flatten::Role;
 use crate::general::tree::Place;
-use crate::general::wants::{Amount, Want};
+use crate::general::wants::{Amount, Pieces, Want};
 use crate::index::View;
 use flurm_jobspec::Placement;
 use std::cmp::Reverse;
@@ -83,6 +83,18 @@ impl<'w> Search<'_, 'w> {
             self.visited += tree.nodes_of(scope).len() / 16;
         }
         self.visited += 1;
+        if let Want::Pieces(pieces) = want
+            && pieces.simple
+            && !pieces.whole
+        {
+            let first = self.candidates.is_empty();
+            let room = self.room_for(pieces, &list);
+            if room < pieces.count {
+                // Why it is refused says how many there is room for.
+                self.reached = if first { room } else { self.reached };
+                list.clear();
+            }
+        }
         let made = match self.placement {
             Placement::Compact | Placement::Locality if is_node => {
                 Candidates { first: Vec::new(), others: Others::Loose(want, list) }
@@ -101,6 +113,27 @@ impl<'w> Search<'_, 'w> {
         self.candidates.len() as u32 - 1
     }
 
+    /// How many pieces have room on these nodes, or as many as are wanted. Nothing is taken to find that out, so that
+    /// it costs little where there is not enough: of threads and of things by their ids nobody can tell it that way.
+    fn room_for(&mut self, pieces: &Pieces, nodes: &[Place]) -> u64 {
+        let mut rooms = self.rooms(&pieces.with);
+        let (mut sum, mut looked_at) = (0_u64, 0);
+        if !rooms.is_counted {
+            return pieces.count;
+        }
+        for place in nodes {
+            if let Place::In(at, _) = place {
+                sum = sum.saturating_add(self.room(*at, &pieces.with, &mut rooms));
+                looked_at += 1;
+            }
+            if sum >= pieces.count {
+                break;
+            }
+        }
+        self.visited += looked_at / 8;
+        sum.min(pieces.count)
+    }
+
     /// The candidate whose turn is so late.
     pub(super) fn candidate(&mut self, list: u32, turn: u32) -> Option<Place> {
         let (list, turn) = (list as usize, turn as usize);
@@ -111,7 +144,7 @@ impl<'w> Search<'_, 'w> {
                     self.best(list, want, loose)?
                 }
                 Others::Loose(want, loose) => {
-                    let mut rooms = self.rooms(want);
+                    let mut rooms = self.rooms(of_pieces(want));
                     let ranked = (0..).zip(&loose);
                     let ranked =
                         ranked.map(|(nth, place)| Reverse((self.rank(want, *place, &mut rooms), nth)));
@@ -145,7 +178,7 @@ impl<'w> Search<'_, 'w> {
             Want::Things(things) => things.least.0.max(1),
             Want::Pieces(_) | Want::Amount(_) => 0,
         };
-        let (mut ranked, mut rooms) = (Vec::with_capacity(loose.len()), self.rooms(want));
+        let (mut ranked, mut rooms) = (Vec::with_capacity(loose.len()), self.rooms(of_pieces(want)));
         for (nth, place) in (0..).zip(&loose) {
             ranked.push(Reverse((self.rank(want, *place, &mut rooms), nth)));
             if ranked.last().is_some_and(|Reverse((rank, _))| *rank == perfect) {
@@ -162,8 +195,7 @@ impl<'w> Search<'_, 'w> {
         Some(place)
     }
 
-    fn rooms(&self, want: &Want) -> Rooms {
-        let list = if let Want::Pieces(pieces) = want { &pieces.with[..] } else { &[] };
+    fn rooms(&self, list: &[Want]) -> Rooms {
         let is_counted = list.iter().all(
             |want| matches!(want, Want::Amount(Amount { role, ids: None, .. }) if *role != Role::Thread),
         );
@@ -215,4 +247,9 @@ impl<'w> Search<'_, 'w> {
             && self.more.range(node.pool0..node.pool0 + pools).next().is_none()
             && (self.view == View::Ever || self.index.pools.down().is_empty())
     }
+}
+
+/// What is in each piece, if an entry is for pieces.
+fn of_pieces(want: &Want) -> &[Want] {
+    if let Want::Pieces(pieces) = want { &pieces.with } else { &[] }
 }

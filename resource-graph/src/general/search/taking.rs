@@ -173,15 +173,16 @@ impl Search<'_, '_> {
         if self.is_pool_down(pool) {
             return 0;
         }
-        let size = self.tree.span(self.tree.pool_place(pool)).size;
-        size.saturating_sub(self.taken(pool))
+        self.tree.facts(pool).size.saturating_sub(self.taken(pool))
     }
 
     /// Does a pool count for this?
     pub(super) fn suits(&self, pool: u32, amount: &Amount) -> bool {
-        let vertex = self.tree.vertex(self.tree.pool_place(pool));
-        let id = |ids: &Idset| u32::try_from(vertex.id).is_ok_and(|id| ids.contains(id));
-        vertex.kind == amount.kind && amount.ids.as_ref().is_none_or(id)
+        let id = |ids: &Idset| {
+            let vertex = self.tree.vertex(self.tree.pool_place(pool));
+            u32::try_from(vertex.id).is_ok_and(|id| ids.contains(id))
+        };
+        self.tree.facts(pool).kind == amount.kind && amount.ids.as_ref().is_none_or(id)
     }
 
     /// Pools for an amount, those of the vertex itself and, above nodes, those of its nodes.
@@ -278,6 +279,7 @@ impl Search<'_, '_> {
 
     /// Takes an amount in a vertex, first of all in the part of it where the others of its list are.
     pub(super) fn take_amount(&mut self, amount: &Amount, scope: Place, near: Place) -> bool {
+        self.taken += 1;
         if self.amount_free(amount, scope) < amount.amount {
             return false;
         }
@@ -285,10 +287,15 @@ impl Search<'_, '_> {
         let Place::In(at, _) = scope else {
             return self.take_pools(amount, scope, left) == 0;
         };
-        let scopes = if near == scope { vec![scope] } else { vec![near, scope] };
-        for scope in scopes {
+        let scopes = [near, scope];
+        for scope in &scopes[usize::from(near == scope)..] {
+            let scope = *scope;
             if !matches!(amount.role, Role::Core | Role::Gpu | Role::Thread) {
                 left = self.take_pools(amount, scope, left);
+                continue;
+            }
+            if amount.ids.is_none() && amount.role != Role::Thread {
+                left = self.take_any(amount.role, at, scope, left);
                 continue;
             }
             let mut numbers = self.numbers(amount, scope);
@@ -313,6 +320,21 @@ impl Search<'_, '_> {
         left == 0
     }
 
+    /// Takes so many cores or GPUs of a vertex in a node, whichever are free. Returns how many are missing.
+    fn take_any(&mut self, role: Role, at: u32, scope: Place, mut left: u64) -> u64 {
+        let span = self.tree.span(scope);
+        let mut numbers = if role == Role::Gpu { span.gpus() } else { span.cores() };
+        let from_top = self.placement == Placement::High;
+        while left > 0
+            && let Some(n) = if from_top { numbers.next_back() } else { numbers.next() }
+        {
+            let n = n as u32;
+            let taken = if role == Role::Gpu { self.take_gpu(at, n) } else { self.take_core(at, n) };
+            left -= u64::from(taken);
+        }
+        left
+    }
+
     /// The smallest part of a vertex that has all cores, GPUs and pools of a list, the one with the fewest cores free.
     pub(super) fn near(&self, scope: Place, list: &[Want]) -> Place {
         match (scope, self.placement) {
@@ -331,7 +353,6 @@ impl Search<'_, '_> {
             let inner = self
                 .tree
                 .children(at)
-                .into_iter()
                 .filter(|place| self.tree.span(*place).home == Home::Inner && holds(place));
             match inner.min_by_key(|place| self.cores_free(*place)) {
                 Some(part) => at = part,

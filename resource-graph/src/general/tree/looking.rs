@@ -1,6 +1,6 @@
 //! Going about in a tree: up, down, by path, and from pools to their vertices.
 
-use super::{Home, Inside, Place, Tree, Vertex};
+use super::{Home, Inside, Place, PoolFacts, Tree, Vertex};
 use crate::describe::Word;
 use crate::describe::flatten::Role;
 use crate::units;
@@ -106,7 +106,7 @@ impl Tree {
     /// What is directly inside and has this name.
     fn child(&self, place: Place, name: Word) -> Option<Place> {
         let Place::In(at, v) = place else {
-            return self.children(place).into_iter().find(|child| self.vertex(*child).name == name);
+            return self.children(place).find(|child| self.vertex(*child).name == name);
         };
         let all = &self.inside(at).list.vertices;
         let mut next = v + 1;
@@ -120,22 +120,17 @@ impl Tree {
     }
 
     /// What is directly inside, in order.
-    pub(crate) fn children(&self, place: Place) -> Vec<Place> {
+    pub(crate) fn children(&self, place: Place) -> impl Iterator<Item = Place> + '_ {
         let (list, v) = match place {
             Place::Top(v) => (&self.top, v),
             Place::In(at, v) => (&self.inside(at).list, v),
         };
         let end = list.vertices[v as usize].end;
-        let mut next = v + 1;
-        let mut children = Vec::new();
-        while next < end {
-            children.push(match place {
-                Place::Top(_) => self.place(next),
-                Place::In(at, _) => Place::In(at, next),
-            });
-            next = list.vertices[next as usize].end;
-        }
-        children
+        let next = |v: &u32| list.vertices.get(*v as usize).map(|vertex| vertex.end);
+        std::iter::successors(Some(v + 1), next).take_while(move |v| *v < end).map(move |v| match place {
+            Place::Top(_) => self.place(v),
+            Place::In(at, _) => Place::In(at, v),
+        })
     }
 
     /// Every vertex, what holds before what it holds.
@@ -167,9 +162,14 @@ impl Tree {
         self.summed.binary_search(&kind).ok()
     }
 
-    /// That of the kind of a pool.
+    /// What is known of a pool.
+    pub(crate) fn facts(&self, pool: u32) -> &PoolFacts {
+        &self.facts[pool as usize]
+    }
+
+    /// The number of the kind of a pool, if that is summed up.
     pub(crate) fn summed_kind(&self, pool: u32) -> Option<usize> {
-        self.summed(self.span(self.pool_place(pool)).kind)
+        self.facts(pool).summed.map(usize::from)
     }
 
     /// The place of a pool.
