@@ -27,7 +27,7 @@ pub fn cpu(effort: Effort) -> Result<Vec<Figure>, String> {
     let others = || sum(&brokers[1..], |(own, _)| own);
     let of_shells = || sum(&shells, |(own, _)| own);
     let tasks = || sum(&shells, |(_, children)| children);
-    let parts: [(&str, &dyn Fn() -> Result<f64, String>); 5] = [
+    let parts: [(&str, Read); 5] = [
         ("its task, from the end of its start on", &tasks),
         ("shells, a third of it to start the task", &of_shells),
         ("leader", &leader),
@@ -49,6 +49,9 @@ pub fn cpu(effort: Effort) -> Result<Vec<Figure>, String> {
     figures.push(Figure::value("bare, of a job", "%", jobs, 100.0 * bare / all));
     Ok(figures)
 }
+
+/// What a part has spent until now, in seconds.
+type Read<'a> = &'a dyn Fn() -> Result<f64, String>;
 
 fn sum(pids: &[u32], part: impl Fn((f64, f64)) -> f64) -> Result<f64, String> {
     pids.iter().map(|pid| spent(*pid).map(&part)).sum()

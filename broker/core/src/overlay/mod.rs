@@ -380,18 +380,22 @@ impl Overlay {
 
     fn tick_parent(&mut self, cx: &mut Cx) {
         let now = cx.now.mono_ms;
-        let Some(parent) = &self.parent else { return };
-        let (rank, up, known) = (parent.rank, parent.up, parent.known);
+        let Some(parent) = &mut self.parent else { return };
+        let (rank, up) = (parent.rank, parent.up);
         let silence = now.saturating_sub(parent.heard_ms);
         if up && silence > cx.config.lost_ms {
+            // Gone from now on: there is the same time to find it again as after a link that was closed.
+            parent.heard_ms = now;
             cx.log(4, "overlay", format!("rank {rank} is silent: dialled again"));
             cx.act(Output::Close(Peer::Broker(rank)));
             cx.act(Output::Dial(rank));
             self.cut(rank);
-        } else if up {
+            return;
+        }
+        if up {
             cx.at_once().tell(Dest::Rank(rank), &Heartbeat {});
         }
-        if known && silence > cx.config.lost_ms.max(cx.config.orphan_ms_max) {
+        if parent.known && !parent.welcomed && silence > cx.config.orphan_ms_max {
             self.changes.push(Change::Orphaned);
         }
     }
