@@ -109,11 +109,11 @@ fn who_gives_what_is_not_free_schedules_no_longer() {
     let instance = start(4);
     let text = std::fs::read_to_string(example()).expect("the example");
     for (what, right, wrong, why) in [
-        ("a core twice", "taken.update(chosen)", "pass", "has resources for job"),
+        ("a core twice", "taken.update(chosen[:count * size])", "pass", "has resources for job"),
         (
             "a core that is not there",
-            "str(core) for _, core in part",
-            "str(core + 9) for _, core in part",
+            "str(n) for _, n in part",
+            "str(n + 9) for _, n in part",
             "not in the inventory",
         ),
         ("a job that is not there", "id=id, type=\"alloc\"", "id=7, type=\"alloc\"", "there is no job"),
