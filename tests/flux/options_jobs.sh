@@ -46,7 +46,7 @@ flux pstree -X -C --label='<{name}>' --parent-label='{name}' --skip-root=no --as
 #> 1
 flux watch --all --since=-1h --filter=completed < /dev/null && echo over
 #> over
-flux watch --active --progress --jps 2> /dev/null & 
+flux watch --active --progress --jps 2> /dev/null &
 flux pkill --user=$(id -u) --filter=running --wait busy && echo killed
 #> killed
 wait; echo watched
