@@ -4,12 +4,40 @@ use clap::ValueEnum;
 use flurm_types::{Encoding, JobId};
 use serde::Serialize;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::sync::{Mutex, PoisonError};
+
+/// What could not be written when an [`Out`] was dropped, for whoever says how the command ended.
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Standard output; what is written goes out when it is dropped or flushed.
-pub type Out = BufWriter<StdoutLock<'static>>;
+pub struct Out(BufWriter<StdoutLock<'static>>);
 
 pub fn stdout() -> Out {
-    BufWriter::with_capacity(1 << 16, io::stdout().lock())
+    Out(BufWriter::with_capacity(1 << 16, io::stdout().lock()))
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        // Nobody can be told here, and a listing that has not been written is no success.
+        if let Err(error) = self.0.flush() {
+            LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+    }
+}
+
+/// Why something that was printed has gone nowhere, if it has.
+pub fn lost() -> Option<io::Error> {
+    LOST.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// One JSON value on one line.

@@ -185,7 +185,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Err(failure) => return failure.called(name).say(),
     };
     match parse_as(command, name, &words, &plugins).map(|cli| cli.run(name, &words)) {
-        Ok(Ok(code)) => code,
+        Ok(Ok(code)) => out::lost().map_or(code, |error| Failure::from(error).called(name).say()),
         Ok(Err(failure)) => failure.with_typed_id(&words).called(name).say(),
         Err(error) => {
             if error.kind() == clap::error::ErrorKind::InvalidSubcommand
