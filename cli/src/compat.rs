@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! = COMMAND
-//! -s, --long=VALUE | FILE that tests it
+//! -s, --long=VALUE | FILE of a test that has it
 //! -s, --long=VALUE | ?  (it works, and no test reads its effect yet)
 //! -s, --long=VALUE | - why it is refused, and what to do instead
 //! ```
@@ -28,7 +28,7 @@ pub struct Row {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum How {
-    /// It works, and this file of the repository tests it.
+    /// It works, and this file of the repository, a test, has it.
     Tested(&'static str),
     /// It works, but no test reads its effect back yet.
     Untested,
@@ -208,8 +208,9 @@ mod tests {
     }
 
     const PAGE: &str = "# Flux's command line, option by option\n\n\
-        What a Flux user types, and whether it works here under the name `flux` (a link to `flurm`). What works is tested\n\
-        by the file named; what does not is refused by name, with what to do instead. The table is\n\
-        [compat.txt](../cli/src/compat.txt), from which the refusals come as well. Options of `run` are those of `submit`,\n\
-        `bulksubmit`, `batch` and `alloc` where Flux has them there.\n\n";
+        What a Flux user types, and whether it works here under the name `flux` (a link to `flurm`). What works is used in\n\
+        the test file named (that the option is there and the file has it is checked, not how closely its effect is looked\n\
+        at); what does not is refused by name, with what to do instead. The table is [compat.txt](../cli/src/compat.txt),\n\
+        from which the refusals come as well. Options of `run` are those of `submit`, `bulksubmit`, `batch` and `alloc`\n\
+        where Flux has them there.\n\n";
 }
