@@ -99,10 +99,12 @@ fn who_does_not_read_ends_it_quietly_and_a_full_disk_is_an_error() {
     let ran = shell("$F lsattr -v > /dev/full; echo $?");
     assert_eq!(ran.stdout.trim(), "1");
     assert!(ran.stderr.starts_with("error: cannot print: No space left"), "{}", ran.stderr);
-    // The disk of the job's output is full: the job says so.
-    let ran = instance.run(&["run", "--output=/dev/full", "echo", "hello"]);
+    // The disk of the job's output is full: its task says so where it writes itself, and the job where that does it.
+    let ran = instance.run(&["run", "--output=/dev/full", "--error=none", "echo", "hello"]);
     assert!(ran.stderr.contains("No space left"), "{}", ran.stderr);
     assert_ne!(ran.code(), 0, "{}", ran.stderr);
+    let ran = instance.run(&["run", "--output=/dev/full", "--label-io", "echo", "hello"]);
+    assert!(ran.stderr.contains("type=output") && ran.stderr.contains("No space left"), "{}", ran.stderr);
 }
 
 #[test]
