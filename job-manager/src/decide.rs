@@ -60,6 +60,10 @@ pub enum Request {
         keys: Value,
         expiration: Option<Timestamp>,
     },
+    /// Forget a job that is over.
+    Purge {
+        id: JobId,
+    },
     /// A note for those who debug.
     Note {
         id: JobId,
@@ -84,6 +88,8 @@ pub enum Refusal {
     Exists(JobId),
     #[error("job {0} is inactive")]
     Inactive(JobId),
+    #[error("job {0} is not over")]
+    Active(JobId),
     #[error("{0}")]
     Dependency(String),
     #[error("job {0} has its resources already")]
@@ -155,6 +161,12 @@ impl Manager {
                 if let Some(expiration) = expiration.filter(|_| job.state() == JobState::Run) {
                     draft.say(*id, Event::ResourceUpdate(expiration));
                 }
+            }
+            Request::Purge { id } => {
+                if self.job(*id).ok_or(Refusal::NoSuchJob(*id))?.state() != JobState::Inactive {
+                    return Err(Refusal::Active(*id));
+                }
+                draft.say(*id, Event::Purge);
             }
             Request::Note { id, name } => {
                 let other = crate::event::Other { name: name.clone(), context: None };

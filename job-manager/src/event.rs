@@ -39,6 +39,8 @@ pub enum Event {
     JobspecUpdate(Box<Value>),
     /// A running job ends at another time; zero is never.
     ResourceUpdate(Timestamp),
+    /// It is over, and nothing is to be known of it any more.
+    Purge,
     /// Of [`QUEUE`] only.
     Queue(Box<Gate>),
     /// `debug.*`, and what a later version may have written.
@@ -216,6 +218,7 @@ impl Event {
             Event::FluxRestart => "flux-restart",
             Event::JobspecUpdate(_) => "jobspec-update",
             Event::ResourceUpdate(_) => "resource-update",
+            Event::Purge => "purge",
             Event::Queue(gate) => match gate.turn {
                 Turn::Enable => "queue-enable",
                 Turn::Disable { .. } => "queue-disable",
@@ -238,6 +241,7 @@ impl Event {
             | Event::Start
             | Event::Free
             | Event::Clean
+            | Event::Purge
             | Event::FluxRestart => None,
             Event::DependencyAdd(description) | Event::DependencyRemove(description) => {
                 Some(json!({ "description": description }))
@@ -318,6 +322,7 @@ impl Event {
             "resource-update" => {
                 Event::ResourceUpdate(Timestamp::from_secs_f64(context.get("expiration")?.as_f64()?))
             }
+            "purge" => Event::Purge,
             "queue-enable" => context.gate(Turn::Enable),
             "queue-start" => context.gate(Turn::Start),
             "queue-disable" => context.gate(Turn::Disable { reason: context.text("reason")?.to_owned() }),

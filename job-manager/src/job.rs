@@ -315,6 +315,7 @@ impl Job {
             | Event::Free
             | Event::Exception(_)
             | Event::Memo(_)
+            | Event::Purge
             | Event::Queue(_)
             | Event::Other(_) => {}
         }

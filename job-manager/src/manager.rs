@@ -131,7 +131,10 @@ impl Manager {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let (before, deadline, asked) = (job.state(), job.deadline(), job.brief().clone());
         if before == JobState::Inactive {
-            // INACTIVE is final: `decide` says nothing after `clean`, and a log that does is not believed.
+            // INACTIVE is final: `decide` says nothing after `clean` but this, and a log that does is not believed.
+            if *event == Event::Purge {
+                self.forget(id);
+            }
             return;
         }
         let dropped = if ends_waiting(event) { std::mem::take(&mut job.needs) } else { Vec::new() };
@@ -202,6 +205,15 @@ impl Manager {
                 self.batch_order.push_back(batch.id.clone());
             }
             self.batches.entry(batch.id.clone()).or_default().push((batch.index, id));
+        }
+    }
+
+    /// Of a job that is over, nothing but this is left: those who waited for it know how it ended.
+    fn forget(&mut self, id: JobId) {
+        let Some(job) = self.jobs.remove(&id) else { return };
+        self.stats.inactive -= 1;
+        if let Some(result) = job.result() {
+            *self.stats.of_result(result) -= 1;
         }
     }
 

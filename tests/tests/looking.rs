@@ -344,3 +344,38 @@ fn an_instance_tells_what_it_did_with_its_time() {
     assert_eq!(names, ["solver", "bad"]);
     assert_eq!(data["report"]["results"]["FAILED"], 1);
 }
+
+#[test]
+fn purged_jobs_are_gone_with_their_files_also_for_another_life() {
+    let state = tempfile::tempdir().expect("a directory");
+    let dir = format!("-Sstatedir={}", state.path().display());
+    let life = |script: &str| {
+        let ran = run(flurm(&["start", "-s1", &dir, "sh", "-c", script]), b"");
+        assert_eq!(ran.code(), 0, "{}{}", ran.stdout, ran.stderr);
+        ran.stdout
+    };
+    let flurm = flurm_bin().display().to_string();
+    let files = || std::fs::read_dir(state.path().join("output")).map_or(0, Iterator::count);
+    let said = life(&format!(
+        "{flurm} submit --quiet --wait --job-name=says sh -c 'yes | head -c 2000000'
+         {flurm} submit --quiet --cc=1-4 --wait --job-name=other true
+         {flurm} job purge --num-limit=4; {flurm} job purge --age-limit=1h -f
+         ls {}/output | wc -l
+         {flurm} job purge --num-limit=4 -f --batch=1; {flurm} jobs -a -n -o '{{name}}'",
+        state.path().display()
+    ));
+    let lines: Vec<&str> = said.lines().collect();
+    let others = ["other"; 4];
+    assert_eq!(
+        lines[..4],
+        [
+            "Would purge 1 of 5 inactive jobs; -f does it",
+            "Purged 0 inactive jobs, 5 left",
+            "1",
+            "Purged 1 inactive job, 4 left"
+        ]
+    );
+    assert_eq!((&lines[4..], files()), (&others[..], 0));
+    let said = life(&format!("{flurm} jobs -a -n -o '{{name}}'; {flurm} job purge --num-limit=1 --force"));
+    assert_eq!(said.lines().collect::<Vec<_>>(), [&others[..], &["Purged 3 inactive jobs, 1 left"]].concat());
+}

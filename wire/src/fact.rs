@@ -34,6 +34,13 @@ pub struct JobFact {
     pub waited: bool,
 }
 
+impl JobFact {
+    /// Is nothing to be known of the job from here on?
+    pub fn purges(&self) -> bool {
+        self.events.iter().any(|event| event.name == "purge")
+    }
+}
+
 /// Entries of `guest.output` that lie in a file beside the log ([`crate::spill`]); the record says where. They are
 /// written before the record is, so what a record speaks of is there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

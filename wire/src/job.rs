@@ -141,6 +141,36 @@ impl Topic for Update {
     type Response = Updated;
 }
 
+/// Forget jobs that are over: those named, or else the oldest, as far as the limits say.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Purge {
+    #[serde(default)]
+    pub ids: Vec<JobId>,
+    /// Those that ended longer ago, in seconds.
+    #[serde(default)]
+    pub age_limit: Option<f64>,
+    /// Those beyond so many.
+    #[serde(default)]
+    pub num_limit: Option<usize>,
+    /// At most so many by this request.
+    pub batch: usize,
+    /// Only say how many there are.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Purged {
+    pub jobs: usize,
+    /// Jobs that are over and still known.
+    pub left: u64,
+}
+
+impl Topic for Purge {
+    const NAME: &'static str = "job-manager.purge";
+    type Response = Purged;
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WaitOne {
     pub id: Option<JobId>,

@@ -123,6 +123,14 @@ fn examples() -> String {
     line(out, &job::Memo { id: id(), memo }, &done);
     let updates = [("attributes.system.duration".to_owned(), json!("+10m"))].into_iter().collect();
     let updated = [("attributes.system.duration".to_owned(), json!(4200.0))].into_iter().collect();
+    let purge = job::Purge {
+        ids: vec![id()],
+        age_limit: Some(60.0),
+        num_limit: Some(9),
+        batch: 1000,
+        dry_run: false,
+    };
+    line(out, &purge, &job::Purged { jobs: 1, left: 9 });
     line(out, &job::Update { id: id(), updates, dry_run: false }, &job::Updated { updates: updated });
     line(out, &job::WaitOne { id: None }, &job::Waited { id: id(), success: true, errstr: String::new() });
     line(

@@ -180,7 +180,10 @@ fn keep(
 ) -> Result<Store, LogError> {
     let mut store = Store::open(dir)?;
     let spill = Spill::beside(dir);
-    store.replay(REPLAY_TOGETHER_MAX, |records| tell.blocking_send(LogEvent::Replayed(records)).is_ok())?;
+    store.replay(REPLAY_TOGETHER_MAX, |records| {
+        spill.remove(records.iter().flat_map(|record| &record.facts));
+        tell.blocking_send(LogEvent::Replayed(records)).is_ok()
+    })?;
     let _ = tell.blocking_send(LogEvent::Opened { term: store.term() });
     let mut next = None;
     while let Some(order) = next.take().or_else(|| ordered.recv().ok()) {
@@ -192,6 +195,7 @@ fn keep(
                     let _ = tell.blocking_send(LogEvent::Unwritten { id, why: error.to_string() });
                 }
                 let first_index = store.append(group.iter().map(|(_, bytes)| bytes.as_slice()))?;
+                spill.remove(group.iter().flat_map(|(facts, _)| facts));
                 let records =
                     (first_index..).zip(group).map(|(index, (facts, _))| Record { index, facts }).collect();
                 let _ = tell.blocking_send(LogEvent::Committed(records));

@@ -1,6 +1,6 @@
 //! Files beside the log, one for each job that says much: `output/ID`. What lies in one, and where, the log's records say;
 //! so a piece is written where its record will say that it is, before that is committed, and what is behind the last one
-//! that a record speaks of does not count.
+//! that a record speaks of does not count. The file of a job that is purged goes after the record that says so.
 
 use flurm_types::JobId;
 use flurm_wire::fact::{Fact, Spilled};
@@ -50,6 +50,17 @@ impl Spill {
             file.write_all_at(&piece.frames, piece.offset)?;
         }
         file.sync_data()
+    }
+
+    /// Removes the files of jobs that these facts forget; what cannot be removed is tried again when the log is read.
+    pub(super) fn remove<'a>(&self, facts: impl Iterator<Item = &'a Fact>) {
+        for fact in facts {
+            if let Fact::Job(fact) = fact
+                && fact.purges()
+            {
+                let _ = std::fs::remove_file(self.path(fact.id));
+            }
+        }
     }
 
     fn open(&self, id: JobId) -> io::Result<File> {

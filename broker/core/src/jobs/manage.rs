@@ -95,6 +95,13 @@ impl Waiting {
         }
     }
 
+    /// Nobody can have its result any more.
+    pub fn forget(&mut self, id: JobId) {
+        for jobs in [&mut self.jobs, &mut self.over, &mut self.handed_out] {
+            jobs.remove(&id);
+        }
+    }
+
     pub fn note(&mut self, fact: &JobFact) {
         if self.jobs.contains(&fact.id) && fact.events.iter().any(|e| e.name == "clean") {
             self.over.insert(fact.id);

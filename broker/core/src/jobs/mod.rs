@@ -12,7 +12,7 @@
 //! batch; what is said outside meanwhile is held until that is committed ([`Cx`]). [`Jobs::apply`] takes the
 //! same facts from the log.
 //!
-//! * `ingest.rs`: submissions · `manage.rs`: requests about jobs · `update.rs`: changes of them · `queues.rs`: gates · `why.rs`: reasons · `external.rs`: another scheduler · `list.rs`: what is known of them
+//! * `ingest.rs`: submissions · `manage.rs`: requests about jobs · `update.rs`: changes of them · `purge.rs`: forgetting them · `queues.rs`: gates · `why.rs`: reasons · `external.rs`: another scheduler · `list.rs`: what is known of them
 //! * `exec.rs`: shells · `start.rs`: what they are told · `returning.rs`: ranks that were lost · `guest.rs`: logs of tasks · `streams.rs`: answers that go on
 
 mod exec;
@@ -22,6 +22,7 @@ mod guest;
 mod ingest;
 mod list;
 mod manage;
+mod purge;
 mod queues;
 mod returning;
 mod spill;
@@ -139,6 +140,7 @@ impl Jobs {
             job::SetUrgency::NAME => self.set_urgency(cx, m),
             job::Memo::NAME => self.memo(cx, m),
             job::Update::NAME => self.update(cx, m),
+            job::Purge::NAME => self.purge(cx, m),
             job::WaitOne::NAME => self.wait(m),
             job::Why::NAME => self.why(cx, m),
             job::Stdin::NAME => self.stdin(cx, m),
@@ -187,6 +189,8 @@ impl Jobs {
         self.ids.advance_past(fact.id);
         if fact.waited {
             self.waiting.handed_out(fact.id);
+        } else if fact.purges() {
+            self.forget(fact.id);
         } else {
             self.absorb(fact, Vec::new());
         }
@@ -370,6 +374,7 @@ impl Jobs {
             Event::JobspecUpdate(_) => self.asks_for_other_things(cx, id),
             Event::ResourceUpdate(expiration) => self.ends_at(cx, id, *expiration),
             Event::Clean => self.runs.over(id),
+            Event::Purge => self.forget(id),
             Event::Queue(gate) => self.tell_gate(cx, gate),
             _ => {}
         }
@@ -499,7 +504,7 @@ impl Jobs {
     fn propose(&mut self, cx: &mut Cx) {
         self.fact_of.clear();
         for mut fact in std::mem::take(&mut self.facts) {
-            if fact.waited {
+            if fact.waited || fact.purges() {
                 cx.propose(Fact::Job(fact));
                 continue;
             }
@@ -575,9 +580,11 @@ fn wire_error(refusal: &Refusal) -> WireError {
         Refusal::NoSuchJob(_) => ErrorCode::NotFound,
         Refusal::Exists(_) => ErrorCode::Exists,
         Refusal::Disabled { .. } => ErrorCode::Unavailable,
-        Refusal::Inactive(_) | Refusal::Dependency(_) | Refusal::Placed(_) | Refusal::Late(_) => {
-            ErrorCode::Invalid
-        }
+        Refusal::Inactive(_)
+        | Refusal::Active(_)
+        | Refusal::Dependency(_)
+        | Refusal::Placed(_)
+        | Refusal::Late(_) => ErrorCode::Invalid,
         Refusal::Overlap { .. } => ErrorCode::Internal,
     };
     let error = WireError::new(code, refusal.to_string());
@@ -590,6 +597,7 @@ fn wire_error(refusal: &Refusal) -> WireError {
         Refusal::Disabled { .. }
         | Refusal::Exists(_)
         | Refusal::Inactive(_)
+        | Refusal::Active(_)
         | Refusal::Placed(_)
         | Refusal::Late(_)
         | Refusal::Overlap { .. } => error,

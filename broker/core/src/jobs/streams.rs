@@ -125,6 +125,11 @@ impl Streams {
         }
     }
 
+    /// The job is no longer known: its streams end.
+    pub fn forget(&mut self, id: JobId) {
+        self.ready.extend(self.followers.get(&id).into_iter().flatten());
+    }
+
     /// A fact has been added to the logs.
     pub fn note(&mut self, fact: &JobFact, manager: &Manager) {
         if !fact.events.is_empty() {
@@ -440,7 +445,11 @@ impl Jobs {
                     then
                 }
                 Kind::Watch { watch, at } => {
-                    let job = self.manager.job(watch.id).expect("known when it was asked for");
+                    let Some(job) = self.manager.job(watch.id) else {
+                        cx.respond_end(&stream.asker);
+                        self.streams.unfollow(watch.id, key);
+                        continue;
+                    };
                     let guest = self.guests.get(&watch.id).map(|guest| &**guest);
                     let (page, then) = at.page(watch, job, guest);
                     let empty = page.entries.is_empty();

@@ -5,7 +5,7 @@ mod world;
 use super::*;
 use flurm_types::{Entry, Environment, Idset, JobResult, Rank};
 use flurm_wire::exec::{ShellReady, What};
-use flurm_wire::job::{Awaited, Log, Watched};
+use flurm_wire::job::{Awaited, Log, Purge, Watched};
 use flurm_wire::kvs::Node;
 use flurm_wire::shell::{Flow, FlowHere, StartHere};
 use flurm_wire::{ClientId, Topic};
@@ -582,4 +582,38 @@ fn what_the_scheduler_learns_is_there_to_be_kept() {
     let alone = learnt["runs"][0][1]["alone"].as_array().expect("run times");
     let whole: Vec<Option<i64>> = alone.iter().map(|secs| secs.as_f64().map(|secs| secs as i64)).collect();
     assert_eq!(whole, [Some(20), Some(30)], "{learnt}");
+}
+
+#[test]
+fn what_is_purged_is_forgotten_here_and_in_the_log() {
+    let mut w = World::new();
+    let ended = |w: &mut World| {
+        let id = w.submit(1);
+        w.started(id, 0);
+        w.output(id, 0, "said");
+        w.gone(id, 0, 0);
+        id
+    };
+    let (old, young) = (ended(&mut w), ended(&mut w));
+    let runs = w.submit(1);
+    w.started(runs, 0);
+    let purge = |ids: &[JobId], num_limit| Purge {
+        ids: ids.to_vec(),
+        age_limit: None,
+        num_limit,
+        batch: 10,
+        dry_run: false,
+    };
+    assert!(w.call(&purge(&[], None)).is_err(), "nothing says which");
+    assert!(w.call(&purge(&[old, runs], None)).is_err(), "one is not over");
+    let purged = w.call(&purge(&[], Some(1))).expect("purged");
+    assert_eq!((purged.jobs, purged.left), (1, 1));
+    let resumed = World::resume(w.log.clone());
+    assert_same(&w.jobs, &resumed.jobs);
+    for jobs in [&w.jobs, &resumed.jobs] {
+        assert!(jobs.manager.job(old).is_none() && !jobs.guests.contains_key(&old));
+        assert_eq!(jobs.manager.jobs().map(|job| job.id()).collect::<Vec<_>>(), [young, runs]);
+        assert_eq!((jobs.manager.stats().inactive, jobs.manager.stats().completed), (1, 1));
+    }
+    assert!(w.call(&purge(&[old], None)).is_err(), "it is not there");
 }

@@ -8,6 +8,7 @@ mod info;
 mod memo;
 mod output;
 mod plumbing;
+mod purge;
 mod submit;
 mod tasks;
 mod wait;
@@ -43,6 +44,7 @@ enum Command {
     Killall(control::Killall),
     Raise(control::Raise),
     Raiseall(control::Raiseall),
+    Purge(purge::Purge),
     Why(info::Why),
     Timeleft(info::Timeleft),
     Taskmap(tasks::Taskmap),
@@ -75,6 +77,7 @@ impl Args {
             Command::Killall(args) => args.run(face),
             Command::Raise(args) => args.run(face),
             Command::Raiseall(args) => args.run(face),
+            Command::Purge(args) => args.run(face),
             Command::Why(args) => args.run(face),
             Command::Timeleft(args) => args.run(face),
             Command::Taskmap(args) => args.run(face),
