@@ -120,11 +120,22 @@ pub fn log(path: &str) -> Result<Log, String> {
 /// An event's name with its log in front, as `exec.shell.start`; without one it is the main log's.
 pub fn event(name: &str) -> (Log, &str) {
     match name.split_once('.') {
-        // What Flux's shells say on their way to tasks: here all of it has happened by `start`.
-        Some(("exec", "init" | "starting" | "shell.init" | "shell.start")) => (Log::Eventlog, "start"),
         Some(("exec", rest)) => (Log::Exec, rest),
         Some(("job", rest)) => (Log::Eventlog, rest),
         _ => (Log::Eventlog, name),
+    }
+}
+
+/// The event of the job's own log with which this one comes. None: it is told in another log alone.
+pub fn of_job(name: &str) -> Option<&str> {
+    match event(name) {
+        (Log::Eventlog, name) => Some(name),
+        // Most of what was done to run a job follows from its own events.
+        (Log::Exec, "init" | "starting") => Some("alloc"),
+        (Log::Exec, "shell.init" | "shell.start") => Some("start"),
+        (Log::Exec, "complete") => Some("finish"),
+        (Log::Exec, "done") => Some("free"),
+        (Log::Exec | Log::Output | Log::Input, _) => None,
     }
 }
 
@@ -165,6 +176,21 @@ mod tests {
         let mut offset = options(Time::Offset).writer();
         assert_eq!(offset.line(&entry(1_000_000, "start")), "0.000000 start");
         assert!(offset.line(&finish).starts_with("0.500000 finish"));
+    }
+
+    #[test]
+    fn an_event_of_the_execution_is_told_in_its_own_log() {
+        assert_eq!(event("exec.shell.init"), (Log::Exec, "shell.init"));
+        for (name, event) in [
+            ("clean", Some("clean")),
+            ("job.start", Some("start")),
+            ("exec.init", Some("alloc")),
+            ("exec.shell.init", Some("start")),
+            ("exec.done", Some("free")),
+            ("exec.shell-exit", None),
+        ] {
+            assert_eq!(of_job(name), event, "{name}");
+        }
     }
 
     #[test]

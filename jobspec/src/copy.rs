@@ -1,4 +1,4 @@
-//! Copies: texts of jobspecs that differ in a number alone, the shell option `cc`.
+//! Copies: texts of jobspecs that differ in a number alone: the shell option `cc`, and the job's index if it is of an array.
 //!
 //! Whoever has read one of ten thousand has read them all. That the number is the option's and no other key's is certain only
 //! where the text has one such key and the jobspec that was read from it has the same number.
@@ -6,53 +6,86 @@
 use crate::Jobspec;
 
 const KEY: &str = r#""cc":"#;
+const INDEX: &str = r#""index":"#;
 
 /// A text around the number of its copy.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub struct Copy<'a> {
     head: &'a str,
-    pub number: u32,
+    /// Between the two places of the number, of a job of an array.
+    middle: Option<&'a str>,
     tail: &'a str,
+    pub number: u32,
 }
 
 impl<'a> Copy<'a> {
     /// Takes a text apart that has exactly one such key, written without escapes.
     #[must_use]
     pub fn of(text: &'a str) -> Option<Copy<'a>> {
-        let (before, after) = text.split_once(KEY)?;
-        let head = &text[..before.len() + KEY.len()];
-        let len = after.bytes().take_while(u8::is_ascii_digit).count();
-        let (digits, tail) = after.split_at(len);
-        let plain = digits == "0" || !digits.starts_with('0');
-        if !plain || !tail.starts_with([',', '}']) || tail.contains(KEY) || text.contains(r"\u") {
+        let (from, to, number) = the_only(text, KEY)?;
+        if text.contains(r"\u") {
             return None;
         }
-        Some(Copy { head, number: digits.parse().ok()?, tail })
+        match the_only(text, INDEX).filter(|index| index.2 == number) {
+            None => Some(Copy { head: &text[..from], middle: None, tail: &text[to..], number }),
+            Some((other_from, other_to, _)) => {
+                let (first, last) = (from.min(other_from), to.max(other_to));
+                let middle = &text[to.min(other_to)..from.max(other_from)];
+                Some(Copy { head: &text[..first], middle: Some(middle), tail: &text[last..], number })
+            }
+        }
     }
 
     /// Are these copies of one?
     #[must_use]
     pub fn is_like(&self, other: &Copy<'_>) -> bool {
-        (self.head, self.tail) == (other.head, other.tail)
+        (self.head, self.middle, self.tail) == (other.head, other.middle, other.tail)
+    }
+
+    /// Do both say the same number as often?
+    #[must_use]
+    pub fn says_as(&self, other: &Copy<'_>) -> bool {
+        (self.number, self.middle.is_some()) == (other.number, other.middle.is_some())
     }
 
     /// The text of another copy.
     #[must_use]
     pub fn with(&self, number: u32) -> String {
-        format!("{}{number}{}", self.head, self.tail)
+        match self.middle {
+            None => format!("{}{number}{}", self.head, self.tail),
+            Some(middle) => format!("{}{number}{middle}{number}{}", self.head, self.tail),
+        }
     }
 }
 
+/// Where the number is that stands behind this key, and the number; none: the key is not there, or twice, or with something else.
+fn the_only(text: &str, key: &str) -> Option<(usize, usize, u32)> {
+    let (before, after) = text.split_once(key)?;
+    let from = before.len() + key.len();
+    let len = after.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, tail) = after.split_at(len);
+    let plain = digits == "0" || !digits.starts_with('0');
+    if !plain || !tail.starts_with([',', '}']) || tail.contains(key) {
+        return None;
+    }
+    Some((from, from + len, digits.parse().ok()?))
+}
+
 impl Jobspec {
-    /// Another copy of a job whose number is `from`; none when it is not.
+    /// Another copy of a job that was read from this text; none when it is not.
     #[must_use]
-    pub fn copy(&self, from: u32, to: u32) -> Option<Jobspec> {
+    pub fn copy(&self, of: &Copy<'_>, to: u32) -> Option<Jobspec> {
         let mut copy = self.clone();
         let number = copy.attributes.shell_options.get_mut("cc")?;
-        if number.as_u64() != Some(u64::from(from)) {
+        if number.as_u64() != Some(u64::from(of.number)) {
             return None;
         }
         *number = to.into();
+        match (&mut copy.attributes.array, of.middle) {
+            (None, None) => {}
+            (Some(array), Some(_)) if array.index == of.number => array.index = to,
+            (None | Some(_), _) => return None,
+        }
         Some(copy)
     }
 }
@@ -73,10 +106,32 @@ mod tests {
         let (first, second) = (Copy::of(&one).unwrap(), Copy::of(&two).unwrap());
         assert!(first.is_like(&second) && first.with(second.number) == two);
         let read = Jobspec::parse(&one).unwrap();
-        assert_eq!(read.copy(7, second.number).unwrap(), Jobspec::parse(&two).unwrap());
-        assert_eq!(read.copy(8, 9), None);
+        assert_eq!(read.copy(&first, second.number).unwrap(), Jobspec::parse(&two).unwrap());
+        assert_eq!(read.copy(&second, 9), None);
         let other = text(r#"{"cc":7,"verbose":2}"#);
         assert!(!first.is_like(&Copy::of(&other).unwrap()));
+    }
+
+    #[test]
+    fn a_job_of_an_array_says_its_number_twice() {
+        let of_array = |index: u32, number: u32| {
+            let array = format!(r#""system":{{"array":{{"count":9,"id":5,"index":{index}}},"duration""#);
+            text(&format!(r#"{{"cc":{number}}}"#)).replace(r#""system":{"duration""#, &array)
+        };
+        let (one, two) = (of_array(7, 7), of_array(12, 12));
+        let (first, second) = (Copy::of(&one).unwrap(), Copy::of(&two).unwrap());
+        assert!(first.is_like(&second) && first.with(12) == two && !first.says_as(&second));
+        let (read, other) = (Jobspec::parse(&one).unwrap(), Jobspec::parse(&two).unwrap());
+        assert_eq!(read.copy(&first, 12).unwrap(), other);
+        // Its canonical text is one as well.
+        let canonical = read.to_json_without_environment();
+        assert!(Copy::of(&canonical).unwrap().says_as(&first));
+        assert_eq!(Copy::of(&canonical).unwrap().with(12), other.to_json_without_environment());
+        // Two numbers that differ are no copy's, and an index of something else is not the array's.
+        let odd = of_array(3, 7);
+        assert_eq!(Jobspec::parse(&odd).unwrap().copy(&Copy::of(&odd).unwrap(), 8), None);
+        let other = text(r#"{"cc":7,"x":{"index":7}}"#);
+        assert_eq!(Jobspec::parse(&other).unwrap().copy(&Copy::of(&other).unwrap(), 8), None);
     }
 
     #[test]
@@ -94,7 +149,6 @@ mod tests {
         }
         // The key is not the option's.
         let strange = text(r#"{"x":{"cc":7}}"#);
-        assert!(Copy::of(&strange).is_some());
-        assert_eq!(Jobspec::parse(&strange).unwrap().copy(7, 8), None);
+        assert_eq!(Jobspec::parse(&strange).unwrap().copy(&Copy::of(&strange).unwrap(), 8), None);
     }
 }

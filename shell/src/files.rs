@@ -64,7 +64,7 @@ impl Files {
                 match paths.get_mut(&path) {
                     Some(shared) => shared.tasks += 1,
                     None => {
-                        let file = Arc::new(open_output(plan, local, template, &path)?);
+                        let file = Arc::new(open_output(plan, &path)?);
                         paths.insert(path.clone(), Shared { file, tasks: 1 });
                     }
                 }
@@ -181,24 +181,14 @@ pub(crate) fn rendered(plan: &Plan, local: usize, template: &str) -> Result<Stri
     Ok(Path::new(&plan.cwd).join(path).to_string_lossy().into_owned())
 }
 
-/// On the first node of those that share a file it is emptied; the others must not undo what the first has written.
-fn open_output(plan: &Plan, local: usize, template: &str, path: &str) -> Result<File, Failure> {
-    let elsewhere = plan.with_tags(Some(local), |mut tags| {
-        // The same name on another node means a shared file.
-        tags.node.id = u32::MAX;
-        tags.node.name = "";
-        tags.node.rank = u32::MAX;
-        tags.task = tags.task.map(|(_, index)| (u32::MAX, index));
-        tags.render(template)
-    });
-    let shared = elsewhere.is_ok_and(|name| Path::new(&plan.cwd).join(name) == Path::new(path));
-    let truncate = !plan.options.append && (!shared || plan.node_index == 0);
+/// Emptied here, by each node that opens it: none of them writes before all have ([`Plan::shares_files`]).
+fn open_output(plan: &Plan, path: &str) -> Result<File, Failure> {
     // With O_APPEND every write lands whole at the end, whoever else writes.
     File::options()
         .append(true)
         .create(true)
         .mode(0o666)
-        .custom_flags(if truncate { libc::O_TRUNC } else { 0 })
+        .custom_flags(if plan.options.append { 0 } else { libc::O_TRUNC })
         .open(path)
         .map_err(|e| Failure::of(path, &e))
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! start --> launching --launched: Started--> running --all tasks and descendants gone--> empty --pipes at their end--> gone
 //!               |                              ^ |                                        epilog
-//!            prolog                            | `--kill(end): TERM, grace, KILL
+//!            prolog, files                     | `--kill(end): TERM, grace, KILL
 //!               |--a task cannot start: Failed-|
 //!               `--kill(end) before any starts-'
 //! ```
@@ -16,7 +16,7 @@ use crate::end::{Exit, Field, GRACE_MS};
 use crate::env::Base;
 use crate::feed::Feed;
 use crate::io::{self, Output, PIECE_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX};
-use crate::launch::{Child, Claim, Launched, Work};
+use crate::launch::{Child, Claim, Launched, Opened, Work};
 use crate::offer::Program;
 use crate::options::Sink;
 use crate::options::pmi::Ask;
@@ -66,6 +66,8 @@ pub(crate) struct Job {
     pub(crate) output: Output,
     /// Its output is being collected.
     collecting: bool,
+    /// Tasks that wait for other nodes to open their files.
+    pub(crate) opened: Option<Opened>,
     /// What is for an archive.
     pub(crate) gathered: Option<Gathered>,
     /// Room for output that has not been acknowledged.
@@ -248,6 +250,7 @@ impl Shell {
             inputs: Vec::new(),
             output: Output::default(),
             collecting: false,
+            opened: None,
             gathered,
             room: Arc::new(Semaphore::new(UNACKNOWLEDGED_BYTES_MAX)),
             flow: Flow::Pass,
@@ -288,6 +291,9 @@ impl Shell {
     pub(crate) fn job_launched(&mut self, key: Key, launched: Launched) {
         if let Some(first) = launched.first {
             return self.pmix_first(key, first);
+        }
+        if let Some(opened) = launched.opened {
+            return self.files_opened(key, opened);
         }
         let now = Instant::now();
         let Some(job) = self.jobs.get_mut(&key) else { return };
@@ -341,6 +347,7 @@ impl Shell {
         job.phase = Phase::Running;
         job.status = worse(job.status, status);
         job.abandoned = true;
+        job.opened = None;
         let (field, hook, grace) = (job.field, job.hook, job.grace());
         ticket.into_iter().for_each(|ticket| self.forget_order(ticket));
         self.families.started(field, [], &[]);

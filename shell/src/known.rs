@@ -46,7 +46,7 @@ impl Known {
         let copy = Copy::of(text)?;
         self.jobspecs.0.iter().find_map(|(known, jobspec)| {
             let of = Copy::of(known).filter(|of| of.is_like(&copy))?;
-            jobspec.copy(of.number, copy.number)
+            jobspec.copy(&of, copy.number)
         })
     }
 }

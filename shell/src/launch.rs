@@ -6,11 +6,12 @@
 //!
 //! ```text
 //! order --no files--------------------> claimed by a launcher --> started
-//!   `---files: prepared, opened aside--'
+//!   `---files: prepared, opened aside--'--several nodes open one: met--'
 //!   `--claimed by the shell, which ends the job: nothing will be started
 //! ```
 
 use crate::cpu::{self, Cores};
+use crate::elf::Linked;
 use crate::env::{Base, Block};
 use crate::files::{Files, null, pipe};
 use crate::filter;
@@ -74,6 +75,10 @@ impl Claim {
     pub fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
+
+    fn is_taken(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// What came of an order. Children that did start are listed even if a later one did not.
@@ -86,6 +91,15 @@ pub struct Launched {
     pub failure: Option<Failure>,
     /// Nothing was started yet: a PMIx server first.
     pub first: Option<PmixFirst>,
+    /// Nothing was started yet: files of other nodes first.
+    pub opened: Option<Opened>,
+}
+
+/// Tasks whose files are open, and were emptied with that: nobody may write before all nodes have come as far.
+#[derive(Debug)]
+pub struct Opened {
+    order: Order,
+    files: Files,
 }
 
 /// Tasks that wait for a PMIx server.
@@ -101,7 +115,7 @@ pub struct PmixFirst {
 
 impl Launched {
     pub(crate) fn new(ticket: u64) -> Launched {
-        Launched { ticket, children: Vec::new(), ended: Vec::new(), failure: None, first: None }
+        Launched { ticket, children: Vec::new(), ended: Vec::new(), failure: None, first: None, opened: None }
     }
 }
 
@@ -167,6 +181,8 @@ enum Errand {
     Order(Order),
     /// One whose files are there, or cannot be had.
     Opened(Order, Result<Files, Failure>),
+    /// One whose files are open on all nodes.
+    Met(Opened),
 }
 
 const THREADS_MAX: usize = 4;
@@ -197,7 +213,14 @@ impl Launchers {
                             None => carry_out(&order, None, &mut stack),
                             first => Some(Launched { first, ..Launched::new(order.ticket) }),
                         },
+                        Errand::Opened(order, Ok(files)) if order.meets() => {
+                            let launched = Launched::new(order.ticket);
+                            Some(Launched { opened: Some(Opened { order, files }), ..launched })
+                        }
                         Errand::Opened(order, files) => carry_out(&order, Some(files), &mut stack),
+                        Errand::Met(Opened { order, files }) => {
+                            carry_out(&order, Some(Ok(files)), &mut stack)
+                        }
                     };
                     launched.into_iter().for_each(&done);
                 }
@@ -207,7 +230,17 @@ impl Launchers {
     }
 
     pub fn order(&self, order: Order) {
-        let sent = self.errands.send(Errand::Order(order));
+        self.send(Errand::Order(order));
+    }
+
+    /// Goes on with tasks whose files are open on all nodes.
+    pub fn go_on(&self, ticket: u64, mut opened: Opened) {
+        opened.order.ticket = ticket;
+        self.send(Errand::Met(opened));
+    }
+
+    fn send(&self, errand: Errand) {
+        let sent = self.errands.send(errand);
         sent.expect("launcher threads wait for orders as long as we live");
     }
 }
@@ -219,6 +252,11 @@ impl Order {
         let options = &plan.options;
         let sinks = [&options.stdout, &options.stderr];
         matches!(options.stdin, Source::File(_)) || sinks.iter().any(|sink| **sink != Sink::Log)
+    }
+
+    /// Does it wait for other nodes once its files are open? Whom nobody wants any more does not.
+    fn meets(&self) -> bool {
+        matches!(&self.work, Work::Tasks { plan, claim, .. } if plan.shares_files() && !claim.is_taken())
     }
 }
 
@@ -235,13 +273,16 @@ fn pmix_first(order: &Order) -> Option<PmixFirst> {
     // What cannot be found will be said when it cannot be started.
     let path = base.program(name, || find_program(name, base.path.as_deref(), &plan.cwd)).ok()?;
     let path = Path::new(&plan.cwd).join(OsStr::from_bytes(path.as_bytes()));
-    let program = plan.program.get_or_init(|| Program::of(&path));
+    // Whoever cannot read it may still be able to run it.
+    let linked = Linked::read(&path).ok().flatten();
+    let program = plan.program.get_or_init(|| Program::of(&path, linked.as_ref()));
     let want = offer::pmix(ask, program);
+    let named = base.get(LIBRARY_VARIABLE);
     (want != Want::No).then(|| PmixFirst {
         tag: order.tag,
         base: Arc::clone(base),
         claim: claim.clone(),
-        libraries: offer::libraries(base.get(LIBRARY_VARIABLE), &path, base.get("LD_LIBRARY_PATH")),
+        libraries: offer::libraries(named, &path, linked.as_ref(), base.get("LD_LIBRARY_PATH")),
         must: want == Want::Must,
     })
 }

@@ -56,6 +56,7 @@ pub mod refusal;
 mod rexec;
 pub mod scratch;
 pub mod shell;
+mod signals;
 mod singletons;
 pub mod spawn;
 mod sysmon;

@@ -36,6 +36,7 @@ pub fn name(limit: Limit) -> &'static str {
 /// What a job's rules come to on this node.
 #[derive(Debug, Default)]
 pub struct Limits {
+    /// Other than ours, which tasks have anyway: every job brings its submitter's, and they mostly are the same.
     pub set: Vec<(Limit, libc::rlimit)>,
     /// Those for which a hard limit of this node is lower, in words.
     pub lowered: Vec<String>,
@@ -56,8 +57,10 @@ pub fn read(rules: &[(String, Option<u64>)]) -> Result<Limits, String> {
         if wanted > limit.rlim_max {
             limits.lowered.push(format!("{name} is {}, the hard limit here", limit.rlim_max));
         }
-        limit.rlim_cur = wanted.min(limit.rlim_max);
-        limits.set.push((resource, limit));
+        let ours = std::mem::replace(&mut limit.rlim_cur, wanted.min(limit.rlim_max));
+        if ours != limit.rlim_cur {
+            limits.set.push((resource, limit));
+        }
     }
     Ok(limits)
 }
@@ -71,14 +74,15 @@ mod tests {
         let rules = |list: &[(&str, Option<u64>)]| -> Vec<(String, Option<u64>)> {
             list.iter().map(|(name, soft)| ((*name).to_owned(), *soft)).collect()
         };
-        let Limits { set: limits, lowered } = read(&rules(&[("core", Some(0)), ("OFILE", None)])).unwrap();
-        assert_eq!(
-            (limits[0].0, limits[0].1.rlim_cur, limits[1].0),
-            (libc::RLIMIT_CORE, 0, libc::RLIMIT_NOFILE)
-        );
+        let Limits { set, lowered } = read(&rules(&[("CPU", Some(1000)), ("OFILE", None)])).unwrap();
+        assert_eq!((set[0].0, set[0].1.rlim_cur), (libc::RLIMIT_CPU, 1000));
         // No kernel gives anybody an unlimited number of files.
         assert!(lowered.len() == 1 && lowered[0].starts_with("OFILE is "), "{lowered:?}");
-        assert_eq!(limits[1].1.rlim_cur, limits[1].1.rlim_max);
+        assert!(
+            set[1..].iter().all(|(limit, to)| *limit == libc::RLIMIT_NOFILE && to.rlim_cur == to.rlim_max)
+        );
+        let cpu = rustix::process::getrlimit(rustix::process::Resource::Cpu).current;
+        assert!(read(&rules(&[("cpu", cpu)])).unwrap().set.is_empty(), "there is nothing to set");
         assert_eq!(read(&rules(&[("much", None)])).err().as_deref(), Some("much"));
         assert_eq!((name(libc::RLIMIT_NOFILE), name(libc::RLIMIT_LOCKS)), ("nofile", "locks"));
     }

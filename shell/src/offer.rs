@@ -52,13 +52,9 @@ const WRAPPERS: [&str; 26] = [
 ];
 
 impl Program {
-    /// Looks at the file.
-    pub fn of(path: &Path) -> Program {
-        // Whoever cannot read it may still be able to run it.
-        let linked = match Linked::read(path) {
-            Ok(Some(linked)) if !linked.is_static => linked,
-            Ok(_) | Err(_) => return Program::Unknown,
-        };
+    /// By what the file is linked with, if that can be told.
+    pub fn of(path: &Path, linked: Option<&Linked>) -> Program {
+        let Some(linked) = linked.filter(|linked| !linked.is_static) else { return Program::Unknown };
         let has = |what: fn(&&String) -> bool| linked.needed.iter().find(what).cloned();
         if let Some(library) = has(is_openmpi) {
             return Program::OpenMpi(library);
@@ -123,11 +119,16 @@ pub fn pmix(ask: Ask, program: &Program) -> Want {
 
 /// Files to try as libpmix: what the user has named, then the one that the program's own MPI library would load, then the
 /// system's. Server and clients of one version understand each other best.
-pub fn libraries(named: Option<&str>, program: &Path, ld_library_path: Option<&str>) -> Vec<String> {
+pub fn libraries(
+    named: Option<&str>,
+    program: &Path,
+    linked: Option<&Linked>,
+    ld_library_path: Option<&str>,
+) -> Vec<String> {
     if let Some(named) = named.filter(|named| !named.is_empty()) {
         return vec![named.to_owned()];
     }
-    let mut files = of_mpi(program, ld_library_path).unwrap_or_default();
+    let mut files = linked.and_then(|linked| of_mpi(linked, ld_library_path)).unwrap_or_default();
     files.push(LIBRARY.to_owned());
     // An interpreter in an environment of its own may have MPI there.
     if let Some(prefix) = program.parent().and_then(Path::parent) {
@@ -137,8 +138,7 @@ pub fn libraries(named: Option<&str>, program: &Path, ld_library_path: Option<&s
 }
 
 /// The library that the program's libmpi is linked with, or what lies beside it.
-fn of_mpi(program: &Path, ld_library_path: Option<&str>) -> Option<Vec<String>> {
-    let linked = Linked::read(program).ok()??;
+fn of_mpi(linked: &Linked, ld_library_path: Option<&str>) -> Option<Vec<String>> {
     let name = linked.needed.iter().find(is_openmpi)?;
     let mpi = linked.find(name, ld_library_path)?;
     let own = Linked::read(&mpi).ok()??.find(LIBRARY, ld_library_path);
@@ -181,15 +181,20 @@ mod tests {
 
     #[test]
     fn programs_of_the_system_are_what_they_are() {
-        assert_eq!(Program::of(Path::new("/bin/true")), Program::Plain);
-        assert_eq!(Program::of(Path::new("/bin/sh")), Program::Unknown);
-        assert_eq!(Program::of(Path::new("/no/such/program")), Program::Unknown);
+        for (path, program) in [
+            ("/bin/true", Program::Plain),
+            ("/bin/sh", Program::Unknown),
+            ("/no/such/program", Program::Unknown),
+        ] {
+            let path = Path::new(path);
+            assert_eq!(Program::of(path, Linked::read(path).ok().flatten().as_ref()), program, "{path:?}");
+        }
     }
 
     #[test]
     fn who_names_a_library_gets_no_other() {
-        assert_eq!(libraries(Some("/x"), Path::new("/bin/true"), None), ["/x"]);
-        let files = libraries(None, Path::new("/opt/py/bin/python"), None);
+        assert_eq!(libraries(Some("/x"), Path::new("/bin/true"), None, None), ["/x"]);
+        let files = libraries(None, Path::new("/opt/py/bin/python"), None, None);
         assert_eq!(files, [LIBRARY, "/opt/py/lib/openmpi/libpmix.so.2", "/opt/py/lib/libpmix.so.2"]);
     }
 }

@@ -359,6 +359,27 @@ impl Plan {
         self.nnodes > 1 && (self.has_twin || !is_it(&self.node.host))
     }
 
+    /// Does another node of the job empty a file that this one writes to? All of them answer the same, by the name alone: who
+    /// meets must not wait for one that does not come.
+    pub fn shares_files(&self) -> bool {
+        let sinks = [&self.options.stdout, &self.options.stderr];
+        let is_shared = |template: &str| {
+            let name = |number: u32, host: &'static str| {
+                self.with_tags(Some(0), |mut tags| {
+                    tags.node = Node { id: number, name: host, rank: number, ..tags.node };
+                    tags.task = Some((number, 0));
+                    tags.render(template)
+                })
+            };
+            name(0, "a") == name(1, "b")
+        };
+        self.nnodes > 1
+            && !self.options.append
+            && !self.tasks.is_empty()
+            && self.tasks.len() < self.ntasks as usize
+            && sinks.iter().any(|sink| matches!(sink, Sink::File { template, .. } if is_shared(template)))
+    }
+
     /// What one task is told beyond that. `vendors` is asked only where there are GPUs.
     pub fn task_variables(&self, local: usize, base: &Base, vendors: impl FnOnce() -> Vendors) -> Block {
         let mut block = Block::default();

@@ -1,14 +1,52 @@
 //! Output that goes to files: what the job's log says of it, and what we say there ourselves.
 
+use crate::collective::Collected;
 use crate::files::rendered;
+use crate::jobs::Phase;
+use crate::launch::Opened;
 use crate::options::Sink;
-use crate::shell::{Event, Key, Shell, wall};
+use crate::shell::{Event, For, Key, Shell, wall};
 use flurm_wire::exec::What;
 use flurm_wire::rexec::Stream;
 use std::fs::File;
 use std::io::Write as _;
 
+/// Nodes that write to one file meet in this collective once each has opened it.
+pub(crate) const NAME: &str = "files";
+
 impl Shell {
+    /// Its files are open and empty here, and wait for those of the other nodes.
+    pub(crate) fn files_opened(&mut self, key: Key, opened: Opened) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        if let Phase::Launching { ticket, .. } = &mut job.phase {
+            *ticket = None;
+            job.opened = Some(opened);
+            self.collect(key, NAME.to_owned(), &[]);
+        }
+    }
+
+    pub(crate) fn all_files_opened(&mut self, key: Key, result: Collected) {
+        // None are left of one that was told to end.
+        let Some(opened) = self.jobs.get_mut(&key).and_then(|job| job.opened.take()) else { return };
+        match result {
+            Ok(_) => {
+                let number = self.ticket(For::Job(key));
+                self.launchers.go_on(number, opened);
+                if let Some(Phase::Launching { ticket, .. }) =
+                    self.jobs.get_mut(&key).map(|job| &mut job.phase)
+                {
+                    *ticket = Some(number);
+                }
+            }
+            // Whoever could not open them has said so; but it may be that nobody was heard.
+            Err(error) => {
+                let (status, note) = (1 << 8, format!("not all nodes have opened the output file: {error}"));
+                self.outbox.push(key, What::Failed { kind: "exec".into(), note, status }, 0);
+                self.abandon(key, status);
+            }
+        }
+    }
+
     /// Says in the output where it has gone.
     pub(crate) fn redirects(&mut self, key: Key) {
         let Some(job) = self.jobs.get_mut(&key) else { return };

@@ -17,7 +17,7 @@ use crate::outbox::Outbox;
 use crate::plan::Place;
 use crate::rexec::Exec;
 use crate::scratch::Scratch;
-use crate::{end, link, spawn};
+use crate::{end, link, signals, spawn};
 use flurm_client::{Client, ClientError, Uri};
 use flurm_pmi::{Piece, ProtocolError};
 use flurm_types::{JobId, Rank, Timestamp};
@@ -29,7 +29,7 @@ use flurm_wire::shell::{
 };
 use flurm_wire::{Dest, Kind, Message, Topic};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -240,7 +240,7 @@ fn begin(args: ShellArgs) -> Result<i32, Box<dyn std::error::Error>> {
     })?;
     let code = runtime.block_on(async {
         // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives.
-        let signals = unsafe { AsyncFd::register(signals()?)? };
+        let signals = unsafe { AsyncFd::register(signals::open()?)? };
         tokio::spawn(link::keep(uri.clone(), events.clone()));
         let shell = Shell::new(Rank(args.rank), &uri, events, families, launchers);
         Ok::<i32, std::io::Error>(shell.serve(queue, signals).await)
@@ -248,28 +248,6 @@ fn begin(args: ShellArgs) -> Result<i32, Box<dyn std::error::Error>> {
     // A file system that hangs must not hold us.
     runtime.shutdown_background();
     Ok(code)
-}
-
-/// Readable when a child has ended or somebody asks us to end. Both signals are blocked already.
-fn signals() -> std::io::Result<OwnedFd> {
-    // SAFETY: the set is initialized before use; a descriptor that is not negative is new and ours.
-    unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, libc::SIGCHLD);
-        libc::sigaddset(&raw mut set, libc::SIGTERM);
-        match libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
-            fd if fd < 0 => Err(std::io::Error::last_os_error()),
-            fd => Ok(OwnedFd::from_raw_fd(fd)),
-        }
-    }
-}
-
-/// The number of a signal is the first word of what is read.
-fn next_signal(signals: &OwnedFd) -> Option<i32> {
-    let mut info = [0; size_of::<libc::signalfd_siginfo>()];
-    rustix::io::read(signals, &mut info).ok()?;
-    Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))
 }
 
 /// What readers of logs see.
@@ -339,7 +317,7 @@ impl Shell {
                 }
                 ready = signals.readable() => {
                     if let Ok(mut ready) = ready {
-                        while let Some(signum) = next_signal(signals.get_ref()) {
+                        while let Some(signum) = signals::next(signals.get_ref()) {
                             // SIGCHLD only says that there is something to reap.
                             if signum == libc::SIGTERM && self.client.is_none() {
                                 self.orphan_at = Some(Instant::now());
@@ -484,6 +462,7 @@ impl Shell {
             crate::pmi::NAME => self.pmi_fenced(key, result),
             name if name.starts_with(crate::pmix::COLLECTIVE) => self.pmix_fenced(key, name, result),
             crate::hooks::NAME => self.all_prologs_over(key, result),
+            crate::redirect::NAME => self.all_files_opened(key, result),
             _ => tracing::warn!(name, "nobody has begun this collective"),
         }
     }
@@ -508,9 +487,14 @@ impl Shell {
 
     /// Gives an order to the launchers; its number.
     pub(crate) fn order(&mut self, whom: For, tag: Option<u64>, work: Work) -> u64 {
+        let ticket = self.ticket(whom);
+        self.launchers.order(Order { ticket, tag, work });
+        ticket
+    }
+
+    pub(crate) fn ticket(&mut self, whom: For) -> u64 {
         self.next_order += 1;
         self.orders.insert(self.next_order, whom);
-        self.launchers.order(Order { ticket: self.next_order, tag, work });
         self.next_order
     }
 

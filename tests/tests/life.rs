@@ -202,6 +202,11 @@ fn the_log_of_its_execution_says_what_was_done() {
     assert_eq!(names, ["init", "starting", "shell.init", "shell.start", "complete", "done"]);
     let followed = instance.ok(&["job", "wait-event", "-p", "exec", &id, "shell.start"]);
     assert!(followed.contains("shell.start"), "{followed}");
+    assert_eq!(instance.ok(&["job", "wait-event", &id, "exec.shell.start"]), followed);
+    let listed = instance.ok(&["job", "eventlog", "-p", "exec", &id]);
+    assert!(listed.contains(" shell.init ") && listed.contains(" done"), "{listed}");
+    let ran = instance.run(&["run", "--wait-event=exec.shell.init", "-vvv", "sleep", "600"]).code_is(0);
+    assert!(ran.stderr.contains("shell.init"), "{}", ran.stderr);
 }
 
 #[test]

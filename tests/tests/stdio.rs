@@ -50,6 +50,36 @@ fn files_take_templates() {
 }
 
 #[test]
+fn nodes_that_share_a_file_lose_nothing_of_it() {
+    let instance = Instance::start(2);
+    let path = instance.dir.path().join("shared");
+    for label in [false, true] {
+        for run in 0..30 {
+            // What an earlier job has left there goes.
+            std::fs::write(&path, "old\n").expect("a file");
+            let mut args = vec!["run", "-N2", "-n4", "--output=shared"];
+            args.extend(label.then_some("-l"));
+            args.extend(["sh", "-c", "echo line $FLUX_TASK_RANK"]);
+            instance.ok(&args);
+            let text = std::fs::read_to_string(&path).expect("a file");
+            let mut lines: Vec<&str> = text.lines().collect();
+            lines.sort_unstable();
+            let line = |task| if label { format!("{task}: line {task}") } else { format!("line {task}") };
+            assert_eq!(lines, (0..4).map(line).collect::<Vec<_>>(), "run {run}");
+        }
+    }
+    // One task on each node writes there itself.
+    for run in 0..30 {
+        instance.ok(&["run", "-N2", "-n2", "--output=shared", "echo", "line"]);
+        let text = std::fs::read_to_string(&path).expect("a file");
+        assert_eq!(text, "line\nline\n", "run {run}");
+    }
+    // Nobody waits for a node that cannot open it.
+    let ran = instance.run(&["run", "-N2", "-n2", "--output=/no/such/dir/file", "true"]).code_is(1);
+    assert!(ran.stderr.contains("/no/such/dir/file"), "{}", ran.stderr);
+}
+
+#[test]
 fn output_is_kept_for_attach_and_follows_while_running() {
     let instance = Instance::start(1);
     let submitted = instance.run(&["submit", "--wait", "sh", "-c", "printf 'a\\nb'; exit 5"]).code_is(5);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// The variable that tells a job which copy it is.
 const VARIABLE: &str = "FLUX_JOB_CC";
 const PLACEHOLDER: &str = "{cc}";
-/// What the shell puts the number in for.
+/// What the shell puts the number in for: a tag as any other, which stays as it is.
 const TAG: &str = "{{cc}}";
 
 /// Which copies of a job there are.
@@ -101,7 +101,7 @@ impl Copies {
 
     /// The jobs, ready to be submitted, with their numbers.
     pub fn jobs(mut self) -> Result<Jobs, Failure> {
-        let differ = self.which != Which::One && self.options.texts().any(|text| text.contains(PLACEHOLDER));
+        let differ = self.which != Which::One && self.options.texts().any(|text| put_in(text, "").is_some());
         self.options.share_environment()?;
         if self.which.told()
             && let Some(shared) = &mut self.options.shared
@@ -120,8 +120,8 @@ impl Copies {
                 let mut options = self.options.clone();
                 let number = number.to_string();
                 for text in options.texts() {
-                    if text.contains(PLACEHOLDER) {
-                        *text = text.replace(PLACEHOLDER, &number);
+                    if let Some(filled) = put_in(text, &number) {
+                        *text = filled;
                     }
                 }
                 if let Which::Array(indices) = &self.which {
@@ -133,6 +133,20 @@ impl Copies {
             }
         }
     }
+}
+
+/// The text with the number where it has a place for it.
+fn put_in(text: &str, number: &str) -> Option<String> {
+    let (mut out, mut rest, mut found) = (String::new(), text, false);
+    while let Some(at) = rest.find(PLACEHOLDER) {
+        let end = at + PLACEHOLDER.len();
+        let is_tag = rest[..at].ends_with('{') && rest[end..].starts_with('}');
+        out.push_str(&rest[..at]);
+        out.push_str(if is_tag { PLACEHOLDER } else { number });
+        (rest, found) = (&rest[end..], found || !is_tag);
+    }
+    out.push_str(rest);
+    found.then_some(out)
 }
 
 /// Copies, one after the other.
@@ -258,6 +272,20 @@ mod tests {
         assert_eq!(shown.attributes().environment[VARIABLE].as_deref(), Some("5"));
         let silent = copies("1-2", false).jobs().unwrap();
         assert!(silent.map(|job| job.unwrap().1).all(|job| !job.environment.contains_key(VARIABLE)));
+    }
+
+    #[test]
+    fn tags_are_left_to_the_shell() {
+        for (text, filled) in [
+            ("{cc}", Some("7")),
+            ("a{cc}b{cc}", Some("a7b7")),
+            ("{{cc}}.{cc}", Some("{{cc}}.7")),
+            ("{{{cc}", Some("{{7")),
+            ("{{cc}}", None),
+            ("{{id}} {c}", None),
+        ] {
+            assert_eq!(put_in(text, "7").as_deref(), filled, "{text}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use flurm_client::job::{self, Batch, NewJob};
 use flurm_client::{Client, ClientError};
 use flurm_types::JobId;
 use flurm_wire::WireError;
-use flurm_wire::job::{AwaitedJob, Log};
+use flurm_wire::job::AwaitedJob;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl Followed {
 impl Follow {
     /// Refuses what cannot be waited for.
     pub fn check(&self) -> Result<(), Failure> {
-        match self.wait_event.as_deref().filter(|event| events::event(event).0 != Log::Eventlog) {
+        match self.wait_event.as_deref().filter(|event| events::of_job(event).is_none()) {
             None => Ok(()),
             Some(event) => Err(Failure::usage(format!("cannot wait for `{event}` of many jobs"))
                 .hint("`flurm job wait-event ID EVENT` waits for events of the execution")),
@@ -245,7 +245,7 @@ impl<'a> Party<'a> {
             }
         };
         let mut code = 0;
-        let event = self.follow.wait_event.as_deref().map(|name| events::event(name).1);
+        let event = self.follow.wait_event.as_deref().and_then(events::of_job);
         let ended = job::wait(client, &jobs.ids, event, |job| -> Result<(), Failure> {
             code = code.max(self.one_ended(job, jobs.logs_of(job.id))?);
             if let Some(progress) = progress.borrow_mut().as_mut() {

@@ -1,5 +1,6 @@
-//! One request and its answer over `PMI_FD`.
+//! Whom a process talks to: its launcher, over `PMI_FD`, or nobody.
 
+use crate::alone::Alone;
 use flurm_pmi::{Piece, Splitter};
 use std::env;
 use std::ffi::{c_int, c_void};
@@ -31,6 +32,13 @@ impl Place {
 /// Was this process started by another one of its kind?
 pub(crate) fn spawned() -> i32 {
     i32::from(env::var("PMI_SPAWNED").is_ok_and(|spawned| !spawned.is_empty() && spawned != "0"))
+}
+
+/// Who answers a client of either interface.
+#[derive(Debug)]
+pub(crate) enum To {
+    Launcher(Connection),
+    Nobody(Alone),
 }
 
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 
 use crate::alone::{self, Alone};
 use crate::c::{self, FAIL, INVALID_ARG, INVALID_KEY, INVALID_LENGTH, NOT_INITIALIZED, guard};
-use crate::connection::{Connection, Place, spawned};
+use crate::connection::{Connection, Place, To, spawned};
 use flurm_pmi::one::{Line, Request};
 use flurm_pmi::{KEY_MAX, KVSNAME_MAX, Piece, VALUE_MAX};
 use std::ffi::{c_char, c_int, c_void};
@@ -22,12 +22,6 @@ struct Client {
     universe: i32,
     appnum: i32,
     to: To,
-}
-
-#[derive(Debug)]
-enum To {
-    Launcher(Connection),
-    Nobody(Alone),
 }
 
 static CLIENT: Mutex<Option<Client>> = Mutex::new(None);

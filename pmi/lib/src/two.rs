@@ -6,7 +6,7 @@
 
 use crate::alone::{self, Alone};
 use crate::c::{self, FAIL, INVALID_ARG, INVALID_VALUE, NOT_INITIALIZED, guard};
-use crate::connection::{Connection, Place, spawned};
+use crate::connection::{Connection, Place, To, spawned};
 use flurm_pmi::two::{Frame, Request};
 use flurm_pmi::{Piece, one};
 use std::ffi::{c_char, c_int, c_void};
@@ -20,12 +20,6 @@ struct Client {
     appnum: i32,
     name: String,
     to: To,
-}
-
-#[derive(Debug)]
-enum To {
-    Launcher(Connection),
-    Nobody(Alone),
 }
 
 static CLIENT: Mutex<Option<Client>> = Mutex::new(None);

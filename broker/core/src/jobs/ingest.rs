@@ -98,11 +98,15 @@ impl Texts {
         let copy = Copy::of(raw)?;
         self.texts.iter().enumerate().filter(|(_, t)| t.is_for(environment, admitted)).find_map(|(at, t)| {
             let of = Copy::of(&t.raw).filter(|of| of.is_like(&copy))?;
-            let canonical = Copy::of(&t.asked.text.jobspec).filter(|c| c.number == of.number)?;
-            let jobspec = Arc::new(t.asked.jobspec.copy(of.number, copy.number)?);
+            let canonical = Copy::of(&t.asked.text.jobspec).filter(|canonical| canonical.says_as(&of))?;
+            let jobspec = Arc::new(t.asked.jobspec.copy(&of, copy.number)?);
+            let mut brief = t.asked.brief.clone();
+            if brief.array.is_some() {
+                Arc::make_mut(&mut brief).array = jobspec.attributes().array;
+            }
             let environment = t.asked.text.environment.clone();
             let text = JobSpecText { jobspec: canonical.with(copy.number).into(), environment };
-            Some((at, Asked { text, jobspec, brief: t.asked.brief.clone() }))
+            Some((at, Asked { text, jobspec, brief }))
         })
     }
 
