@@ -5,7 +5,7 @@
 //!
 //! Parts of divided NVIDIA cards (MIG) have no place there but names. The broker has counted those that its environment
 //! names, which is the shell's as well. Who runs as a task (an instance inside a job) sees fewer of them, but counts as
-//! we do: [`NAMES`] has all.
+//! we do: `NAMES` has all.
 
 use crate::env::Block;
 use flurm_types::Idset;
