@@ -2,12 +2,13 @@
 //!
 //! [`Client`] is one connection on a tokio runtime of the caller; [`blocking::Client`] brings its own. What to
 //! ask lives in `wire`; modules named after services ([`job`], [`kvs`], [`attr`]) hold the questions that need
-//! more than one message. Reconnecting is the caller's matter: only it knows what may be asked twice.
+//! more than one message, and [`files`] what is kept in the store as archives. Reconnecting is the caller's matter: only it knows what may be asked twice.
 
 pub mod attr;
 pub mod blocking;
 mod connection;
 mod error;
+pub mod files;
 pub mod job;
 pub mod kvs;
 mod stream;

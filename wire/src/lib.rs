@@ -10,6 +10,7 @@ pub mod archive;
 pub mod attr;
 pub mod exec;
 pub mod fact;
+pub mod files;
 pub mod frame;
 pub mod job;
 pub mod kvs;

@@ -5,7 +5,7 @@
 
 use crate::failure::Failure;
 use clap::{Arg, ArgAction, ArgMatches};
-use flurm_types::Environment;
+use flurm_types::{Environment, matches};
 use regex_lite::Regex;
 
 /// Rules in the order they were typed.
@@ -144,45 +144,6 @@ impl Pattern<'_> {
     }
 }
 
-/// Does the name match a pattern with `*`, `?` and `[…]`?
-pub fn matches(pattern: &str, name: &str) -> bool {
-    let Some(first) = pattern.chars().next() else { return name.is_empty() };
-    let rest = &pattern[first.len_utf8()..];
-    let mut chars = name.chars();
-    match first {
-        '*' => (0..=name.len()).filter(|at| name.is_char_boundary(*at)).any(|at| matches(rest, &name[at..])),
-        '?' => chars.next().is_some() && matches(rest, chars.as_str()),
-        '[' => match (rest.find(']').filter(|at| *at > 0), chars.next()) {
-            (Some(end), Some(c)) => {
-                let (negated, set) =
-                    rest[..end].strip_prefix('!').map_or((false, &rest[..end]), |s| (true, s));
-                in_set(set, c) != negated && matches(&rest[end + 1..], chars.as_str())
-            }
-            (None, Some('[')) => matches(rest, chars.as_str()),
-            _ => false,
-        },
-        literal => chars.next() == Some(literal) && matches(rest, chars.as_str()),
-    }
-}
-
-fn in_set(set: &str, c: char) -> bool {
-    let set: Vec<char> = set.chars().collect();
-    let mut at = 0;
-    while at < set.len() {
-        if set.get(at + 1) == Some(&'-') && at + 2 < set.len() {
-            if (set[at]..=set[at + 2]).contains(&c) {
-                return true;
-            }
-            at += 3;
-        } else if set[at] == c {
-            return true;
-        } else {
-            at += 1;
-        }
-    }
-    false
-}
-
 /// `$NAME` and `${NAME}` filled in, from what the job has so far, else from what the caller has; `$$` is a dollar.
 fn expand(text: &str, environment: &Environment, caller: &Environment) -> Result<String, Failure> {
     let mut out = String::with_capacity(text.len());
@@ -256,22 +217,6 @@ mod tests {
         for words in [["--env=A=$NOPE"], ["--env=A=${X"], ["--env=/re(/"], ["--env==x"], ["--env=^/no/such"]]
         {
             assert!(applied(&words).is_err(), "{words:?}");
-        }
-    }
-
-    #[test]
-    fn patterns_are_the_shells() {
-        for (pattern, name, does) in [
-            ("*", "", true),
-            ("A*C", "ABBC", true),
-            ("A*C", "ABBD", false),
-            ("?", "é", true),
-            ("[a-c]x", "bx", true),
-            ("[!a-c]x", "bx", false),
-            ("[x", "[x", true),
-            ("", "a", false),
-        ] {
-            assert_eq!(matches(pattern, name), does, "{pattern} {name}");
         }
     }
 }

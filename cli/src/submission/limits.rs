@@ -4,8 +4,8 @@
 //! unlimited` before a submission is meant for the job. `name` and patterns copy ours, `name=value` sets, `-pattern` takes
 //! back: then tasks keep the limit of the node they run on.
 
-use super::env::matches;
 use crate::failure::Failure;
+use flurm_types::matches;
 use rustix::process::{Resource, getrlimit};
 use serde_json::{Map, Value};
 

@@ -1,0 +1,218 @@
+//! Files on their way into an archive: found below a directory, read once, put into the store a piece at a time.
+//!
+//! The index comes last, so that nobody sees an archive that is not whole. Links are kept as they are, never followed.
+
+use super::FilesError;
+use crate::{Client, kvs};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use flurm_wire::fact::KvsOp;
+use flurm_wire::files::{self, BYTES_MAX, BadArchive, ENTRIES_MAX, Entry, Index, PIECE_LEN, Run, What};
+use flurm_wire::pack;
+use rustix::fs::OFlags;
+use serde_json::Value;
+use std::fs::{Metadata, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
+
+/// Smaller ones stay as they are.
+const PACKED_LEN_MIN: usize = 256;
+
+/// Something that goes into an archive.
+#[derive(Debug)]
+pub struct Found {
+    pub path: String,
+    file: PathBuf,
+    meta: Metadata,
+}
+
+/// These, and what is below those that are directories, in the order of their names. `left_out` hears of what is no file,
+/// directory or link.
+///
+/// # Errors
+/// A path that is not below `dir`, or that cannot be looked at.
+pub fn find(dir: &Path, paths: &[PathBuf], mut left_out: impl FnMut(&str)) -> Result<Vec<Found>, FilesError> {
+    let mut found = Vec::new();
+    for path in paths {
+        let typed = path.display().to_string();
+        let mut name = PathBuf::new();
+        for part in path.components() {
+            match part {
+                Component::CurDir => {}
+                Component::Normal(part) => name.push(part),
+                Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                    return Err(FilesError::bad(&typed, BadArchive::Path(typed.clone())));
+                }
+            }
+        }
+        look(&mut found, dir, &name, &mut left_out)?;
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    found.retain(|found| seen.insert(found.path.clone()));
+    Ok(found)
+}
+
+/// Adds what is there under this name, unless it is the directory itself, and all below it.
+fn look(
+    found: &mut Vec<Found>,
+    dir: &Path,
+    name: &Path,
+    left_out: &mut impl FnMut(&str),
+) -> Result<(), FilesError> {
+    let file = dir.join(name);
+    let said = file.display().to_string();
+    let wrong = |source: io::Error| FilesError::file(&said, source);
+    let path = name.to_str().ok_or_else(|| wrong(io::Error::other("its name is not UTF-8")))?.to_owned();
+    let meta = std::fs::symlink_metadata(&file).map_err(wrong)?;
+    let kind = meta.file_type();
+    if !(kind.is_file() || kind.is_dir() || kind.is_symlink()) {
+        left_out(&said);
+        return Ok(());
+    }
+    if !path.is_empty() {
+        if found.len() >= ENTRIES_MAX {
+            return Err(FilesError::bad(&said, BadArchive::TooLarge));
+        }
+        found.push(Found { path, file: file.clone(), meta });
+    }
+    if kind.is_dir() {
+        let mut below = std::fs::read_dir(&file)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>())
+            .map_err(wrong)?;
+        below.sort_unstable();
+        for entry in below {
+            look(found, dir, &name.join(entry), left_out)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts files into the archive `name`: behind what is in `before`, or in place of it.
+///
+/// # Errors
+/// A file cannot be read, the store refuses, or the connection is lost. Then the archive is as it was.
+pub async fn put(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    before: Option<Index>,
+    append: bool,
+    found: &[Found],
+) -> Result<(), FilesError> {
+    files::check_name(name).map_err(|e| FilesError::bad(name, e))?;
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let id = format!("{:x}-{:x}", since.as_micros(), std::process::id());
+    if before.is_none() {
+        // What a `create` has left that did not come to its end.
+        super::remove(client, namespace, name).await?;
+    }
+    let mut index = before.clone().filter(|_| append).unwrap_or_default();
+    let kept = index.runs.iter().map(|run| run.len).sum();
+    let mut run = Pieces { client, namespace, name, id: &id, buffer: Vec::new(), piece: 0, len: 0, kept };
+    let added = match run.take_all(found, index.runs.len()).await {
+        Ok(entries) => finish(&mut index, &run, entries, before.filter(|_| !append)),
+        Err(error) => Err(error),
+    };
+    let put = match added {
+        Ok(ops) => kvs::commit(client, namespace, ops).await.map(drop).map_err(FilesError::from),
+        Err(error) => Err(error),
+    };
+    if put.is_err() {
+        // If that fails as well, the next `create` or `remove` does it.
+        let _ = kvs::commit(client, namespace, vec![KvsOp::Unlink { key: files::run_key(name, &id) }]).await;
+    }
+    put
+}
+
+fn finish(
+    index: &mut Index,
+    run: &Pieces<'_>,
+    entries: Vec<Entry>,
+    replaced: Option<Index>,
+) -> Result<Vec<KvsOp>, FilesError> {
+    index.append(Run { id: run.id.to_owned(), len: run.len }, entries);
+    let wrong = |e| FilesError::bad(run.name, e);
+    let index = index.clone().checked().map_err(wrong)?;
+    files::put_index(run.name, &index, &replaced.unwrap_or_default().runs).map_err(wrong)
+}
+
+/// The run that is being written.
+struct Pieces<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+    name: &'a str,
+    id: &'a str,
+    buffer: Vec<u8>,
+    piece: u64,
+    len: u64,
+    /// Contents that the archive has already.
+    kept: u64,
+}
+
+impl Pieces<'_> {
+    async fn take_all(&mut self, found: &[Found], run: usize) -> Result<Vec<Entry>, FilesError> {
+        let mut entries = Vec::with_capacity(found.len());
+        for Found { path, file, meta } in found {
+            let said = file.display().to_string();
+            let what = if meta.is_dir() {
+                What::Dir
+            } else if meta.is_symlink() {
+                let target = std::fs::read_link(file).map_err(|e| FilesError::file(&said, e))?;
+                let target = target.into_os_string().into_string();
+                let not_text = |_| FilesError::file(&said, io::Error::other("it leads to what is not UTF-8"));
+                What::Link { target: target.map_err(not_text)? }
+            } else {
+                let at = self.len;
+                self.take(file, &said, meta).await?;
+                What::File { run, at, size: self.len - at }
+            };
+            let mtime = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
+            entries.push(Entry { path: path.clone(), mode: meta.mode() & 0o777, mtime, what });
+        }
+        self.commit().await?;
+        Ok(entries)
+    }
+
+    /// Reads as much as the file had when it was found.
+    async fn take(&mut self, file: &Path, said: &str, meta: &Metadata) -> Result<(), FilesError> {
+        if self.kept + self.len + meta.len() > BYTES_MAX {
+            return Err(FilesError::bad(self.name, BadArchive::TooLarge));
+        }
+        let flags = OFlags::NOFOLLOW.bits().cast_signed();
+        let open = OpenOptions::new().read(true).custom_flags(flags).open(file);
+        let mut open = open.map_err(|e| FilesError::file(said, e))?;
+        let now = open.metadata().map_err(|e| FilesError::file(said, e))?;
+        if (now.dev(), now.ino()) != (meta.dev(), meta.ino()) {
+            return Err(FilesError::Changed { path: said.to_owned() });
+        }
+        let mut left = meta.len();
+        while left > 0 {
+            let room = (PIECE_LEN - self.buffer.len() as u64).min(left);
+            let read = (&mut open).take(room).read_to_end(&mut self.buffer);
+            let read = read.map_err(|e| FilesError::file(said, e))? as u64;
+            if read == 0 {
+                return Err(FilesError::Changed { path: said.to_owned() });
+            }
+            self.len += read;
+            left -= read;
+            if self.buffer.len() as u64 == PIECE_LEN {
+                self.commit().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), FilesError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let key = files::piece_key(self.name, self.id, self.piece);
+        let value = Value::String(BASE64.encode(pack::pack(&self.buffer, PACKED_LEN_MIN)));
+        kvs::commit(self.client, self.namespace, vec![KvsOp::Put { key, value }]).await?;
+        self.buffer.clear();
+        self.piece += 1;
+        Ok(())
+    }
+}
