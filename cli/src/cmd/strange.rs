@@ -130,6 +130,7 @@ const NOT_A_NUMBER: &[&str] = &[
 /// The commands among the words: `resource list`.
 fn command_of(words: &[&str]) -> String {
     let mut command = <super::Cli as clap::CommandFactory>::command();
+    command.build();
     let mut path = Vec::new();
     for word in words.iter().filter(|word| !word.starts_with('-')) {
         let Some(below) = command.find_subcommand(word).cloned() else { break };
