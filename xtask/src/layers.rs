@@ -42,6 +42,7 @@ const PURE: &[&str] = &[
     "bytes",
     "fixedbitset",
     "jsonschema",
+    "k12",
     "lz4_flex",
     "mnemonic",
     "petgraph",
