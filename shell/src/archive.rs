@@ -13,7 +13,6 @@ use crate::plan::Plan;
 use crate::shell::{Event, Key, Shell, Timer, wall};
 use flurm_types::{Rank, Timestamp};
 use flurm_wire::archive::{Entry, FIRST_LINE_LEN_MAX, Instance, Piece, Record, first_line};
-use flurm_wire::exec::What;
 use flurm_wire::rexec::Stream;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -259,7 +258,7 @@ impl Shell {
         let path = gathered.path.display();
         let note =
             format!("write output to {path}: no answer for {} s, some may be lost", WRITTEN_WITHIN.as_secs());
-        self.outbox.push(key, What::Warning { kind: "output".into(), severity: 3, note }, 0);
+        self.output_lost(key, note);
         self.forget_archive(gathered);
         self.finish(key);
     }
@@ -272,7 +271,7 @@ impl Shell {
         // After the last report nothing is reported.
         let waits = self.jobs.get(&key).is_some_and(|job| job.gathered.is_some());
         if let Some(note) = problem.filter(|_| waits) {
-            self.outbox.push(key, What::Warning { kind: "output".into(), severity: 3, note }, 0);
+            self.output_lost(key, note);
         }
         self.make_room(key, bytes);
         if let Some(gathered) = self.jobs.get_mut(&key).and_then(|job| job.gathered.as_mut()) {

@@ -127,7 +127,7 @@ impl Shell {
             }
         }
         // It has been told to end before it was there.
-        if !self.waits_for_prolog(key) && self.hooks.get(&field).is_some_and(|hook| hook.kind == Kind::Prolog)
+        if !self.waits_to_launch(key) && self.hooks.get(&field).is_some_and(|hook| hook.kind == Kind::Prolog)
         {
             let grace = self.jobs.get(&key).map_or(Duration::ZERO, Job::grace);
             self.families.end(field, Instant::now(), grace);
@@ -153,7 +153,7 @@ impl Shell {
     /// Nothing is left of it.
     pub(crate) fn hook_over(&mut self, hook: Hook, now: Instant) {
         let key = hook.key;
-        let waits = self.waits_for_prolog(key);
+        let waits = self.waits_to_launch(key);
         let Some(job) = self.jobs.get_mut(&key) else { return };
         job.hook = None;
         let problem = hook.problem(&job.plan.node.host, job.plan.options.hooks.timeout_s);
@@ -180,7 +180,7 @@ impl Shell {
         match result {
             Ok(_) => self.launch(key),
             // Where a prolog failed the job has been failed, and this one is told to end. But it may be that nobody was heard.
-            Err(error) if self.waits_for_prolog(key) => {
+            Err(error) if self.waits_to_launch(key) => {
                 self.prolog_failed(key, format!("not all prologs have been heard of: {error}"));
             }
             Err(error) => tracing::info!(job = %key.0.f58(), error, "tasks are not started"),

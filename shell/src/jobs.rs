@@ -23,7 +23,9 @@ use crate::options::pmi::Ask;
 use crate::plan::{self, Plan};
 use crate::pmi::Pmi;
 use crate::pmix::Pmix;
+use crate::scratch;
 use crate::shell::{Event, For, Key, Owner, Shell, Timer, wall};
+use crate::stage::Staging;
 use crate::sysmon::{self, Usage};
 use crate::wrap;
 use flurm_types::R;
@@ -68,6 +70,7 @@ pub(crate) struct Job {
     collecting: bool,
     /// Tasks that wait for other nodes to open their files.
     pub(crate) opened: Option<Opened>,
+    pub(crate) staging: Staging,
     /// What is for an archive.
     pub(crate) gathered: Option<Gathered>,
     /// Room for output that has not been acknowledged.
@@ -122,7 +125,7 @@ pub(crate) fn exit_code(status: i32) -> i32 {
     if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) }
 }
 
-fn worse(a: i32, b: i32) -> i32 {
+pub(crate) fn worse(a: i32, b: i32) -> i32 {
     if exit_code(b) > exit_code(a) { b } else { a }
 }
 
@@ -251,6 +254,7 @@ impl Shell {
             output: Output::default(),
             collecting: false,
             opened: None,
+            staging: Staging::default(),
             gathered,
             room: Arc::new(Semaphore::new(UNACKNOWLEDGED_BYTES_MAX)),
             flow: Flow::Pass,
@@ -277,8 +281,11 @@ impl Shell {
         Ok(())
     }
 
-    /// Starts its tasks, unless it has been told to end meanwhile.
+    /// Starts its tasks, once what they want to find is there, unless it has been told to end meanwhile.
     pub(crate) fn launch(&mut self, key: Key) {
+        if self.stage(key) {
+            return;
+        }
         let Some(job) = self.jobs.get(&key) else { return };
         let Phase::Launching { tag, ticket: None, claim, .. } = &job.phase else { return };
         let (plan, base, claim) = (Arc::clone(&job.plan), Arc::clone(&job.base), claim.clone());
@@ -348,6 +355,7 @@ impl Shell {
         job.status = worse(job.status, status);
         job.abandoned = true;
         job.opened = None;
+        job.staging = Staging::default();
         let (field, hook, grace) = (job.field, job.hook, job.grace());
         ticket.into_iter().for_each(|ticket| self.forget_order(ticket));
         self.families.started(field, [], &[]);
@@ -513,7 +521,7 @@ impl Shell {
 
     pub(crate) fn stream_end(&mut self, key: Key, problem: Option<String>) {
         if let Some(note) = problem {
-            self.outbox.push(key, What::Warning { kind: "output".into(), severity: 3, note }, 0);
+            self.output_lost(key, note);
         }
         if let Some(job) = self.jobs.get_mut(&key) {
             job.streams = job.streams.saturating_sub(1);
@@ -616,7 +624,7 @@ impl Shell {
     }
 
     /// Its tasks are not started yet, and nobody has told it to end.
-    pub(crate) fn waits_for_prolog(&self, key: Key) -> bool {
+    pub(crate) fn waits_to_launch(&self, key: Key) -> bool {
         self.jobs.get(&key).is_some_and(|job| matches!(job.phase, Phase::Launching { ticket: None, .. }))
     }
 
@@ -682,16 +690,7 @@ impl Shell {
         let tmpdir = job.plan.tmpdir.clone();
         let lost = job.abandoned;
         let dir = if lost { Some(self.scratch.lose(tmpdir)) } else { self.scratch.give_back(tmpdir) };
-        dir.into_iter().for_each(remove);
+        dir.into_iter().for_each(scratch::remove);
         self.timers.retain(|(_, of, _)| *of != key);
     }
-}
-
-/// A job may have filled its directory with anything.
-fn remove(dir: String) {
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = std::fs::remove_dir_all(&dir) {
-            tracing::debug!(%error, dir, "remove a job's directory");
-        }
-    });
 }

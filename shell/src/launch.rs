@@ -76,7 +76,7 @@ impl Claim {
         !self.0.swap(true, Ordering::AcqRel)
     }
 
-    fn is_taken(&self) -> bool {
+    pub(crate) fn is_taken(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }

@@ -59,6 +59,7 @@ pub mod shell;
 mod signals;
 mod singletons;
 pub mod spawn;
+mod stage;
 mod sysmon;
 pub mod template;
 pub mod wrap;

@@ -2,7 +2,7 @@
 
 use crate::collective::Collected;
 use crate::files::rendered;
-use crate::jobs::Phase;
+use crate::jobs::{Phase, worse};
 use crate::launch::Opened;
 use crate::options::Sink;
 use crate::shell::{Event, For, Key, Shell, wall};
@@ -10,6 +10,9 @@ use flurm_wire::exec::What;
 use flurm_wire::rexec::Stream;
 use std::fs::File;
 use std::io::Write as _;
+
+/// Exit code 1, of a job whose tasks have none that is higher.
+const LOST_STATUS: i32 = 1 << 8;
 
 /// Nodes that write to one file meet in this collective once each has opened it.
 pub(crate) const NAME: &str = "files";
@@ -75,6 +78,15 @@ impl Shell {
         if !entries.is_empty() {
             self.outbox.push(key, What::Output { entries }, 0);
         }
+    }
+
+    /// What its tasks have said is nowhere. They go on, since what they compute may still be had; but a job whose output is
+    /// not there has not done what it should.
+    pub(crate) fn output_lost(&mut self, key: Key, note: String) {
+        if let Some(job) = self.jobs.get_mut(&key) {
+            job.status = worse(job.status, LOST_STATUS);
+        }
+        self.outbox.push(key, What::Warning { kind: "output".into(), severity: 3, note }, 0);
     }
 
     /// Whoever finds nothing but the file of its errors finds there why the job was ended.

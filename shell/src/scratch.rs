@@ -83,6 +83,15 @@ impl Scratch {
     }
 }
 
+/// A job may have filled its directory with anything.
+pub fn remove(dir: String) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = std::fs::remove_dir_all(&dir) {
+            tracing::debug!(%error, dir, "remove a job's directory");
+        }
+    });
+}
+
 fn is_settled((seconds, nanoseconds): Changed, now: SystemTime) -> bool {
     let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(seconds), u32::try_from(nanoseconds)) else {
         return false;

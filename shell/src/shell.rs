@@ -17,6 +17,7 @@ use crate::outbox::Outbox;
 use crate::plan::Place;
 use crate::rexec::Exec;
 use crate::scratch::Scratch;
+use crate::stage::Staged;
 use crate::{end, link, signals, spawn};
 use flurm_client::{Client, ClientError, Uri};
 use flurm_pmi::{Piece, ProtocolError};
@@ -113,6 +114,11 @@ pub enum Event {
         key: Key,
         name: String,
         result: Collected,
+    },
+    /// Who unpacks a job's archives wants something, or is through.
+    Staged {
+        key: Key,
+        said: Staged,
     },
     InitialSent(bool),
     ExecOver(u64),
@@ -379,6 +385,7 @@ impl Shell {
                 self.pmi_request(key, local, request);
             }
             Event::Pmix { key, word } => self.pmix_word(key, word),
+            Event::Staged { key, said } => self.staged(key, said),
             Event::InitialSent(told) => self.initial_told(told),
             Event::ExecOver(exec) => {
                 self.execs.remove(&exec);
@@ -463,6 +470,7 @@ impl Shell {
             name if name.starts_with(crate::pmix::COLLECTIVE) => self.pmix_fenced(key, name, result),
             crate::hooks::NAME => self.all_prologs_over(key, result),
             crate::redirect::NAME => self.all_files_opened(key, result),
+            crate::stage::NAME => self.all_staged(key, result),
             _ => tracing::warn!(name, "nobody has begun this collective"),
         }
     }

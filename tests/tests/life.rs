@@ -200,6 +200,10 @@ fn the_log_of_its_execution_says_what_was_done() {
         .filter(|name| name != "shell-exit")
         .collect();
     assert_eq!(names, ["init", "starting", "shell.init", "shell.start", "complete", "done"]);
+    // It says so of a job that is over as well.
+    assert!(log.contains(r#"{"service":"shell","leader-rank":0,"size":2}"#), "{log}");
+    let told = instance.ok(&["job", "eventlog", "-p", "exec", &id]);
+    assert!(told.contains("leader-rank=0 size=2"), "{told}");
     let followed = instance.ok(&["job", "wait-event", "-p", "exec", &id, "shell.start"]);
     assert!(followed.contains("shell.start"), "{followed}");
     assert_eq!(instance.ok(&["job", "wait-event", &id, "exec.shell.start"]), followed);

@@ -103,8 +103,13 @@ fn who_does_not_read_ends_it_quietly_and_a_full_disk_is_an_error() {
     let ran = instance.run(&["run", "--output=/dev/full", "--error=none", "echo", "hello"]);
     assert!(ran.stderr.contains("No space left"), "{}", ran.stderr);
     assert_ne!(ran.code(), 0, "{}", ran.stderr);
-    let ran = instance.run(&["run", "--output=/dev/full", "--label-io", "echo", "hello"]);
+    let ran = instance.run(&["run", "--output=/dev/full", "--label-io", "echo", "hello"]).code_is(1);
     assert!(ran.stderr.contains("type=output") && ran.stderr.contains("No space left"), "{}", ran.stderr);
+    let id = instance.ok(&["job", "last"]);
+    assert_eq!(instance.ok(&["jobs", "-n", "-o", "{result} {returncode}", &id]), "FAILED 1");
+    // A code of the tasks' own that says more stays.
+    let fails = ["run", "--output=/dev/full", "-l", "sh", "-c", "echo x; exit 7"];
+    instance.run(&fails).code_is(7);
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub struct Report {
 pub const ABORT: &str = "abort";
 /// The same of a program before the tasks that has failed.
 pub const PROLOG: &str = "prolog";
+/// The same of archives that could not be unpacked before the tasks.
+pub const STAGE_IN: &str = "stage-in";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

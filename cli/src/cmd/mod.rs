@@ -3,6 +3,7 @@
 //! A file per command. Each has `Args`, what may be typed, and `Args::run`, which gives the exit code.
 
 mod alloc;
+mod archive;
 mod attr;
 mod batch;
 mod bulksubmit;
@@ -103,6 +104,7 @@ enum Command {
     Exec(exec::Args),
     MultiProg(multi_prog::Args),
     Kvs(kvs::Args),
+    Archive(archive::Args),
     Queue(queue::Args),
     Report(report::Args),
     Resource(resource::Args),
@@ -145,8 +147,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "The instance",
         &[
-            "start", "doctor", "uptime", "uri", "proxy", "env", "overlay", "ping", "exec", "kvs", "getattr",
-            "setattr", "lsattr", "dmesg", "shutdown",
+            "start", "doctor", "uptime", "uri", "proxy", "env", "overlay", "ping", "exec", "kvs", "archive",
+            "getattr", "setattr", "lsattr", "dmesg", "shutdown",
         ],
     ),
     ("Research", &["simulate", "trace"]),
@@ -317,6 +319,7 @@ impl Cli {
             Some(Command::Exec(args)) => args.run(&face),
             Some(Command::MultiProg(args)) => args.run(&face),
             Some(Command::Kvs(args)) => args.run(&face),
+            Some(Command::Archive(args)) => args.run(&face),
             Some(Command::Queue(args)) => args.run(&face),
             Some(Command::Report(args)) => args.run(&face),
             Some(Command::Resource(args)) => args.run(&face),

@@ -5,6 +5,7 @@
 mod pack;
 mod unpack;
 
+pub use flurm_wire::files::BadArchive;
 pub use pack::{Found, find, put};
 pub use unpack::Unpack;
 
@@ -13,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use flurm_wire::ErrorCode;
 use flurm_wire::fact::KvsOp;
-use flurm_wire::files::{self, BadArchive, Index, PIECE_LEN, Piece};
+use flurm_wire::files::{self, Index, PIECE_LEN, Piece};
 use flurm_wire::kvs::{Got, Node};
 use flurm_wire::pack as packing;
 use serde_json::Value;

@@ -319,6 +319,11 @@ impl Shell {
     }
 }
 
+/// The root of the tree over all nodes that take part, by index in R.
+pub(crate) fn first(plan: &Plan) -> Option<u32> {
+    with_tasks(plan).first().copied()
+}
+
 /// All nodes that take part, by index in R.
 fn with_tasks(plan: &Plan) -> Vec<u32> {
     match plan.nnodes {

@@ -10,6 +10,7 @@ pub mod life;
 pub mod output;
 pub mod pmi;
 pub mod pty;
+pub mod stage;
 pub mod table;
 
 pub use affinity::{Affinity, Order, Spread};
@@ -18,6 +19,7 @@ pub use input::Source;
 pub use life::Watch;
 pub use output::Sink;
 pub use pty::Pty;
+pub use stage::StageIn;
 
 use crate::template;
 use serde_json::{Map, Value};
@@ -71,6 +73,8 @@ pub struct Options {
     pub umask: Option<u32>,
     pub taskmap: Order,
     pub hooks: Hooks,
+    /// What is unpacked before tasks start.
+    pub stage_in: Option<StageIn>,
     /// Which one of many copies the job is: `{{cc}}` in its environment, so that all copies share theirs.
     pub copy: Option<u32>,
 }
@@ -139,6 +143,7 @@ impl Options {
             taskmap: affinity::taskmap(given)?,
             copy: life::copy(given)?,
             hooks: hooks::hooks(given)?,
+            stage_in: stage::stage_in(given)?,
             stdout,
             stderr,
         })

@@ -24,8 +24,6 @@ const fn refused(name: &'static str, priority: u8, what: &'static str, why: &'st
     Known { name, priority, what, refused: Some(why) }
 }
 
-const NO_ARCHIVES: &str = "there are no archives here; --add-file sends files along";
-
 pub const TABLE: &[Known] = &[
     works(
         "verbose",
@@ -94,10 +92,10 @@ pub const TABLE: &[Known] = &[
     refused("pmi-simple", 3, "`nomap`, `exchange.k`: tuning of PMI-1", "there is nothing to tune here"),
     works("taskmap.scheme", 2, "`block`, `cyclic`, `manual` or `hosts`: which node gets which task"),
     works("taskmap.value", 2, "stride of `cyclic`, map of `manual` (RFC 34), list of `hosts`"),
-    refused("stage-in", 2, "unpack archives before tasks start", NO_ARCHIVES),
-    refused("stage-in.names", 2, "which archives", NO_ARCHIVES),
-    refused("stage-in.pattern", 2, "which files of them", NO_ARCHIVES),
-    refused("stage-in.destination", 2, "where to", NO_ARCHIVES),
+    works("stage-in", 2, "unpack archives of files (`flurm archive`) on each node before tasks start"),
+    works("stage-in.names", 2, "which ones, a list; `main`"),
+    works("stage-in.pattern", 2, "only what matches: `*.dat`"),
+    works("stage-in.destination", 2, "where to, `{{tmpdir}}`; `global:DIR`: one node unpacks for all"),
     refused(
         "hwloc.xmlfile",
         2,

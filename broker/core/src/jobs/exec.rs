@@ -10,7 +10,7 @@ use crate::cx::Cx;
 use flurm_job_manager::{Job, Raised, Request};
 use flurm_sched::ResourceChange;
 use flurm_types::{Entry, Idset, JobId, JobState, Rank};
-use flurm_wire::exec::{ABORT, Kill, PROLOG, Report, Reports, ShellReady, Start, What};
+use flurm_wire::exec::{ABORT, Kill, PROLOG, Report, Reports, STAGE_IN, ShellReady, Start, What};
 use flurm_wire::fact::GuestLog;
 use flurm_wire::job::{Done, Exception, Stdin};
 use flurm_wire::shell::{Flow, FlowHere, KillHere, StartHere, StdinHere};
@@ -227,7 +227,7 @@ impl Jobs {
                 // One reason is enough, however many ranks have it.
                 if self.manager.job(id).is_some_and(|job| job.exception().is_none()) {
                     // Whoever loses its peer by that may abort, too.
-                    if kind == ABORT || kind == PROLOG {
+                    if [ABORT, PROLOG, STAGE_IN].contains(&kind.as_str()) {
                         run.aborted.get_or_insert(status);
                     }
                     self.expect(cx, &Request::Raise { id, raised: Raised::fatal(&kind, note) });

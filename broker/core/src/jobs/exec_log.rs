@@ -2,7 +2,7 @@
 //! told from there; what does not, such as the end of one shell of several, is kept.
 
 use flurm_job_manager::Job;
-use flurm_types::Entry;
+use flurm_types::{Entry, R};
 use serde_json::json;
 
 /// What an event of the job says about its execution.
@@ -11,7 +11,10 @@ pub(super) fn of_event(job: &Job, event: &Entry) -> Vec<Entry> {
     match event.name.as_str() {
         "alloc" => vec![entry("init"), entry("starting")],
         "start" => {
-            let ranks = job.r().map(|r| r.ranks()).unwrap_or_default();
+            // Of a job that is over, R is kept as text alone.
+            let packed = || job.r_json().and_then(|text| R::parse(&text).ok());
+            let ranks =
+                job.r().map(|r| r.ranks()).or_else(|| packed().map(|r| r.ranks())).unwrap_or_default();
             let init = json!({"service": "shell", "leader-rank": ranks.first(), "size": ranks.len()});
             vec![entry("shell.init").with_context(init), entry("shell.start")]
         }
