@@ -60,6 +60,8 @@ impl Lab {
     fn script(&self, args: &[&str]) -> Ran {
         let mut command = Command::new("bash");
         command.arg(script()).arg("--dir").arg(&self.dir).args(args);
+        // Tasks that spin may starve a slurmd; were its node taken for lost, srun would end with 0 in mid-output.
+        command.env("STB_SLURMD_TIMEOUT", "300");
         run(command, b"")
     }
 
@@ -173,17 +175,14 @@ fn programs_of_every_mpi_span_the_nodes() {
     let config = "[fake-resources]\nnnodes = 3\ncores-per-node = 4\n";
     std::fs::write(lab.home.join("fake.toml"), config).expect("the user's home is shared");
     for mpi in mpis {
-        // Open, see the changelog: the one line of Debian's Open MPI's sum gets lost in some runs of all these tests.
-        let sums = mpi.name != "openmpi-debian";
-        let programs: &[&str] = if sums { &["c/hello", "rust/allreduce"] } else { &["c/hello"] };
-        let run = |program: &&str| format!("flurm run -N3 -n12 {} 12", mpi.program(program));
-        let runs = programs.iter().map(run).collect::<Vec<_>>().join(" && ");
+        let run = |program: &str| format!("flurm run -N3 -n12 {} 12", mpi.program(program));
+        let runs = format!("{} && {}", run("c/hello"), run("rust/allreduce"));
         let start = "flurm start -Stbon.lost-timeout=2m --config-path=fake.toml";
         let out = lab.login(&format!("srun -N3 -n3 {start} sh -c '{runs}'")).ok();
         for (node, rank) in [("node1", 0), ("node2", 4), ("node3", 11)] {
             assert!(out.contains(&format!("hello rank={rank} size=12 host={node} ")), "{}: {out}", mpi.name);
         }
-        assert!(out.contains("allreduce size=12 ") == sums && !out.contains("WRONG"), "{}: {out}", mpi.name);
+        assert!(out.contains("allreduce size=12 ") && !out.contains("WRONG"), "{}: {out}", mpi.name);
     }
     lab.nothing_remains();
 }
