@@ -12,6 +12,7 @@ use crate::bootstrap::Mistake;
 use crate::start::BrokerArgs;
 use flurm_types::{Fsd, Idset, R, RNode, Rank, Socket, Topology, counted};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,6 +55,9 @@ pub struct Config {
     pub qmanager: jobs::Qmanager,
     #[serde(default, rename = "sched-fluxion-resource")]
     pub fluxion: jobs::FluxionResource,
+    /// All of this as it was written.
+    #[serde(skip)]
+    pub source: Map<String, Value>,
 }
 
 /// Nodes that are not there, for tests and demonstrations.
@@ -128,10 +132,8 @@ impl Config {
             Config::parse(&file.display().to_string(), &text)?;
             merge(&mut all, toml::from_str(&text).expect("it was read just now"));
         }
-        all.try_into().map_err(|error: toml::de::Error| {
-            let what = error.message().replace('\n', " ");
-            Mistake::new(format!("{}: the files together: {what}", path.display()), KNOWN)
-        })
+        let text = serde_json::to_string(&all).expect("keys are texts");
+        Config::parse_json(&format!("{}: the files together", path.display()), &text)
     }
 
     /// Reads the text of the file `name`.
@@ -139,11 +141,13 @@ impl Config {
     /// # Errors
     /// It is no TOML, or says something that is not known.
     pub fn parse(name: &str, text: &str) -> Result<Config, Mistake> {
-        toml::from_str(text).map_err(|error| {
+        let wrong = |error: toml::de::Error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             let what = error.message().replace('\n', " ");
             Mistake::new(format!("{name}:{line}: {what}"), KNOWN)
-        })
+        };
+        let config: Config = toml::from_str(text).map_err(wrong)?;
+        Ok(Config { source: toml::from_str(text).map_err(wrong)?, ..config })
     }
 
     /// The same in JSON, as batch jobs carry it.
@@ -151,7 +155,9 @@ impl Config {
     /// # Errors
     /// As for TOML.
     pub fn parse_json(name: &str, text: &str) -> Result<Config, Mistake> {
-        serde_json::from_str(text).map_err(|error| Mistake::new(format!("{name}: {error}"), KNOWN))
+        let wrong = |error: serde_json::Error| Mistake::new(format!("{name}: {error}"), KNOWN);
+        let config: Config = serde_json::from_str(text).map_err(wrong)?;
+        Ok(Config { source: serde_json::from_str(text).map_err(wrong)?, ..config })
     }
 
     /// Nodes that are said rather than found, for an instance of these hosts.
@@ -291,6 +297,7 @@ pub struct Settings {
 const READ_ONLY: &[&str] = &[
     "broker.pid",
     "broker.starttime",
+    "config",
     "hostlist",
     "hostname",
     "instance-id",
@@ -355,6 +362,7 @@ impl Settings {
         let lost_timeout = seconds(Duration::from_millis(self.lost_ms)).to_string();
         let shown = [
             ("broker.join-timeout", Some(join_timeout)),
+            ("config", Some(Value::Object(self.config.source.clone()).to_string())),
             ("broker.orphan-timeout", Some(orphan_timeout)),
             ("tbon.fanout", Some(self.fanout.to_string())),
             ("tbon.interface-hint", self.interface_hint.clone()),

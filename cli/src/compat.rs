@@ -4,7 +4,6 @@
 //! ```text
 //! = COMMAND
 //! -s, --long=VALUE | FILE of a test that has it
-//! -s, --long=VALUE | ?  (it works, and no test reads its effect yet)
 //! -s, --long=VALUE | - why it is refused, and what to do instead
 //! ```
 //!
@@ -30,8 +29,6 @@ pub struct Row {
 pub enum How {
     /// It works, and this file of the repository, a test, has it.
     Tested(&'static str),
-    /// It works, but no test reads its effect back yet.
-    Untested,
     /// The way out.
     Refused(&'static str),
 }
@@ -59,7 +56,6 @@ pub fn rows() -> impl Iterator<Item = Row> {
         let (word, how) = line.rsplit_once(" | ")?;
         let how = match how.strip_prefix("- ") {
             Some(way) => How::Refused(way),
-            None if how == "?" => How::Untested,
             None => How::Tested(how),
         };
         Some(Row { command, word, how })
@@ -79,7 +75,7 @@ pub fn refused_command(path: &str) -> Option<&'static str> {
 fn way_out(row: Row) -> Option<&'static str> {
     match row.how {
         How::Refused(way) => Some(way),
-        How::Tested(_) | How::Untested => None,
+        How::Tested(_) => None,
     }
 }
 
@@ -88,9 +84,6 @@ mod tests {
     use super::*;
     use std::fmt::Write;
     use std::path::{Path, PathBuf};
-
-    /// Options that work and whose effect no test reads back.
-    const UNTESTED_MAX: usize = 4;
 
     fn root() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -128,7 +121,7 @@ mod tests {
     fn every_option_of_flux_works_and_is_tested_or_is_refused_by_name() {
         let mut definition = crate::cmd::definition();
         definition.build();
-        let (mut wrong, mut untested) = (Vec::new(), 0);
+        let mut wrong = Vec::new();
         for row in rows() {
             let (command, word) = (row.command, row.word);
             let there = if row.is_command() {
@@ -141,9 +134,7 @@ mod tests {
                 }
             };
             match row.how {
-                How::Tested(_) | How::Untested if !there => {
-                    wrong.push(format!("{command} {word}: is not there"))
-                }
+                How::Tested(_) if !there => wrong.push(format!("{command} {word}: is not there")),
                 How::Tested(file) => {
                     let text = std::fs::read_to_string(root().join(file)).unwrap_or_default();
                     let last = word.rsplit(' ').next().expect("a word");
@@ -158,11 +149,9 @@ mod tests {
                 How::Refused("") => {
                     wrong.push(format!("{command} {word}: is refused without a way out"));
                 }
-                How::Untested => untested += 1,
                 How::Refused(_) => {}
             }
         }
-        assert!(untested <= UNTESTED_MAX, "{untested} options have no test: they become fewer, never more");
         assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), rows().count(), wrong.join("\n"));
     }
 
@@ -170,12 +159,10 @@ mod tests {
     fn the_page_shows_the_table() {
         let all: Vec<Row> = rows().collect();
         let refused = all.iter().filter(|row| matches!(row.how, How::Refused(_))).count();
-        let untested = all.iter().filter(|row| row.how == How::Untested).count();
         let mut page = String::from(PAGE);
         writeln!(
             page,
-            "Of {} options and commands, {} work and {refused} are refused. {untested} of those that work have no test yet\n\
-             that reads their effect back.",
+            "Of {} options and commands, {} work and {refused} are refused.",
             all.len(),
             all.len() - refused,
         )
@@ -193,7 +180,6 @@ mod tests {
                     let name = file.rsplit('/').next().expect("a name");
                     writeln!(page, "| `{word}` | works | [{name}](../{file}) |")
                 }
-                How::Untested => writeln!(page, "| `{word}` | works | |"),
                 How::Refused(way) => writeln!(page, "| `{word}` | refused | {} |", way.replace('|', "\\|")),
             }
             .expect("a String takes it");

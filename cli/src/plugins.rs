@@ -289,7 +289,7 @@ fn failure(name: &str, path: &Path, text: String) -> Failure {
 }
 
 /// Where plug-ins are looked for, in this order.
-fn folders() -> Vec<PathBuf> {
+pub fn folders() -> Vec<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let mut folders: Vec<PathBuf> = Vec::new();
     for paths in PATHS.into_iter().filter_map(set) {

@@ -3,6 +3,7 @@
 //! A decision about one job may reach others: who waited for it goes on, or can never go on and ends, and
 //! that reaches further. [`Draft`] follows until nothing more happens, without touching the manager.
 
+use crate::array::Crowd;
 use crate::depend::{Course, Need, Verdict};
 use crate::event::{Alloc, Event, Gate, QUEUE, Raised, Release, Submit};
 use crate::job::{self, Job};
@@ -205,12 +206,14 @@ struct Draft<'a> {
     ended: BTreeSet<JobId>,
     /// What others may have waited for, not yet looked at.
     happened: VecDeque<Course>,
+    /// Arrays as they will be after this decision.
+    crowds: BTreeMap<JobId, Crowd>,
 }
 
 impl<'a> Draft<'a> {
     fn new(manager: &'a Manager, now: Now) -> Draft<'a> {
-        let (events, met, ended, happened) = Default::default();
-        Draft { manager, now, events, met, ended, happened }
+        let (events, met, ended, happened, crowds) = Default::default();
+        Draft { manager, now, events, met, ended, happened, crowds }
     }
 
     fn say(&mut self, id: JobId, event: Event) {
@@ -273,7 +276,14 @@ impl<'a> Draft<'a> {
     fn verdict_at_submit(&self, need: Need, submit: &Submit) -> Verdict {
         let met = match need {
             Need::After(_, target) => {
-                return self.manager.job(target).map_or(Verdict::Open, |job| need.verdict(job.into()));
+                let own = submit.asked.brief.array.and_then(|array| array.id);
+                let course = self.manager.job(target).map(|job| match job.array() {
+                    Some(array) if array == target && own != Some(array) => {
+                        self.manager.crowd(array).course(array)
+                    }
+                    Some(_) | None => job.into(),
+                });
+                return course.map_or(Verdict::Open, |course| need.verdict(course));
             }
             Need::Singleton => self.manager.namesakes(&submit.asked.brief.name).next().is_none(),
             Need::BeginTime(time) => time <= self.now.wall,
@@ -368,8 +378,17 @@ impl<'a> Draft<'a> {
     /// Until nobody is left who waited for what has happened.
     fn follow(&mut self) {
         while let Some(course) = self.happened.pop_front() {
+            let array = self.array_of(course);
             for waiter in self.manager.waiters(course.id) {
-                self.reach(waiter, course);
+                // The first job of an array stands for all of them, but not for those who are in it themselves.
+                if array.is_none_or(|array| array.id != course.id || waiter.array() == Some(array.id)) {
+                    self.reach(waiter, course);
+                }
+            }
+            if let Some(array) = array {
+                for waiter in self.manager.waiters(array.id).filter(|job| job.array() != Some(array.id)) {
+                    self.reach(waiter, array);
+                }
             }
             if course.result.is_some()
                 && let Some(job) = self.manager.job(course.id)
@@ -378,6 +397,15 @@ impl<'a> Draft<'a> {
                 self.next_of_array(job);
             }
         }
+    }
+
+    /// With this course of one of its jobs, that of its array.
+    fn array_of(&mut self, course: Course) -> Option<Course> {
+        let array = self.manager.job(course.id)?.array()?;
+        let manager = self.manager;
+        let crowd = self.crowds.entry(array).or_insert_with(|| manager.crowd(array));
+        crowd.note(course);
+        Some(crowd.course(array))
     }
 
     fn reach(&mut self, waiter: &Job, course: Course) {

@@ -119,6 +119,11 @@ impl Job {
         self.started
     }
 
+    /// The first job of the array that it is one of.
+    pub(crate) fn array(&self) -> Option<JobId> {
+        self.brief.array.map(|array| array.id.unwrap_or(self.id))
+    }
+
     pub fn brief(&self) -> &Arc<Brief> {
         &self.brief
     }

@@ -15,6 +15,7 @@
 //! events in, whether they were decided now or read from the log; [`Manager::owed`] says what the world still
 //! has to do for a job. Who talks to shells, schedulers and clients is the floor above.
 
+mod array;
 mod decide;
 mod depend;
 mod event;

@@ -1,6 +1,7 @@
 //! All jobs of an instance: state that events make, and the indexes that keep decisions cheap.
 
-use crate::depend::Need;
+use crate::array::Crowd;
+use crate::depend::{Course, Need};
 use crate::event::{Brief, Event, Submit};
 use crate::gates::{Count, Gates};
 use crate::job::Job;
@@ -20,6 +21,8 @@ pub const BATCHES_MAX: usize = 16_384;
 pub struct Manager {
     jobs: BTreeMap<JobId, Box<Job>>,
     active: BTreeSet<JobId>,
+    /// The others, by their end.
+    over: BTreeSet<(Timestamp, JobId)>,
     stats: JobStats,
     /// Of queues with names.
     counts: BTreeMap<Box<str>, Count>,
@@ -29,6 +32,8 @@ pub struct Manager {
     names: BTreeSet<(Arc<str>, JobId)>,
     /// Active jobs of arrays with a limit, by the arrays' first jobs.
     arrays: BTreeMap<JobId, Members>,
+    /// How far all arrays are whose jobs are not all forgotten.
+    crowds: BTreeMap<JobId, Crowd>,
     /// Who waits for a job.
     waiters: BTreeMap<JobId, BTreeSet<JobId>>,
     /// Begin times and ends of time limits.
@@ -76,6 +81,11 @@ impl Manager {
 
     pub fn active_within(&self, ids: RangeInclusive<JobId>) -> impl DoubleEndedIterator<Item = &Job> {
         self.active.range(ids).filter_map(|id| self.job(*id))
+    }
+
+    /// Jobs that are over with their ends, the oldest first.
+    pub fn over(&self) -> impl ExactSizeIterator<Item = (Timestamp, JobId)> {
+        self.over.iter().copied()
     }
 
     pub fn stats(&self) -> &JobStats {
@@ -138,7 +148,10 @@ impl Manager {
             return;
         }
         let dropped = if ends_waiting(event) { std::mem::take(&mut job.needs) } else { Vec::new() };
+        let starts = !job.started();
         job.apply(time, event);
+        let starts = starts && job.started();
+        let (array, course, end) = (job.array(), Course::from(&**job), job.t_last());
         let (after, result) = (job.state(), job.result());
         let brief = job.brief().clone();
         let later = job.deadline();
@@ -161,6 +174,12 @@ impl Manager {
         for need in dropped {
             self.forget_need(id, need);
         }
+        if starts || after == JobState::Inactive {
+            // It ends where it becomes inactive, which it does once.
+            if let Some(crowd) = array.and_then(|array| self.crowds.get_mut(&array)) {
+                crowd.note(course);
+            }
+        }
         self.count(before, after, result);
         self.count_queue(&brief.queue, before, after);
         match event {
@@ -178,6 +197,7 @@ impl Manager {
             Event::Release(release) => self.ledger.give_back(id, &release.ranks),
             Event::Clean => {
                 self.active.remove(&id);
+                self.over.insert((end, id));
                 self.names.remove(&(brief.name.clone(), id));
                 self.leave_array(id, &brief);
             }
@@ -192,8 +212,12 @@ impl Manager {
         self.jobs.insert(id, Box::new(Job::new(id, submit)));
         self.active.insert(id);
         self.names.insert((submit.asked.brief.name.clone(), id));
-        if let Some(Array { id: first, throttle: Some(_), .. }) = submit.asked.brief.array {
-            self.arrays.entry(first.unwrap_or(id)).or_default().active.insert(id);
+        if let Some(Array { id: first, throttle, count, .. }) = submit.asked.brief.array {
+            let first = first.unwrap_or(id);
+            self.crowds.entry(first).or_default().join(count);
+            if throttle.is_some() {
+                self.arrays.entry(first).or_default().active.insert(id);
+            }
         }
         if let Some(batch) = &submit.batch {
             if !self.batches.contains_key(&batch.id) {
@@ -211,6 +235,12 @@ impl Manager {
     /// Of a job that is over, nothing but this is left: those who waited for it know how it ended.
     fn forget(&mut self, id: JobId) {
         let Some(job) = self.jobs.remove(&id) else { return };
+        self.over.remove(&(job.t_last(), id));
+        if let Some(array) = job.array()
+            && self.crowds.get_mut(&array).is_some_and(Crowd::forget)
+        {
+            self.crowds.remove(&array);
+        }
         self.stats.inactive -= 1;
         if let Some(result) = job.result() {
             *self.stats.of_result(result) -= 1;
@@ -294,6 +324,11 @@ impl Manager {
 
     pub(crate) fn waiters(&self, id: JobId) -> impl Iterator<Item = &Job> {
         self.waiters.get(&id).into_iter().flatten().filter_map(|id| self.job(*id))
+    }
+
+    /// How far the array with this first job is.
+    pub(crate) fn crowd(&self, array: JobId) -> Crowd {
+        self.crowds.get(&array).copied().unwrap_or_default()
     }
 
     /// Who else is in the array with this first job, if it has a limit.

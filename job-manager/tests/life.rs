@@ -306,6 +306,46 @@ fn of_an_array_only_so_many_have_a_place_at_a_time() {
 }
 
 #[test]
+fn who_waits_for_an_array_waits_for_all_of_it() {
+    // How the last one ends, whether another is cancelled before it starts, and what is met then.
+    let cases = [(0, false, "after afterany afterok"), (256, false, "after afterany afternotok")];
+    for (status, cancelled, met) in cases.into_iter().chain([(0, true, "afterany afternotok afterexcept")]) {
+        let mut w = World::default();
+        for id in 1..=3 {
+            w.submit(id, &[&format!("array:{}:9", id.min(2) - 1)]);
+        }
+        let schemes = ["after", "afterany", "afterok", "afternotok", "afterexcept"];
+        for (id, scheme) in (10..).zip(schemes) {
+            assert!(w.submit(id, &[&format!("{scheme}:1")]).ends_with("dependency-add"));
+        }
+        w.submit(20, &["afterok:2"]);
+        // For one of the same array it is the job itself.
+        assert!(w.submit(4, &["array:1:9", "after:1"]).ends_with("4:dependency-add"));
+        assert_eq!(w.run(1, 0), "1:alloc 1:start 4:dependency-remove 4:depend 4:priority");
+        w.end(1, 0);
+        if cancelled {
+            w.cancel(4);
+        } else {
+            w.run(4, 0);
+            w.end(4, 0);
+        }
+        w.run(2, 0);
+        assert!(w.end(2, 0).ends_with("2:clean 20:dependency-remove 20:depend 20:priority"));
+        w.manager = replay(&w.log);
+        w.run(3, 0);
+        w.end(3, status);
+        for (id, scheme) in (10..).zip(schemes) {
+            let is_met = met.split(' ').any(|s| s == scheme);
+            let expected = if is_met { JobState::Sched } else { JobState::Inactive };
+            assert_eq!(w.job(id).state(), expected, "{scheme} after {status}");
+            // The same when it is over already.
+            w.submit(id + 20, &[&format!("{scheme}:1")]);
+            assert_eq!(w.job(id + 20).state(), expected, "{scheme} after {status}");
+        }
+    }
+}
+
+#[test]
 fn time_starts_jobs_and_ends_them() {
     let mut w = World::default();
     w.submit(1, &["begin-time:1010"]);

@@ -64,4 +64,5 @@ mod sysmon;
 pub mod template;
 pub mod wrap;
 
+pub use pmi::library as pmi_library;
 pub use shell::{ShellArgs, run};

@@ -28,7 +28,7 @@ pub(crate) const LIBRARY_VARIABLES: [&str; 3] = [OPENMPI_LIBRARY, "PMI_LIBRARY",
 pub(crate) const OPENMPI_LIBRARY: &str = "FLUX_PMI_LIBRARY_PATH";
 
 /// Where it lies, if it does: `FLURM_LIB_DIR`, where `make install` puts it, or beside the binary of a developer.
-pub(crate) fn library() -> Option<&'static str> {
+pub fn library() -> Option<&'static str> {
     static FOUND: OnceLock<Option<String>> = OnceLock::new();
     let find = || {
         let named = std::env::var_os("FLURM_LIB_DIR").map(PathBuf::from);

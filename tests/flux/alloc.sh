@@ -21,3 +21,5 @@ flux proxy $id flux run echo through the proxy
 flux shutdown $id
 flux job wait-event $id clean > /dev/null && echo gone
 #> gone
+flux alloc -n1 -- flux run -n1 echo behind --
+#> behind --

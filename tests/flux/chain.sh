@@ -19,3 +19,16 @@ flux jobs -n -f depend -o '{dependencies}'
 #> singleton
 flux cancel --all --quiet
 flux queue drain
+# Who waits for an array waits for all of it.
+array=$(flux submit --array=0-2%1 sh -c 'test $SLURM_ARRAY_TASK_ID != 2' | head -n 1)
+ok=$(flux submit --dependency=afterok:$array true)
+any=$(flux submit --dependency=afterany:$array flux jobs -a -n --name=sh -c 3 -o '{state}')
+flux job attach $any
+#> INACTIVE
+#> INACTIVE
+#> INACTIVE
+flux job status $ok; flux jobs -n -o '{result} {exception.type}' $ok
+#> FAILED dependency
+array=$(flux submit --array=0-2 true | head -n 1)
+flux job status $(flux submit --dependency=afterok:$array true) && echo all is well
+#> all is well

@@ -5,6 +5,7 @@
 //! with a deadline), never for time to pass.
 
 pub mod mpis;
+pub mod screen;
 pub mod terminal;
 pub mod transcript;
 

@@ -63,6 +63,7 @@ each!(
     bulk,
     chain,
     change,
+    effects,
     ensemble,
     exec,
     front,
@@ -76,6 +77,7 @@ each!(
     options_run,
     queue,
     resource,
+    services,
     wait
 );
 

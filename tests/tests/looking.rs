@@ -1,9 +1,8 @@
 //! Looking at jobs: listings, trees, patterns, output of many, a screen with keys, a report at the end.
 
+use flurm_tests::screen::Screen;
 use flurm_tests::terminal::Terminal;
-use flurm_tests::transcript::Step;
 use flurm_tests::{DEADLINE, Instance, Options, eventually, fake_nodes, flurm, flurm_bin, kill, run};
-use std::process::Command;
 
 /// Four nodes of four cores, two queues.
 fn queues() -> Instance {
@@ -66,6 +65,7 @@ fn listings_have_the_jobs_that_are_asked_for() {
         ("pgrep -n -o {name} ^(here|held)$", 0, "held\nhere"),
         ("pgrep -n -a -o {name} d$", 0, "held\nbad\ngood"),
         ("pgrep -c 1 -n -o {name} e", 0, "held"),
+        ("pgrep --max-entries=1 -n -o {name} e", 0, "held"),
         ("pgrep nothing", 1, ""),
         ("pgrep (", 2, "error: cannot read pattern `(`: "),
         ("cancel -n --all", 0, "Would cancel 3 jobs"),
@@ -169,65 +169,6 @@ fn the_output_of_many_jobs_is_shown_with_the_worst_of_their_codes() {
     assert_eq!(instance.run(&["watch", "-f", "completed", "-c", "1"]).code_is(0).stdout, "from 99\n");
 }
 
-/// A terminal of 80 columns and 16 rows in tmux, which keeps what is on the screen.
-struct Screen(String);
-
-impl Screen {
-    fn start(instance: &Instance, command: &str) -> Screen {
-        let screen = Screen(format!("flurm-test-{}", std::process::id()));
-        let line = format!(
-            "cd {}; export FLURM_URI={} LC_ALL=C.UTF-8 NO_COLOR=1; {command}; echo exit $?; exec cat",
-            instance.dir.path().display(),
-            instance.uri
-        );
-        screen.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "16", &line]);
-        screen
-    }
-
-    fn tmux(&self, args: &[&str]) -> String {
-        let mut command = Command::new("tmux");
-        command.args(["-u", "-L", &self.0]).args(args).env("LC_ALL", "C.UTF-8");
-        run(command, b"").ok()
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.tmux(&["capture-pane", "-p"]).lines().map(|line| line.trim_end().to_owned()).collect()
-    }
-
-    fn press(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys"], keys].concat());
-    }
-
-    /// Waits until the screen is so, with `[..]` and `...` as in transcripts.
-    #[track_caller]
-    fn shows(&self, picture: &str) {
-        let expected: Vec<String> = picture.lines().map(str::to_owned).collect();
-        let step = Step { expected, ..Step::default() };
-        let mut last = Vec::new();
-        let is_met = |lines: &Vec<String>| {
-            let end = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |at| at + 1);
-            step.is_met(0, &lines[..end])
-        };
-        let begun = std::time::Instant::now();
-        eventually(&format!("the screen\n{picture}"), DEADLINE * 2, || {
-            last = self.lines();
-            assert!(
-                is_met(&last) || begun.elapsed() < DEADLINE,
-                "the screen is\n{}\nnot\n{picture}",
-                last.join("\n")
-            );
-            is_met(&last).then_some(())
-        });
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        // Nobody is there to hear that it had gone already.
-        let _ = Command::new("tmux").args(["-L", &self.0, "kill-server"]).output();
-    }
-}
-
 #[test]
 fn top_is_a_screen_with_keys() {
     let instance = queues();
@@ -284,8 +225,14 @@ fn top_is_a_screen_with_keys() {
     // What is looked at may end.
     instance.ok(&["pkill", "--wait", "inner"]);
     screen.shows("flurm [..]\n...\n[..] outer\n[..] waits\n...\nflurm/ƒ[..] has ended");
+    let styled = |screen: &Screen| screen.tmux(&["capture-pane", "-p", "-e"]).contains("\x1b[1m");
+    assert!(!styled(&screen), "NO_COLOR is set");
     screen.press(&["q"]);
     screen.shows("exit 0");
+    drop(screen);
+    let screen = Screen::start(&instance, &format!("{bin} top --queue=debug --color=always"));
+    screen.shows("...\n[..]queue debug: 1 pending, 1 running, 0 inactive\n...\n[..] outer\n[..] waits\n...");
+    assert!(styled(&screen));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! An instance inside a job of another sees what that job was given, to any depth.
 
-use flurm_tests::{Instance, flurm, flurm_bin, run};
+use flurm_tests::{DEADLINE, Instance, eventually, flurm, flurm_bin, run};
 
 #[test]
 fn a_nested_instance_has_just_what_its_job_was_given() {
@@ -62,6 +62,32 @@ fn an_instance_started_by_a_script_has_what_its_job_was_given_too() {
     assert_ne!(several.code(), 0);
     let errors = several.stderr.matches("2 tasks of job").count();
     assert!(errors == 1 && several.stderr.contains("hint: flurm run -n2 flurm start"), "{}", several.stderr);
+}
+
+#[test]
+fn an_instance_hears_when_the_time_limit_of_its_job_changes() {
+    let instance = Instance::start(1);
+    let id = instance.ok(&["alloc", "--bg", "-n2", "-t", "1h"]);
+    let uri = instance.ok(&["uri", "--local", &id]);
+    let inside = |args: &[&str]| {
+        let mut command = instance.command(args);
+        command.env("FLURM_URI", &uri);
+        run(command, b"").ok().trim().to_owned()
+    };
+    let free = inside(&["submit", "--wait-event=start", "sleep", "1000"]);
+    let short = inside(&["submit", "--wait-event=start", "-t", "10m", "sleep", "1000"]);
+    let left =
+        |args: &[&str]| -> u32 { inside(&[&["job", "timeleft"], args].concat()).parse().expect("seconds") };
+    assert!(left(&[]) <= 3600 && left(&[&free]) <= 3600);
+    for (change, range) in [("duration=2h", 3601..=7200), ("duration=-90m", 601..=1800)] {
+        instance.ok(&["update", &id, change]);
+        eventually(change, DEADLINE, || range.contains(&left(&[])).then_some(()));
+        // What runs until the end of the instance goes with it, what has a limit of its own does not.
+        assert!(range.contains(&left(&[&free])) && left(&[&short]) <= 600, "{change}");
+    }
+    let log = inside(&["resource", "eventlog", "-f", "json"]);
+    assert_eq!(log.matches("resource-update").count(), 2, "{log}");
+    instance.ok(&["cancel", &id]);
 }
 
 #[test]

@@ -52,6 +52,60 @@ fn a_job_runs_where_its_queue_is_and_shows_what_it_was_given() {
 }
 
 #[test]
+fn a_job_that_waits_moves_to_another_queue_and_to_other_nodes() {
+    let instance = start();
+    let held = |args: &[&str]| instance.ok(&[&["submit", "--urgency=hold"], args, &["sleep", "0"]].concat());
+    let system = |id: &str| instance.json(&["job", "info", id, "jobspec"])["attributes"]["system"].clone();
+    let ran_on = |id: &str| {
+        instance.ok(&["job", "urgency", id, "default"]);
+        instance.ok(&["job", "status", id]);
+        instance.ok(&["jobs", "-no", "{queue} {nodelist}", id])
+    };
+    let id = held(&["-t1"]);
+    instance.ok(&["update", "--dry-run", &id, "queue=debug"]);
+    assert_eq!(system(&id)["queue"], "batch", "nothing is done");
+    instance.ok(&["update", &id, "queue=debug"]);
+    assert_eq!(
+        (&system(&id)["queue"], &system(&id)["constraints"]["properties"][0]),
+        (&"debug".into(), &"+debug".into())
+    );
+    assert_eq!(ran_on(&id), "debug node3");
+    let refused = instance.run(&["update", &id, "queue=batch"]).code_is(1);
+    assert!(refused.stderr.contains("is over"), "{}", refused.stderr);
+
+    let id = held(&["-t10m"]);
+    let before = system(&id);
+    for (change, why) in [
+        ("queue=debug", "requested duration 10m exceeds limit of queue debug of 5m"),
+        ("queue=none", "requested queue none not found"),
+        ("queue=", "expected a name"),
+        ("duration=3h", "exceeds limit"),
+        (r#"constraints={"hostlist":["node3"]}"#, "no node"),
+        (r#"constraints={"oops":[]}"#, "oops"),
+        ("priority=7", "attributes.system.priority of a job cannot be changed"),
+    ] {
+        let refused = instance.run(&["update", &id, change]).code_is(1);
+        assert!(refused.stderr.contains(why), "{change}: {}", refused.stderr);
+    }
+    // One that is refused takes the others with it.
+    instance.run(&["update", &id, "name=other", "queue=none"]).code_is(1);
+    assert_eq!(system(&id), before);
+    instance.ok(&["queue", "disable", "-m", "moved", "debug"]);
+    let refused = instance.run(&["update", &id, "queue=debug", "duration=1m"]).code_is(1);
+    assert!(refused.stderr.contains("disabled: moved"), "{}", refused.stderr);
+    instance.ok(&["queue", "enable", "debug"]);
+    instance.ok(&["update", &id, "queue=debug", "duration=1m"]);
+    instance.ok(&["update", &id, "queue=batch", r#"constraints={"hostlist":["node1"]}"#]);
+    assert_eq!(ran_on(&id), "batch node1");
+
+    let id = instance.ok(&["submit", "--wait-event=start", "-t1", "sleep", "1000"]);
+    for change in ["queue=debug", r#"constraints={"rank":["0"]}"#] {
+        let refused = instance.run(&["update", &id, change]).code_is(1);
+        assert!(refused.stderr.contains("has its resources"), "{}", refused.stderr);
+    }
+}
+
+#[test]
 fn a_queue_refuses_what_is_beyond_its_limits() {
     let instance = start();
     for (args, why) in [

@@ -315,3 +315,36 @@ fn what_hides_from_a_cancellation_is_found_in_the_cgroups_of_slurm() {
     inside.ok("shutdown");
     lab.nothing_remains();
 }
+
+/// From the login node, through a step that `srun --overlap` starts beside those of the job.
+#[test]
+fn a_login_node_reaches_the_instance_of_a_job_through_srun() {
+    let Some(lab) = Lab::up("proxy") else { return };
+    let inside = Inside::start(&lab, "5m");
+    let id = lab.login("squeue --noheader --format=%i").ok().trim().to_owned();
+    let path = inside.uri.strip_prefix("local://").expect("an address here");
+    assert_eq!(lab.login(&format!("flurm uri slurm:{id}")).ok().trim(), format!("ssh://node1{path}"));
+    assert_eq!(lab.login(&format!("flurm uri --local slurm:{id}")).ok().trim(), inside.uri);
+    let proxy = |line: &str| lab.login(&line.replace("PROXY", &format!("flurm proxy slurm:{id}")));
+    assert_eq!(proxy("PROXY flurm getattr size").ok(), "3\n");
+    // Input and output of a job, and its code.
+    let out = proxy("echo words | PROXY flurm run -N3 -n3 --label-io cat | sort").ok();
+    assert_eq!(out, "0: words\n1: words\n2: words\n");
+    proxy("PROXY flurm run sh -c 'exit 7'").code_is(7);
+    // Several at a time, and more than a pipe holds.
+    let all =
+        "for i in 1 2 3 4; do flurm run sh -c \"head -c 1000000 /dev/zero | tr -c x x\" | wc -c & done; wait";
+    assert_eq!(
+        proxy(&format!("PROXY sh -c '{all}'")).ok().trim().lines().collect::<Vec<_>>(),
+        ["1000000"; 4]
+    );
+    // One that was started through it is there for those inside.
+    let job = proxy("PROXY flurm submit sleep 77123498").ok();
+    assert_eq!(inside.ok("jobs -n -o {name}"), "sleep", "{job}");
+    let refused = lab.login("flurm proxy slurm:4711 true").code_is(1);
+    assert!(refused.stderr.contains("no instance of Slurm job 4711 answers"), "{}", refused.stderr);
+    inside.ok("cancel --all");
+    inside.ok("shutdown");
+    lab.nothing_remains();
+    assert_eq!(lab.login("ls -d /tmp/flurm-proxy-* 2>/dev/null; true").ok(), "");
+}

@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod attr;
+pub mod event;
 pub mod exec;
 pub mod fact;
 pub mod files;

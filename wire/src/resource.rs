@@ -89,6 +89,18 @@ impl Topic for Expire {
     type Response = crate::job::Done;
 }
 
+/// The instance ends at another time: its job has another time limit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Lease {
+    /// Zero: it does not end by itself.
+    pub expiration: Timestamp,
+}
+
+impl Topic for Lease {
+    const NAME: &'static str = "resource.lease";
+    type Response = crate::job::Done;
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Eventlog {
     pub follow: bool,

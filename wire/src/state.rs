@@ -104,3 +104,47 @@ impl Topic for Dmesg {
     const STREAM: bool = true;
     type Response = DmesgLines;
 }
+
+/// A line for the log of the addressed broker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Log {
+    /// RFC 5424: 0 emergency to 7 debug.
+    pub level: u8,
+    /// Who says it.
+    pub component: String,
+    pub text: String,
+}
+
+/// Bytes of what is logged at a time.
+pub const LOG_LEN_MAX: usize = 64 << 10;
+
+impl Topic for Log {
+    const NAME: &'static str = "log.append";
+    type Response = crate::job::Done;
+}
+
+/// What the addressed broker can be asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Modules {}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// The first word of its topics.
+    pub name: String,
+    /// The leader alone has it.
+    pub leaders: bool,
+    /// Since the broker has started.
+    pub requests: u64,
+    /// Since the last of them, seconds; none: nobody has asked.
+    pub idle_secs: Option<f64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ServiceList {
+    pub services: Vec<Service>,
+}
+
+impl Topic for Modules {
+    const NAME: &'static str = "module.list";
+    type Response = ServiceList;
+}

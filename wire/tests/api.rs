@@ -6,8 +6,8 @@
 use flurm_types::{Entry, Idset, JobId, JobResult, JobState, R, Rank, Timestamp};
 use flurm_wire::fact::{Fact, GuestLog, JobFact, JobSpecText, KvsFact, KvsOp, ResourceFact, Spilled};
 use flurm_wire::{
-    Address, ClientId, Dest, ErrorCode, Message, Topic, WireError, attr, exec, job, kvs, overlay, resource,
-    rexec, sched, shell, state,
+    Address, ClientId, Dest, ErrorCode, Message, Topic, WireError, attr, event, exec, job, kvs, overlay,
+    resource, rexec, sched, shell, state,
 };
 use serde_json::json;
 use std::fmt::Write as _;
@@ -334,6 +334,7 @@ fn examples() -> String {
         },
     );
     line(out, &resource::Expire { targets: "c1".into(), expiration: Timestamp(9) }, &done);
+    line(out, &resource::Lease { expiration: Timestamp(9) }, &done);
     line(out, &resource::Drain { targets: "c1".into(), reason: "fan".into(), overwrite: false }, &done);
     line(out, &resource::Undrain { targets: "1".into(), reason: String::new() }, &done);
     line(
@@ -381,6 +382,31 @@ fn examples() -> String {
                 component: "overlay".into(),
                 text: "up".into(),
             }],
+        },
+    );
+    line(out, &state::Log { level: 5, component: "logger".into(), text: "t".into() }, &done);
+    line(
+        out,
+        &state::Modules {},
+        &state::ServiceList {
+            services: vec![state::Service {
+                name: "kvs".into(),
+                leaders: true,
+                requests: 3,
+                idle_secs: Some(0.5),
+            }],
+        },
+    );
+    line(
+        out,
+        &event::Publish { topic: "app.done".into(), payload: Some(json!({"n": 1})) },
+        &event::Published { seq: 1, listeners: 2 },
+    );
+    line(
+        out,
+        &event::Subscribe { topics: vec!["app".into()] },
+        &event::Events {
+            events: vec![event::Event { seq: 1, topic: "app.done".into(), payload: Some(json!(1)) }],
         },
     );
     o

@@ -30,7 +30,7 @@ use flurm_types::{Hostlist, Idset, Now, R, Rank};
 use flurm_wire::fact::Fact;
 use flurm_wire::resource::Inventory;
 use flurm_wire::shell::InitialExited;
-use flurm_wire::state::BrokerState;
+use flurm_wire::state::{BrokerState, Modules};
 use flurm_wire::{Address, ClientId, Dest, ErrorCode, Kind, Message, Topic, WireError};
 use guest::{End, Shell};
 use jobs::Jobs;
@@ -40,7 +40,9 @@ use overlay::{Change, Overlay};
 use resource::{Life as LogLife, Resources};
 use router::{Router, Via};
 use services::attr::Attributes;
+use services::event::Exchange;
 use services::log::LogRing;
+use services::tally::{Tally, is_leaders};
 use std::collections::VecDeque;
 
 /// Answers that wait for the log; over this, clients are refused until it has caught up.
@@ -65,6 +67,8 @@ pub struct Core {
     kvs: Kvs,
     attributes: Attributes,
     ring: LogRing,
+    events: Exchange,
+    tally: Tally,
     shell: Shell,
     life: Life,
     cleanup_begun: bool,
@@ -93,6 +97,8 @@ impl Core {
             kvs: Kvs::new(config.owner),
             attributes: Attributes::new(&config),
             ring: LogRing::default(),
+            events: Exchange::default(),
+            tally: Tally::default(),
             shell: Shell::default(),
             life: Life::new(&config),
             cleanup_begun: false,
@@ -268,8 +274,12 @@ impl Core {
                     self.route(now, refusal, out);
                 }
             }
-            (Kind::Request, _) if for_shell(&message.topic) => self.hand_to_shell(now, message, out),
+            (Kind::Request, _) if for_shell(&message.topic) => {
+                self.tally.count(now, &message.topic);
+                self.hand_to_shell(now, message, out);
+            }
             (Kind::Request, _) => {
+                self.tally.count(now, &message.topic);
                 self.router.opened(me, &message, Via::Mind);
                 self.serve(now, &message);
             }
@@ -301,15 +311,13 @@ impl Core {
 
     fn serve(&mut self, now: Now, m: &Message) {
         let service = m.topic.split('.').next().unwrap_or_default();
-        let leaders = matches!(
-            service,
-            "kvs" | "resource" | "exec" | "job-ingest" | "job-manager" | "job-info" | "job-list" | "sched"
-        );
-        if leaders && !self.leads() {
+        if is_leaders(service) && !self.leads() {
             return self.serve_later(now, m);
         }
         let up = self.life.state >= BrokerState::Run;
-        let Core { config, out, overlay, jobs, resources, kvs, attributes, ring, shell, .. } = self;
+        let Core {
+            config, out, overlay, jobs, resources, kvs, attributes, ring, events, tally, shell, ..
+        } = self;
         let mut cx = Cx::new(now, config, out);
         match (service, &*m.topic) {
             ("job-ingest", _) if !up => {
@@ -326,6 +334,8 @@ impl Core {
             }
             ("attr", _) => attributes.request(&mut cx, m),
             ("log", _) => ring.request(&mut cx, m),
+            ("event", _) => events.request(&mut cx, m),
+            (_, Modules::NAME) => tally.request(&mut cx, m),
             ("state", _) => self.state_request(now, m),
             (_, "overlay.status") => {
                 let status = overlay.status(config, now.mono_ms);
@@ -370,6 +380,7 @@ impl Core {
         self.resources.cancel(src, tag);
         self.kvs.cancel(src, tag);
         self.ring.cancel(src, tag);
+        self.events.cancel(src, tag);
         self.life.cancel(src, tag);
     }
 

@@ -341,9 +341,10 @@ impl Core {
             return;
         }
         self.enter(now, BrokerState::Finalize);
-        let Core { config, out, overlay, ring, life, .. } = self;
+        let Core { config, out, overlay, ring, events, life, .. } = self;
         let mut cx = Cx::new(now, config, out);
         ring.end(&mut cx);
+        events.end(&mut cx);
         overlay.farewell_up(&mut cx);
         life.exited = true;
     }
@@ -363,7 +364,7 @@ impl Core {
             owner: self.config.owner,
             starttime: self.config.starttime,
             now: now.wall,
-            expiration: self.config.expiration,
+            expiration: self.resources.expiration(&self.config),
             instance_level: self.config.instance_level,
             drained: self.resources.drained_count(),
             submission_enabled,

@@ -5,6 +5,7 @@
 //! its own. Drained is a fact as well and follows the host; so is the time at which a node ends, within the instance. Up and down follow the overlay and are not remembered.
 
 use crate::cx::{Cx, asker};
+use crate::door::CoreConfig;
 use crate::jobs::Jobs;
 use flurm_sched::ResourceChange;
 use flurm_types::{Entry, Hostlist, Idset, R, Timestamp};
@@ -12,7 +13,7 @@ use flurm_wire::fact::{Fact, ResourceFact};
 use flurm_wire::job::Done;
 use flurm_wire::kvs::Node;
 use flurm_wire::resource::{
-    Drain, Drained, Eventlog, EventlogBatch, Expire, Expiring, Inventory, Status, StatusInfo, Undrain,
+    Drain, Drained, Eventlog, EventlogBatch, Expire, Expiring, Inventory, Lease, Status, StatusInfo, Undrain,
 };
 use flurm_wire::{Address, ErrorCode, Message, Topic, WireError};
 use serde_json::json;
@@ -41,6 +42,8 @@ pub(crate) struct Resources {
     gathered: BTreeMap<u32, R>,
     online: Idset,
     drained: BTreeMap<u32, Reason>,
+    /// When the instance ends, if that is no longer what its configuration has.
+    lease: Option<Timestamp>,
     /// Ranks that end before the instance.
     ends: BTreeMap<u32, Timestamp>,
     eventlog: Vec<Entry>,
@@ -82,6 +85,7 @@ impl Resources {
                 self.drained = drained_there(&self.drained, &self.r, r);
                 // Whoever gave us the nodes now gave them for another time.
                 self.ends = BTreeMap::new();
+                self.lease = None;
                 self.r = r.clone();
                 self.instance = Some(instance.clone());
             }
@@ -98,6 +102,10 @@ impl Resources {
     fn apply_event(&mut self, entry: &Entry) {
         let context = |key: &str| entry.context.as_ref().and_then(|c| c.get(key)).and_then(|v| v.as_str());
         let ranks: Idset = context("idset").and_then(|text| text.parse().ok()).unwrap_or_default();
+        let end = || {
+            let secs = entry.context.as_ref().and_then(|context| context.get("expiration")?.as_f64());
+            secs.and_then(|secs| Timestamp::ZERO.checked_add_secs(secs))
+        };
         match entry.name.as_str() {
             "drain" => {
                 let text = context("reason").unwrap_or_default();
@@ -110,14 +118,17 @@ impl Resources {
                 self.drained.remove(&rank);
             }),
             "expire" => {
-                let secs = entry.context.as_ref().and_then(|context| context.get("expiration")?.as_f64());
-                let end = secs.and_then(|secs| Timestamp::ZERO.checked_add_secs(secs));
+                let end = end();
                 for rank in ranks.iter() {
                     match end.filter(|end| !end.is_zero()) {
                         Some(end) => self.ends.insert(rank, end),
                         None => self.ends.remove(&rank),
                     };
                 }
+            }
+            "resource-update" => {
+                self.lease = end();
+                self.r.expiration = self.lease.unwrap_or(self.r.expiration);
             }
             // `online`, `offline`, `restart` and `resource-define` are there to be read.
             _ => {}
@@ -202,8 +213,9 @@ impl Resources {
     fn tell_jobs(&mut self, cx: &mut Cx, jobs: &mut Jobs) {
         self.defined = true;
         jobs.resources(cx, ResourceChange::Define(self.r.clone()));
-        if !cx.config.expiration.is_zero() {
-            jobs.resources(cx, ResourceChange::Expiration(cx.config.expiration));
+        let end = self.expiration(cx.config);
+        if !end.is_zero() {
+            jobs.resources(cx, ResourceChange::Expiration(end));
         }
         for Expiring { ranks, expiration } in self.expiring() {
             jobs.resources(cx, ResourceChange::NodeExpiration(ranks, expiration));
@@ -236,6 +248,11 @@ impl Resources {
         }
     }
 
+    /// When the instance ends; zero when it does not.
+    pub fn expiration(&self, config: &CoreConfig) -> Timestamp {
+        self.lease.unwrap_or(config.expiration)
+    }
+
     fn up(&self) -> Idset {
         self.online.intersection(&self.r.ranks())
     }
@@ -263,6 +280,10 @@ impl Resources {
             Expire::NAME => {
                 m.body().and_then(|expire| self.expire(cx, jobs, &expire)).map(|()| cx.respond(m, &Done {}))
             }
+            Lease::NAME => m.body::<Lease>().map(|lease| {
+                self.leased(cx, jobs, lease.expiration);
+                cx.respond(m, &Done {});
+            }),
             Eventlog::NAME => m.body::<Eventlog>().map(|wanted| {
                 let batch = EventlogBatch { entries: self.eventlog.clone() };
                 if wanted.follow {
@@ -304,7 +325,7 @@ impl Resources {
             up: jobs.sched().graph().up(),
             online: self.online.clone(),
             drained,
-            expiration: cx.config.expiration,
+            expiration: self.expiration(cx.config),
             expiring: self.expiring(),
         }
     }
@@ -316,6 +337,19 @@ impl Resources {
             ends.entry(*end).or_default().insert(*rank);
         }
         ends.into_iter().map(|(expiration, ranks)| Expiring { ranks, expiration }).collect()
+    }
+
+    /// The job that this instance is ends at another time.
+    fn leased(&mut self, cx: &mut Cx, jobs: &mut Jobs, end: Timestamp) {
+        let before = self.expiration(cx.config);
+        // As it will be read again from the log.
+        let secs = end.as_secs_f64();
+        let end = Timestamp::ZERO.checked_add_secs(secs).unwrap_or(end);
+        if end != before {
+            self.event(cx, "resource-update", json!({ "expiration": secs }));
+            jobs.resources(cx, ResourceChange::Expiration(end));
+            jobs.instance_ends_at(cx, before, end);
+        }
     }
 
     fn expire(&mut self, cx: &mut Cx, jobs: &mut Jobs, wish: &Expire) -> Result<(), WireError> {

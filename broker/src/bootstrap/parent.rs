@@ -67,9 +67,27 @@ pub(super) fn call<T: Topic>(
     tag: u64,
     body: &T,
 ) -> Result<T::Response, ParentError> {
+    send(stream, dest, tag, body)?;
+    Ok(receive::<T>(stream, tag)?.0)
+}
+
+pub(super) fn send<T: Topic>(
+    stream: &mut UnixStream,
+    dest: Dest,
+    tag: u64,
+    body: &T,
+) -> Result<(), ParentError> {
     // Who we are is known by the connection.
     let nobody = Address { rank: Rank(0), client: ClientId(0) };
     stream.write_all(&frame::encode_framed(&Message::request(nobody, dest, tag, body)))?;
+    Ok(())
+}
+
+/// The next answer to the request with this tag, and whether others follow.
+pub(super) fn receive<T: Topic>(
+    stream: &mut UnixStream,
+    tag: u64,
+) -> Result<(T::Response, bool), ParentError> {
     loop {
         let mut head = [0; 4];
         stream.read_exact(&mut head)?;
@@ -79,7 +97,7 @@ pub(super) fn call<T: Topic>(
         if answer.kind == Kind::Response && answer.tag == tag {
             return Ok(match answer.error {
                 Some(error) => return Err(error.into()),
-                None => answer.body()?,
+                None => (answer.body()?, answer.more),
             });
         }
     }

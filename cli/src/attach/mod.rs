@@ -109,7 +109,7 @@ pub async fn attach(
                 session.say_detached();
                 return Ok(0);
             }
-            _ = clock.tick(), if session.says_status() => session.status()?,
+            _ = clock.tick(), if session.waits() => session.status()?,
         }
     }
     session.printer.finish()?;
@@ -341,11 +341,14 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn says_status(&self) -> bool {
-        self.options.show_status && self.phase == Phase::Waiting && self.begun.elapsed() > WAITING_SAID_AFTER
+    fn waits(&self) -> bool {
+        self.options.show_status && self.phase == Phase::Waiting
     }
 
     fn status(&mut self) -> Result<(), Failure> {
+        if self.begun.elapsed() < WAITING_SAID_AFTER {
+            return Ok(());
+        }
         let since = when::hms(self.begun.elapsed().as_secs_f64());
         let line = format!("\r{}: {} waiting for resources {since}", self.face.prefix("job"), self.name);
         std::io::stderr().write_all(line.as_bytes())?;

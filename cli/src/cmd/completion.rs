@@ -1,14 +1,17 @@
-//! `flurm completion`: a script for the shell that completes commands and options.
+//! `flurm completion`: a script for the shell that completes commands, options, and what the instance has.
+//!
+//! The scripts are short: they hand over the line and take what `complete.rs` says.
 
 use crate::face::Face;
 use crate::failure::Failure;
 use crate::out;
 use clap::ValueEnum;
-use clap_complete::Shell;
+use std::io::Write;
 
 /// Print the completion script for a shell
 ///
-/// For bash: `flurm completion bash > ~/.local/share/bash-completion/completions/flurm`.
+/// Jobs, queues, hosts and formats are those of the moment. For bash: `flurm completion bash >
+/// ~/.local/share/bash-completion/completions/flurm`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     shell: Kind,
@@ -16,23 +19,66 @@ pub struct Args {
 
 /// The shells we have been asked for.
 #[derive(Copy, Clone, Debug, ValueEnum)]
-enum Kind {
+pub enum Kind {
     Bash,
     Zsh,
     Fish,
 }
 
+impl Kind {
+    /// For a command called NAME.
+    fn script(self) -> &'static str {
+        match self {
+            Kind::Bash => BASH,
+            Kind::Zsh => ZSH,
+            Kind::Fish => FISH,
+        }
+    }
+}
+
+const BASH: &str = r#"_NAME() {
+    local IFS=$'\n'
+    COMPREPLY=($(NAME __complete bash "${COMP_LINE:0:COMP_POINT}" 2> /dev/null))
+    case ${COMPREPLY[0]-} in
+        :files) compopt -o default; COMPREPLY=() ;;
+        *[=:]) compopt -o nospace ;;
+    esac
+}
+complete -F _NAME NAME
+"#;
+
+const ZSH: &str = r#"#compdef NAME
+_NAME() {
+    local -a found
+    found=("${(@f)$(NAME __complete zsh "${(j: :)words[1,CURRENT-1]} ${PREFIX}" 2> /dev/null)}")
+    if [[ ${found[1]} == :files ]]; then
+        compset -P '*='
+        _files
+    else
+        compadd -Q -S '' -- ${(M)found:#*[=:]}
+        compadd -Q -- ${found:#*[=:]}
+    fi
+}
+if [[ ${funcstack[1]} == _NAME ]]; then _NAME "$@"; else compdef _NAME NAME; fi
+"#;
+
+const FISH: &str = r#"function __NAME_complete
+    set -l found (NAME __complete fish (commandline -cp) 2> /dev/null)
+    if test "$found[1]" = ":files"
+        set -l stem (string match -r '^--[^=]*=' -- (commandline -ct))
+        for path in (__fish_complete_path (string replace -r '^--[^=]*=' '' -- (commandline -ct)))
+            echo $stem$path
+        end
+    else
+        printf '%s\n' $found
+    end
+end
+complete -c NAME -f -a '(__NAME_complete)'
+"#;
+
 impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
-        let shell = match self.shell {
-            Kind::Bash => Shell::Bash,
-            Kind::Zsh => Shell::Zsh,
-            Kind::Fish => Shell::Fish,
-        };
-        // The generator panics when a write fails, so it writes to memory.
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut super::definition(), face.name, &mut script);
-        std::io::Write::write_all(&mut out::stdout(), &script)?;
+        write!(out::stdout(), "{}", self.shell.script().replace("NAME", face.name))?;
         Ok(0)
     }
 }

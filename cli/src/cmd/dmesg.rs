@@ -79,16 +79,9 @@ impl Args {
     }
 }
 
-/// RFC 5424's words.
+/// RFC 5424's words, the worst first.
+pub const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+
 fn severity(level: u8) -> &'static str {
-    match level {
-        0 => "emerg",
-        1 => "alert",
-        2 => "crit",
-        3 => "err",
-        4 => "warning",
-        5 => "notice",
-        6 => "info",
-        _ => "debug",
-    }
+    SEVERITIES.get(usize::from(level)).unwrap_or(&"debug")
 }

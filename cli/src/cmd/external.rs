@@ -13,6 +13,12 @@ use std::process::Command;
 /// Where programs are looked for, in order; the names are Flux's and ours.
 const PATHS: &[&str] = &["FLURM_EXEC_PATH", "FLUX_EXEC_PATH", "PATH"];
 
+/// The folders of these.
+pub fn folders() -> Vec<PathBuf> {
+    let set: Vec<OsString> = PATHS.iter().filter_map(std::env::var_os).collect();
+    set.iter().flat_map(|path| std::env::split_paths(path)).collect()
+}
+
 /// A program that takes the place of this one.
 #[derive(Debug)]
 pub struct External {

@@ -8,17 +8,23 @@ mod attr;
 mod batch;
 mod bulksubmit;
 mod cancel;
+mod complete;
 mod completion;
+mod config;
 mod dmesg;
 mod env;
+mod event;
 mod exec;
 mod external;
 mod home;
 mod hostlist;
 pub mod job;
 mod jobs;
+mod jobspec;
 mod kvs;
+mod logger;
 mod man;
+mod module;
 mod multi_prog;
 mod output;
 mod overlay;
@@ -93,6 +99,7 @@ enum Command {
     Cancel(cancel::Args),
     Retry(retry::Args),
     Update(update::Args),
+    Jobspec(jobspec::Args),
     Jobs(jobs::Args),
     Job(job::Args),
     Output(output::Args),
@@ -101,6 +108,7 @@ enum Command {
     Pstree(pstree::Args),
     Top(top::Args),
     Watch(watch::Args),
+    Event(event::Args),
     Exec(exec::Args),
     MultiProg(multi_prog::Args),
     Kvs(kvs::Args),
@@ -120,13 +128,19 @@ enum Command {
     R(rset::Args),
     Overlay(overlay::Args),
     Ping(ping::Args),
+    Config(config::Args),
     Dmesg(dmesg::Args),
+    Logger(logger::Args),
+    Module(module::Module),
+    Plugin(module::Plugin),
     Shutdown(shutdown::Args),
     Simulate(simulate::Args),
     Trace(trace::Args),
     Version(version::Args),
     Completion(completion::Args),
     Man(man::Args),
+    #[command(name = "__complete", hide = true)]
+    Complete(complete::Args),
     #[command(hide = true)]
     Broker(start::Broker),
     #[command(hide = true)]
@@ -141,14 +155,29 @@ enum Command {
 
 /// The groups of `flurm --help`.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Jobs", &["run", "submit", "bulksubmit", "batch", "alloc", "cancel", "update", "retry", "multi-prog"]),
+    (
+        "Jobs",
+        &[
+            "run",
+            "submit",
+            "bulksubmit",
+            "batch",
+            "alloc",
+            "cancel",
+            "update",
+            "retry",
+            "multi-prog",
+            "jobspec",
+        ],
+    ),
     ("Looking", &["jobs", "job", "output", "watch", "top", "pstree", "pgrep", "pkill", "report"]),
     ("Resources and queues", &["resource", "queue", "hostlist", "R"]),
     (
         "The instance",
         &[
             "start", "doctor", "uptime", "uri", "proxy", "env", "overlay", "ping", "exec", "kvs", "archive",
-            "getattr", "setattr", "lsattr", "dmesg", "shutdown",
+            "event", "getattr", "setattr", "lsattr", "config", "dmesg", "logger", "module", "plugin",
+            "shutdown",
         ],
     ),
     ("Research", &["simulate", "trace"]),
@@ -308,6 +337,7 @@ impl Cli {
             Some(Command::Update(args)) => args.run(&face),
             Some(Command::Cancel(args)) => args.run(&face),
             Some(Command::Retry(args)) => args.run(&face),
+            Some(Command::Jobspec(args)) => args.run(&face),
             Some(Command::Jobs(args)) => args.run(&face),
             Some(Command::Job(args)) => args.run(&face),
             Some(Command::Output(args)) => args.run(&face),
@@ -316,6 +346,7 @@ impl Cli {
             Some(Command::Pstree(args)) => args.run(&face),
             Some(Command::Top(args)) => args.run(&face),
             Some(Command::Watch(args)) => args.run(&face),
+            Some(Command::Event(args)) => args.run(&face),
             Some(Command::Exec(args)) => args.run(&face),
             Some(Command::MultiProg(args)) => args.run(&face),
             Some(Command::Kvs(args)) => args.run(&face),
@@ -335,12 +366,17 @@ impl Cli {
             Some(Command::Relay(args)) => args.run(&face),
             Some(Command::Overlay(args)) => args.run(&face),
             Some(Command::Ping(args)) => args.run(&face),
+            Some(Command::Config(args)) => args.run(&face),
             Some(Command::Dmesg(args)) => args.run(&face),
+            Some(Command::Logger(args)) => args.run(&face),
+            Some(Command::Module(args)) => args.run(&face),
+            Some(Command::Plugin(args)) => args.run(),
             Some(Command::Shutdown(args)) => args.run(&face),
             Some(Command::Simulate(args)) => args.run(&face),
             Some(Command::Trace(args)) => args.run(&face),
             Some(Command::Version(args)) => args.run(&face),
             Some(Command::Completion(args)) => args.run(&face),
+            Some(Command::Complete(args)) => args.run(&face),
             Some(Command::Man(args)) => args.run(&face),
             Some(Command::Broker(args)) => args.run(&face),
             Some(Command::Shell(args)) => args.run(&face),

@@ -7,12 +7,13 @@ const BEGIN: &str = "<!-- options: ";
 const END: &str = "<!-- end -->\n";
 
 /// Options of these describe a job; the page has them once.
-const SAME: [(&str, &[&str]); 5] = [
+const SAME: [(&str, &[&str]); 6] = [
     ("submit", &["run"]),
     ("bulksubmit", &["submit", "run"]),
     ("retry", &["submit"]),
     ("batch", &["run"]),
     ("alloc", &["batch", "run"]),
+    ("jobspec emit", &["run"]),
 ];
 
 fn find<'a>(root: &'a clap::Command, path: &str) -> Option<&'a clap::Command> {

@@ -24,13 +24,7 @@ pub struct Pgrep {
     #[arg(short = 'a')]
     all: bool,
     #[command(flatten)]
-    selection: Selection,
-    /// At most so many
-    #[arg(short, long, value_name = "N")]
-    count: Option<usize>,
-    /// Look at so many jobs at most, the newest first; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    max_entries: usize,
+    search: Search,
     #[command(flatten)]
     format: format::Options,
     /// A regular expression that is somewhere in the name (`name:EXPR` if it looks like ids), or ids as `ID..ID`
@@ -42,10 +36,7 @@ impl Pgrep {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
         let format = self.format.read("FLUX_PGREP_FORMAT_DEFAULT", NAMED, COLUMNS)?;
         let Some(format) = format else { return Ok(0) };
-        let wanted = Wanted::parse(&self.expression)?;
-        let list = List { max_entries: self.max_entries, ..self.selection.list(self.all)? };
-        let mut jobs = find(&face.connect()?, &wanted, &list)?;
-        jobs.truncate(self.count.unwrap_or(usize::MAX));
+        let jobs = self.search.find(face, self.all, &self.expression, |_| true)?.1;
         let view = Rc::new(View::new(when::now(), Script::of_locale()));
         let found = !jobs.is_empty();
         let mut rows: Vec<Row> =
@@ -65,13 +56,7 @@ impl Pgrep {
 #[derive(Debug, clap::Args)]
 pub struct Pkill {
     #[command(flatten)]
-    selection: Selection,
-    /// At most so many
-    #[arg(short, long, value_name = "N")]
-    count: Option<usize>,
-    /// Look at so many jobs at most, the newest first; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    max_entries: usize,
+    search: Search,
     /// Return when they are over
     #[arg(short, long)]
     wait: bool,
@@ -82,14 +67,11 @@ pub struct Pkill {
 
 impl Pkill {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
-        let wanted = Wanted::parse(&self.expression)?;
-        let list = List { max_entries: self.max_entries, ..self.selection.list(false)? };
-        let client = face.connect()?;
-        let jobs = find(&client, &wanted, &list)?.into_iter().filter(|job| job.state != JobState::Inactive);
         // Who cancels the others goes on.
         let own = std::env::var("FLUX_JOB_ID").ok().and_then(|id| id.parse::<JobId>().ok());
-        let ids = jobs.map(|job| job.id).filter(|id| Some(*id) != own).take(self.count.unwrap_or(usize::MAX));
-        let ids: Vec<JobId> = ids.collect();
+        let others = |job: &JobRecord| job.state != JobState::Inactive && Some(job.id) != own;
+        let (client, jobs) = self.search.find(face, false, &self.expression, others)?;
+        let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
         if ids.is_empty() {
             return Ok(FAILED);
         }
@@ -99,6 +81,42 @@ impl Pkill {
             client.run(async |client| job::wait::<ClientError>(&client, &ids, None, |_| Ok(())).await)?;
         }
         Ok(0)
+    }
+}
+
+/// Where to look, and for how many.
+#[derive(Debug, clap::Args)]
+struct Search {
+    #[command(flatten)]
+    selection: Selection,
+    /// At most so many
+    #[arg(short, long, value_name = "N")]
+    count: Option<usize>,
+    /// Look at so many jobs at most, the newest first; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_entries: usize,
+}
+
+impl Search {
+    /// The jobs that the expression means, newest first.
+    fn find(
+        &self,
+        face: &Face,
+        everything: bool,
+        expression: &str,
+        counts: impl Fn(&JobRecord) -> bool,
+    ) -> Result<(blocking::Client, Vec<JobRecord>), Failure> {
+        let wanted = Wanted::parse(expression)?;
+        let before = match wanted {
+            Wanted::Ids(_, to) => Some(JobId(to.0.saturating_add(1))),
+            Wanted::Name(_) => None,
+        };
+        let list = List { max_entries: self.max_entries, before, ..self.selection.list(everything)? };
+        let client = face.connect()?;
+        let mut jobs = client.run(async |client| job::list(&client, &list).await)?.jobs;
+        jobs.retain(|job| wanted.holds(job) && counts(job));
+        jobs.truncate(self.count.unwrap_or(usize::MAX));
+        Ok((client, jobs))
     }
 }
 
@@ -133,18 +151,6 @@ impl Wanted {
             Wanted::Ids(from, to) => (*from..=*to).contains(&job.id),
         }
     }
-}
-
-/// Newest first.
-fn find(client: &blocking::Client, wanted: &Wanted, list: &List) -> Result<Vec<JobRecord>, Failure> {
-    let before = match wanted {
-        Wanted::Ids(_, to) => Some(JobId(to.0.saturating_add(1))),
-        Wanted::Name(_) => None,
-    };
-    let list = List { before, ..list.clone() };
-    let mut jobs = client.run(async |client| job::list(&client, &list).await)?.jobs;
-    jobs.retain(|job| wanted.holds(job));
-    Ok(jobs)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::{Jobs, wire_error};
 use crate::cx::Cx;
-use flurm_job_manager::{Job, Request};
-use flurm_types::{JobId, JobState, Timestamp};
+use flurm_job_manager::Request;
+use flurm_types::{JobId, Timestamp};
 use flurm_wire::job::{Purge, Purged};
 use flurm_wire::{ErrorCode, Message, WireError};
 
@@ -11,7 +11,7 @@ impl Jobs {
     pub(super) fn purge(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
         let Purge { mut ids, age_limit, num_limit, batch, dry_run } = m.body()?;
         if ids.is_empty() {
-            ids = self.beyond(cx.now.wall, age_limit, num_limit)?;
+            ids = self.beyond(cx.now.wall, age_limit, num_limit, batch)?;
         }
         ids.truncate(batch);
         ids.sort_unstable();
@@ -41,18 +41,18 @@ impl Jobs {
         now: Timestamp,
         age_limit: Option<f64>,
         num_limit: Option<usize>,
+        most: usize,
     ) -> Result<Vec<JobId>, WireError> {
         if age_limit.is_none() && num_limit.is_none() {
             let text = "nothing says which jobs are to be purged";
             return Err(WireError::new(ErrorCode::Invalid, text)
                 .hint("name jobs, or say --age-limit=DURATION or --num-limit=COUNT"));
         }
-        let over = self.manager.jobs().filter(|job| job.state() == JobState::Inactive);
-        let mut over: Vec<(Timestamp, JobId)> = over.map(|job: &Job| (job.t_last(), job.id())).collect();
-        over.sort_unstable();
+        let over = self.manager.over();
         let many = num_limit.map_or(0, |limit| over.len().saturating_sub(limit));
-        let old = age_limit.map_or(0, |limit| over.partition_point(|(end, _)| now.secs_since(*end) > limit));
-        Ok(over.into_iter().take(many.max(old)).map(|(_, id)| id).collect())
+        let is_old = |end: Timestamp| age_limit.is_some_and(|limit| now.secs_since(end) > limit);
+        let gone = over.take(most).enumerate().take_while(|(at, (end, _))| *at < many || is_old(*end));
+        Ok(gone.map(|(_, (_, id))| id).collect())
     }
 
     /// What is kept beside the manager goes too.

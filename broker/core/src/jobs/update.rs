@@ -123,6 +123,23 @@ impl Jobs {
         Ok(if last.is_zero() || (!end.is_zero() && end < last) { end } else { last })
     }
 
+    /// The instance ends at another time than before; jobs that would have run until its end, or beyond it, do as well.
+    pub fn instance_ends_at(&mut self, cx: &mut Cx, before: Timestamp, end: Timestamp) {
+        let new_end = |job: &Job| {
+            let r = job.r().filter(|_| job.state() == JobState::Run)?;
+            let ends_with_it = r.expiration == before;
+            let too_late = !end.is_zero() && r.expiration > end;
+            let own = Some(job.brief().duration).filter(|secs| *secs > 0.0);
+            let own = own.and_then(|secs| r.starttime.checked_add_secs(secs));
+            let new = own.filter(|own| end.is_zero() || *own < end).unwrap_or(end);
+            (ends_with_it || too_late).then(|| (job.id(), new))
+        };
+        let moved: Vec<(JobId, Timestamp)> = self.manager.active().filter_map(new_end).collect();
+        for (id, end) in moved {
+            self.expect(cx, &Request::Update { id, keys: Value::Null, expiration: Some(end) });
+        }
+    }
+
     /// The job that is to run next needs to be looked at anew.
     pub(super) fn asks_for_other_things(&mut self, cx: &mut Cx, id: JobId) {
         if self.asked.contains(&id) {

@@ -18,6 +18,7 @@ const FIXED: &[&str] = &[
     "broker.join-timeout",
     "broker.orphan-timeout",
     "broker.pid",
+    "config",
     "parent-uri",
     "rundir",
     "statedir",

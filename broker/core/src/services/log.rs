@@ -1,12 +1,17 @@
-//! The last lines this broker has logged, for `flurm dmesg`.
+//! The last lines this broker has logged, for `flurm dmesg`; `flurm logger` adds to them.
 
 use crate::cx::{Cx, asker};
-use flurm_wire::state::{Dmesg, DmesgLines, LogLine};
-use flurm_wire::{Address, Message};
+use flurm_wire::job::Done;
+use flurm_wire::state::{Dmesg, DmesgLines, LOG_LEN_MAX, Log, LogLine};
+use flurm_wire::{Address, ErrorCode, Message, Topic, WireError};
 use std::collections::VecDeque;
 
 /// Lines kept; older ones are in the broker's standard error.
 const LINES_MAX: usize = 1024;
+/// RFC 5424's last level: debug.
+const LEVEL_MAX: u8 = 7;
+/// Bytes of the name of who says it.
+const COMPONENT_LEN_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct LogRing {
@@ -17,6 +22,12 @@ pub(crate) struct LogRing {
 impl LogRing {
     pub fn request(&mut self, cx: &mut Cx, m: &Message) {
         let mut cx = cx.at_once();
+        if m.topic == Log::NAME {
+            return match m.body().and_then(|log| append(&mut cx, &log)) {
+                Ok(()) => cx.respond(m, &Done {}),
+                Err(error) => cx.refuse(m, error),
+            };
+        }
         let dmesg: Dmesg = match m.body() {
             Ok(dmesg) => dmesg,
             Err(error) => return cx.refuse(m, error),
@@ -52,4 +63,25 @@ impl LogRing {
             cx.at_once().respond(&follower, &DmesgLines { lines: Vec::new() });
         }
     }
+}
+
+/// What a user says, each line by itself.
+fn append(cx: &mut Cx, log: &Log) -> Result<(), WireError> {
+    let Log { level, component, text } = log;
+    let bad = |c: char| c.is_whitespace() || c.is_control();
+    if component.is_empty() || component.len() > COMPONENT_LEN_MAX || component.contains(bad) {
+        return Err(WireError::new(ErrorCode::Invalid, format!("`{component}` is no name of a program")));
+    }
+    if *level > LEVEL_MAX {
+        return Err(WireError::new(
+            ErrorCode::Invalid,
+            format!("{level} is no severity: 0 to {LEVEL_MAX} are"),
+        ));
+    }
+    if text.len() > LOG_LEN_MAX {
+        return Err(WireError::new(ErrorCode::TooBig, format!("{} bytes are too many to log", text.len())));
+    }
+    // What terminals would obey is shown, not done.
+    text.lines().for_each(|line| cx.log(*level, component, line.replace(char::is_control, "?")));
+    Ok(())
 }
