@@ -260,3 +260,19 @@ fn one_that_is_silent_while_jobs_wait_is_timed_out() {
     let told: Vec<Message> = w.rim.sent(SCHEDULER).into_iter().filter(|m| m.error.is_some()).collect();
     assert_eq!(told.iter().map(|m| m.tag).collect::<Vec<_>>(), [SERVE], "it is told");
 }
+
+#[test]
+fn a_job_that_gets_more_time_frees_nothing() {
+    let mut w = World::new();
+    let (runs, waits) = (w.submit(4), w.submit(1));
+    assert_eq!(w.answer(runs, AnswerKind::Alloc, Some(r("0-3"))), None);
+    w.news();
+    let updates = [("attributes.system.duration".to_owned(), json!("+10m"))];
+    w.call(USER, &job::Update { id: runs, updates: updates.into(), dry_run: false });
+    assert_eq!(w.news(), []);
+    assert_eq!((w.state(waits), w.scheduler().as_str()), (JobState::Sched, "external, test"));
+    // The books have the new end: whoever schedules next knows it.
+    w.rim.step(Input::PeerGone(Peer::Client(SCHEDULER)));
+    w.rim.commit();
+    assert_eq!(w.state(waits), JobState::Sched);
+}

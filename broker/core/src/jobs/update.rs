@@ -154,8 +154,12 @@ impl Jobs {
         let (priority, t_submit, held) = (job.priority(), job.t_submit(), job.held().clone());
         let queue = job.jobspec().and_then(|jobspec| jobspec.attributes().queue.clone());
         let r = if held == r.ranks() { r } else { Arc::new(r.restrict_with_graph(&held)) };
-        self.tell_sched(cx, SchedInput::Free { id, ranks: held });
-        self.tell_sched(cx, SchedInput::Hello { id, priority, t_submit, queue, r });
+        // For its books alone: to an external scheduler nothing is free.
+        let hello = SchedInput::Hello { id, priority, t_submit, queue, r };
+        for input in [SchedInput::Free { id, ranks: held }, hello] {
+            self.sched.step(cx.now, input, &mut Vec::new());
+        }
+        self.cycle = true;
         for rank in self.runs.reachable(id).iter() {
             cx.tell(Dest::Rank(Rank(rank)), &ExpireHere { id, attempt: ATTEMPT, expiration });
         }
