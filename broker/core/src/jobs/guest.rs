@@ -283,6 +283,11 @@ impl Guest {
         self.spilled_len > 0
     }
 
+    /// Where what records say of the file ends.
+    pub fn spilled_len(&self) -> u64 {
+        self.spilled_len
+    }
+
     pub fn is_full(&self) -> bool {
         self.full
     }

@@ -279,7 +279,16 @@ impl Position {
                         page.entries.push((log, Line::Kept(line.to_owned().into())));
                         self.of_run += 1;
                     }
-                    Ok(None) => return (page, Then::Read(self.spill.wants())),
+                    Ok(None) => {
+                        // Behind the last record may be what a leader has written that was killed before it could say so:
+                        // others write there again.
+                        let there = guest.map_or(0, Guest::spilled_len).saturating_sub(self.spill.offset());
+                        let len = self.spill.wants().min(usize::try_from(there).unwrap_or(usize::MAX));
+                        if len > 0 {
+                            return (page, Then::Read(len));
+                        }
+                        self.spill.take(&Ok(Vec::new()));
+                    }
                     Err(why) => {
                         if let Some(why) = why {
                             let text = format!("output that was kept in a file cannot be read: {why}");

@@ -8,7 +8,7 @@ use flurm_wire::exec::{ShellReady, What};
 use flurm_wire::job::{Awaited, Log, Purge, Watched};
 use flurm_wire::kvs::Node;
 use flurm_wire::shell::{Flow, FlowHere, StartHere};
-use flurm_wire::{ClientId, Topic};
+use flurm_wire::{ClientId, Dest, Topic};
 use serde_json::json;
 use world::*;
 
@@ -414,6 +414,39 @@ fn who_says_much_is_read_from_a_file_also_by_another_leader() {
     assert!(said.starts_with(&text(&entries)));
     assert_eq!(entries.iter().filter(|(_, entry)| entry.name == "log").count(), 1);
     assert_eq!(entries.last().expect("some").1.name, "clean");
+}
+
+#[test]
+fn what_no_record_speaks_of_is_not_read_from_the_file_of_a_job() {
+    let mut w = World::new();
+    let id = w.submit(1);
+    w.started(id, 0);
+    let piece = |n: u32| format!("{n} ").repeat(20_000);
+    for n in 0..20 {
+        w.output(id, 0, &piece(n));
+    }
+    // A leader was killed after it had written and before the record was: the shell says the same again, and other
+    // things with it.
+    let mut again = World { seqs: w.seqs.clone(), files: w.files.clone(), ..World::resume(w.log.clone()) };
+    let long = w.files[&id].len();
+    w.output(id, 0, &piece(20));
+    again.files.get_mut(&id).expect("a file").extend_from_slice(&w.files[&id][long..]);
+    again.lead();
+    let watch = job::Watch { id, logs: vec![Log::Output], follow: true, paced: false };
+    let tag = again.ask(&watch);
+    let read_all = |w: &mut World| (0..20).for_each(|_| w.step(|_, _| {}));
+    read_all(&mut again);
+    for n in 20..25 {
+        again.output(id, 0, &format!("{}{}", piece(n), piece(n)));
+        read_all(&mut again);
+    }
+    let entries = again.answers::<Watched>(tag).into_iter().flat_map(|page| page.entries);
+    let (data, other): (Vec<Entry>, Vec<Entry>) =
+        entries.map(|(_, entry)| entry).partition(|entry| entry.name == "data");
+    assert_eq!(other.len(), 1, "a header, and no complaint");
+    let text: String =
+        data.iter().filter_map(|entry| entry.context.as_ref()?.get("data")?.as_str()).collect();
+    assert!(text == (0..20).map(piece).chain((20..25).map(|n| piece(n) + &piece(n))).collect::<String>());
 }
 
 #[test]
