@@ -236,6 +236,8 @@ impl Jobs {
             What::Warning { kind, severity, note } => {
                 let exception = Exception { kind, severity: severity.clamp(1, 7), note };
                 self.expect(cx, &Request::Raise { id, raised: Raised { exception, userid: None } });
+                // Raised once, also when another leads by the time its shell repeats it.
+                self.fact(id).reported.insert(rank, seq);
             }
             What::Gone { status, .. } => {
                 run.lived = true;

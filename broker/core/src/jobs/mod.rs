@@ -551,7 +551,7 @@ impl Jobs {
             let count = u32::try_from(fact.events.len()).expect("a fact has few events");
             self.journal.push((fact.id, self.first_event(fact), count));
         }
-        if !fact.guest.is_empty() || fact.spilled.is_some() {
+        if !fact.guest.is_empty() || fact.spilled.is_some() || !fact.reported.is_empty() {
             self.guest_of(fact).absorb(fact, surplus);
         } else if let Some(guest) = self.guests.get_mut(&fact.id) {
             guest.absorb(fact, surplus);

@@ -294,6 +294,25 @@ fn another_leader_knows_output_that_is_repeated() {
 }
 
 #[test]
+fn another_leader_does_not_warn_again() {
+    let mut w = World::new();
+    let id = w.submit(1);
+    let speak = |w: &mut World| {
+        w.started(id, 0);
+        w.report(id, 0, What::Warning { kind: "oom".into(), severity: 3, note: "close to its limit".into() });
+    };
+    speak(&mut w);
+    let mut again = World::resume(w.log.clone());
+    again.lead();
+    again.call(&ShellReady { rank: Rank(0), jobs: vec![(id, 0)] }).expect("answered");
+    speak(&mut again);
+    again.gone(id, 0, 0);
+    assert_eq!(again.end_of(id, "clean"), Some(JobResult::Completed));
+    assert_eq!(again.events(id).matches("exception").count(), 1);
+    assert_same(&again.jobs, &World::resume(again.log.clone()).jobs);
+}
+
+#[test]
 fn another_leader_does_not_start_again_what_has_spoken() {
     let mut w = World::new();
     let id = w.submit(2);
