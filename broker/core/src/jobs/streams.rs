@@ -73,7 +73,7 @@ impl Stream {
 
 #[derive(Debug)]
 enum Kind {
-    Await { waits: BTreeSet<JobId>, event: String, over: BTreeMap<JobId, bool> },
+    Await { waits: BTreeSet<JobId>, event: String, over: BTreeMap<JobId, AwaitedJob> },
     Watch { watch: Watch, at: Position },
     Journal { at: usize, caught_up: bool },
 }
@@ -136,7 +136,8 @@ impl Streams {
             self.ready.extend(&self.journals);
         }
         let Some(keys) = self.followers.get(&fact.id) else { return };
-        let ended = manager.job(fact.id).is_some_and(|job| job.state() == JobState::Inactive);
+        let Some(job) = manager.job(fact.id) else { return };
+        let ended = job.state() == JobState::Inactive;
         for key in keys {
             let Some(stream) = self.streams.get_mut(key) else { continue };
             if let Kind::Await { waits, event, over } = &mut stream.kind {
@@ -144,8 +145,9 @@ impl Streams {
                 if !seen && !ended {
                     continue;
                 }
+                // Written down now: it may have been purged before it is sent.
                 if waits.remove(&fact.id) {
-                    over.insert(fact.id, seen);
+                    over.insert(fact.id, awaited(job, seen));
                 }
             }
             self.ready.insert(*key);
@@ -358,7 +360,7 @@ impl Jobs {
             let job = self.manager.job(id).ok_or_else(|| no_such_job(id))?;
             let seen = job.has(&event);
             if seen || job.state() == JobState::Inactive {
-                over.insert(id, seen);
+                over.insert(id, awaited(job, seen));
             } else {
                 waits.insert(id);
             }
@@ -439,9 +441,9 @@ impl Jobs {
                 Kind::Await { waits, over, .. } => {
                     let mut jobs = Vec::new();
                     while jobs.len() < AWAITED_MAX
-                        && let Some((id, seen)) = over.pop_first()
+                        && let Some((id, job)) = over.pop_first()
                     {
-                        jobs.extend(self.manager.job(id).map(|job| awaited(job, seen)));
+                        jobs.push(job);
                         self.streams.unfollow(id, key);
                     }
                     let then = match (over.is_empty(), waits.is_empty()) {
@@ -455,7 +457,8 @@ impl Jobs {
                 }
                 Kind::Watch { watch, at } => {
                     let Some(job) = self.manager.job(watch.id) else {
-                        cx.respond_end(&stream.asker);
+                        // It has been purged: what was sent is not all that there was.
+                        cx.refuse(&stream.asker, no_such_job(watch.id));
                         self.streams.unfollow(watch.id, key);
                         continue;
                     };

@@ -669,3 +669,40 @@ fn what_is_purged_is_forgotten_here_and_in_the_log() {
     }
     assert!(w.call(&purge(&[old], None)).is_err(), "it is not there");
 }
+
+#[test]
+fn who_follows_a_job_hears_that_it_has_been_purged() {
+    let mut w = World::new();
+    let id = w.submit(2);
+    w.started(id, 0);
+    w.started(id, 1);
+    for _ in 0..20 {
+        w.output(id, 0, &"x".repeat(100_000));
+    }
+    let purge = |id| Purge { ids: vec![id], age_limit: None, num_limit: None, batch: 1, dry_run: false };
+    let watched = w.ask(&job::Watch { id, logs: vec![Log::Output], follow: true, paced: false });
+    w.gone(id, 0, 0);
+    w.gone(id, 1, 0);
+    w.call(&purge(id)).expect("purged");
+    let last = w.said.iter().rfind(|m| m.tag == watched).expect("an answer");
+    let error = last.error.as_ref().expect("it has not had all");
+    assert_eq!(error.code, ErrorCode::NotFound);
+
+    // One that ends and is purged before anybody could be told.
+    w.call(&job::Queue::from(job::QueueAct::Stop { reason: String::new() })).expect("stopped");
+    let waits = w.submit(1);
+    let awaited = w.ask(&job::Await { ids: vec![waits], event: Some("finish".into()) });
+    let client = Address { rank: Rank(1), client: ClientId(7) };
+    let raise = job::Raise { ids: vec![waits], kind: "cancel".into(), severity: 0, note: String::new() };
+    let requests = [
+        Message::request(client, Dest::Leader, 0, &raise),
+        Message::request(client, Dest::Leader, 0, &purge(waits)),
+    ];
+    w.step(|jobs, cx| {
+        jobs.request(cx, &requests[0]);
+        jobs.request(cx, &requests[1]);
+    });
+    assert!(w.jobs.manager.job(waits).is_none());
+    let answers: Vec<Awaited> = w.answers(awaited);
+    assert_eq!((answers.len(), answers[0].jobs[0].seen), (1, false));
+}
