@@ -17,6 +17,7 @@ use flurm_wire::rexec::Stream;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -36,6 +37,8 @@ const STACK_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Gathered {
     path: Arc<Path>,
+    /// Of files that are made for it.
+    mode: u32,
     pieces: Pieces,
     since: Option<Timestamp>,
     /// Records that are being written.
@@ -52,12 +55,15 @@ pub(crate) struct Archives(BTreeMap<Arc<Path>, Writer>);
 
 #[derive(Debug)]
 struct Writer {
-    records: mpsc::Sender<(Key, Record)>,
+    records: mpsc::Sender<ToWrite>,
     /// That use it.
     jobs: usize,
     /// Records that it has and that are not written.
     unwritten: usize,
 }
+
+/// A record of that job, and the mode of the archive if it has to be made.
+type ToWrite = (Key, u32, Record);
 
 /// A file and its index, open for writing at their ends.
 #[derive(Debug)]
@@ -70,8 +76,8 @@ struct Segment {
 ///
 /// # Errors
 /// It cannot be written to, or is something else.
-pub(crate) fn check(path: &Path) -> io::Result<()> {
-    Segment::open(path, &hostname()).map(drop)
+pub(crate) fn check(path: &Path, mode: u32) -> io::Result<()> {
+    Segment::open(path, &hostname(), mode).map(drop)
 }
 
 fn hostname() -> String {
@@ -79,21 +85,21 @@ fn hostname() -> String {
 }
 
 impl Segment {
-    fn open(path: &Path, host: &str) -> io::Result<Segment> {
-        match Segment::open_one(path, host)? {
+    fn open(path: &Path, host: &str, mode: u32) -> io::Result<Segment> {
+        match Segment::open_one(path, host, mode)? {
             Some(segment) => Ok(segment),
-            None => Segment::open_one(&beside(path, host), host)?
+            None => Segment::open_one(&beside(path, host), host, mode)?
                 .ok_or_else(|| io::Error::other("an archive of another host is in its place")),
         }
     }
 
     /// None: another host writes there.
-    fn open_one(path: &Path, host: &str) -> io::Result<Option<Segment>> {
+    fn open_one(path: &Path, host: &str, mode: u32) -> io::Result<Option<Segment>> {
         let mut options = File::options();
-        options.read(true).append(true);
+        options.read(true).append(true).mode(mode);
         let file = match options.open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                create(path, host)?;
+                create(path, host, mode)?;
                 options.open(path)?
             }
             file => file?,
@@ -122,19 +128,21 @@ impl Segment {
 }
 
 /// Appears with its first line in it, or not at all.
-fn create(path: &Path, host: &str) -> io::Result<()> {
+fn create(path: &Path, host: &str, mode: u32) -> io::Result<()> {
     // Several jobs may make it at once: each its own file, of which the first becomes the archive.
     static MADE: AtomicU64 = AtomicU64::new(0);
     let number = MADE.fetch_add(1, Ordering::Relaxed);
     let new = beside(path, &format!("{host}.{}.{number}.new", std::process::id()));
-    File::options().write(true).create_new(true).open(&new)?.write_all(first_line(host).as_bytes())?;
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(mode);
+    options.open(&new)?.write_all(first_line(host).as_bytes())?;
     let made = std::fs::hard_link(&new, path);
     std::fs::remove_file(&new)?;
     match made {
         // Somebody was faster.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         // A file system without links.
-        Err(_) => match File::options().write(true).create_new(true).open(path) {
+        Err(_) => match options.open(path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             file => file?.write_all(first_line(host).as_bytes()),
         },
@@ -149,12 +157,12 @@ fn beside(path: &Path, what: &str) -> PathBuf {
     name.into()
 }
 
-fn write(path: &Arc<Path>, records: mpsc::Receiver<(Key, Record)>, tell: impl Fn(Event)) {
+fn write(path: &Arc<Path>, records: mpsc::Receiver<ToWrite>, tell: impl Fn(Event)) {
     let mut open = None;
-    for (key, record) in records {
+    for (key, mode, record) in records {
         let segment = match open.take() {
             Some(segment) => Ok(segment),
-            None => Segment::open(path, &hostname()),
+            None => Segment::open(path, &hostname(), mode),
         };
         // What went wrong may be right again for the next one.
         let written = segment.and_then(|mut segment| {
@@ -186,6 +194,7 @@ impl Shell {
         }
         Ok(Some(Gathered {
             path,
+            mode: plan.options.file_mode(),
             pieces: Pieces::default(),
             since: None,
             writing: 0,
@@ -234,7 +243,10 @@ impl Shell {
         gathered.writing += 1;
         let writer = self.archives.0.get_mut(&gathered.path).expect("there as long as a job uses it");
         writer.unwritten += 1;
-        writer.records.send((key, record)).expect("the thread lives as long as somebody can send to it");
+        writer
+            .records
+            .send((key, gathered.mode, record))
+            .expect("the thread lives as long as somebody can send to it");
     }
 
     /// At the end of a job: does nothing of it wait to be written?
@@ -313,7 +325,7 @@ mod tests {
                     let path = &path;
                     scope.spawn(move || {
                         let record = record(here(), (JobId(n), 0), Rank(0), Timestamp(0), true, Vec::new());
-                        Segment::open(path, "a").unwrap().append(&record).unwrap();
+                        Segment::open(path, "a", 0o666).unwrap().append(&record).unwrap();
                     });
                 }
             });
@@ -328,7 +340,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("all.out");
         let write = |host: &'static str, rank: u32| {
-            let mut segment = Segment::open(&path, host).unwrap();
+            let mut segment = Segment::open(&path, host, 0o666).unwrap();
             move || {
                 for n in 0..200_u64 {
                     let bytes = vec![rank as u8; 3000 * (n as usize % 7)];
@@ -365,7 +377,7 @@ mod tests {
             assert_eq!(entries, found);
         }
         std::fs::write(dir.path().join("other"), "text\n").unwrap();
-        assert!(check(&dir.path().join("other")).is_err());
+        assert!(check(&dir.path().join("other"), 0o666).is_err());
     }
 
     #[test]
@@ -383,7 +395,7 @@ mod tests {
         });
         let one = || {
             let record = record(here(), (JobId(1), 0), Rank(0), Timestamp(0), true, Vec::new());
-            send.send(((JobId(1), 0), record)).unwrap();
+            send.send(((JobId(1), 0), 0o666, record)).unwrap();
             told.recv().unwrap()
         };
         assert!(one().is_some_and(|problem| problem.contains("later/all.out")));

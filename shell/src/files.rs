@@ -74,7 +74,7 @@ impl Files {
         if let Some(path) =
             plan.archive().map_err(|note| Failure { note, status: 1 << 8, errno: libc::EINVAL })?
         {
-            archive::check(&path).map_err(|e| Failure::of_archive(&path, &e))?;
+            archive::check(&path, plan.options.file_mode()).map_err(|e| Failure::of_archive(&path, &e))?;
         }
         Ok(Files { inputs, paths })
     }
@@ -187,7 +187,7 @@ fn open_output(plan: &Plan, path: &str) -> Result<File, Failure> {
     File::options()
         .append(true)
         .create(true)
-        .mode(0o666)
+        .mode(plan.options.file_mode())
         .custom_flags(if plan.options.append { 0 } else { libc::O_TRUNC })
         .open(path)
         .map_err(|e| Failure::of(path, &e))

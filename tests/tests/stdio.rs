@@ -50,6 +50,36 @@ fn files_take_templates() {
 }
 
 #[test]
+fn files_of_output_are_closed_to_those_whom_the_submitter_keeps_out() {
+    use std::os::unix::fs::MetadataExt as _;
+    let instance = Instance::start(1);
+    for (umask, mode) in [("077", 0o600), ("027", 0o640), ("022", 0o644)] {
+        let run = |what: &str| {
+            let mut command = std::process::Command::new("sh");
+            let with = instance.command(&[]);
+            command.current_dir(instance.dir.path()).envs(with.get_envs().filter_map(|(k, v)| Some((k, v?))));
+            let script = format!("umask {umask} && exec \"$0\" run {what} echo hi");
+            flurm_tests::run(
+                {
+                    command.args(["-c", &script]).arg(with.get_program());
+                    command
+                },
+                b"",
+            )
+            .ok();
+        };
+        run(&format!("--output={umask}.one"));
+        run(&format!("-n2 -l --output={umask}.shared"));
+        run(&format!("-o output.archive={umask}.all"));
+        for file in ["one", "shared", "all", "all.index"] {
+            let path = instance.dir.path().join(format!("{umask}.{file}"));
+            let about = path.metadata().unwrap_or_else(|e| panic!("{path:?}: {e}"));
+            assert_eq!(about.mode() & 0o777, mode, "{path:?}");
+        }
+    }
+}
+
+#[test]
 fn nodes_that_share_a_file_lose_nothing_of_it() {
     let instance = Instance::start(2);
     let path = instance.dir.path().join("shared");

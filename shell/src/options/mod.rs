@@ -88,6 +88,11 @@ pub struct Context<'a> {
 }
 
 impl Options {
+    /// Of files that are made for the job's output: nobody reads them whom its submitter keeps out.
+    pub fn file_mode(&self) -> u32 {
+        0o666 & !self.umask.unwrap_or(0)
+    }
+
     /// # Errors
     /// An option that nobody knows, or a value that it cannot have.
     pub fn read(given: &Given, context: Context<'_>) -> Result<Options, OptionError> {
