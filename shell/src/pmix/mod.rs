@@ -66,7 +66,7 @@ pub enum Word {
     Connected {
         task: u32,
     },
-    /// Another user of the node is connected to the server.
+    /// Another user of the node had connected to the server, and was cut off.
     Stranger {
         uid: u32,
     },

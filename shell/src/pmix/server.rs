@@ -356,13 +356,11 @@ impl Server {
         match event {
             Event::Over => false,
             Event::Connected { task, done } => {
-                // Whoever has just connected does so still.
-                if let Some(uid) = self.door.and_then(Door::stranger) {
-                    done.tell(sys::ERROR);
-                    return say(&Word::Stranger { uid });
-                }
+                // If it is a stranger who calls himself that, our answer does not reach him.
+                let cut = self.door.map(Door::cut_strangers).unwrap_or_default();
+                let told = cut.into_iter().flatten().all(|uid| say(&Word::Stranger { uid }));
                 done.tell(sys::SUCCESS);
-                say(&Word::Connected { task })
+                told && say(&Word::Connected { task })
             }
             Event::Finalized { task, done } => {
                 // First, so that it is heard before the end of the task.

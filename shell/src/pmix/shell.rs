@@ -44,7 +44,7 @@ pub(crate) struct Pmix {
     /// Other shells that wait for what a task of ours puts.
     asked: BTreeMap<u64, Message>,
     next: u64,
-    refused: BTreeSet<String>,
+    warned: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Shell {
                 fences: BTreeMap::new(),
                 asked: BTreeMap::new(),
                 next: 0,
-                refused: BTreeSet::new(),
+                warned: BTreeSet::new(),
             });
         }
         self.timers.insert((Instant::now() + READY_MAX, key, Timer::PmixLate));
@@ -172,7 +172,8 @@ impl Shell {
             Word::Failed { note } => self.pmix_cannot(key, note),
             Word::Connected { .. } => self.spoke(key),
             Word::Stranger { uid } => {
-                self.abort(key, format!("user {uid} has connected to the PMIx server of this job"), 1);
+                let note = format!("user {uid} had connected to the PMIx server of this job and was cut off");
+                self.pmix_warn(key, note);
             }
             Word::Finalized { task } => {
                 if let Some(job) = self.jobs.get_mut(&key) {
@@ -198,7 +199,7 @@ impl Shell {
                     (None, _) => {}
                 }
             }
-            Word::Refused { what } => self.pmix_refused(key, what),
+            Word::Refused { what } => self.pmix_warn(key, format!("{what} is not supported in this job")),
         }
     }
 
@@ -389,10 +390,9 @@ impl Shell {
     }
 
     /// Said once for each thing, to whoever reads the job's standard error.
-    fn pmix_refused(&mut self, key: Key, what: String) {
+    fn pmix_warn(&mut self, key: Key, note: String) {
         let Some(pmix) = self.jobs.get_mut(&key).and_then(|job| job.pmix.as_mut()) else { return };
-        if pmix.refused.insert(what.clone()) {
-            let note = format!("{what} is not supported in this job");
+        if pmix.warned.insert(note.clone()) {
             self.outbox.push(key, What::Warning { kind: "mpi".into(), severity: 3, note }, 0);
         }
     }
