@@ -4,12 +4,13 @@ use crate::archive::Archive;
 use crate::attach::{Decoder, Stream};
 use crate::events;
 use crate::failure::Failure;
-use flurm_client::{Client, attr, job};
+use flurm_client::{Client, ClientError, attr, job};
 use flurm_jobspec::Jobspec;
 use flurm_types::{Entry, JobId};
 use flurm_wire::archive::{Instance, Record};
 use flurm_wire::job::{Log, Watch};
 use flurm_wire::rexec;
+use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -58,17 +59,32 @@ struct Elsewhere {
     ranks: String,
 }
 
-/// All that the instance knows of a job's output so far, and what lies in files that its log names.
+/// All that the instance knows of a job's output so far, and what lies in files that its log names. What could not be had
+/// comes back: with many jobs, one's file that is gone says nothing of the others.
+///
+/// # Errors
+/// It cannot be taken, or the instance is gone.
 pub async fn of_instance(
     client: &Client,
     archives: &mut Archives,
     id: JobId,
     take: &mut impl Take,
-) -> Result<(), Failure> {
+) -> Result<Vec<Failure>, Failure> {
     let watch = Watch { id, logs: vec![Log::Output], follow: false, paced: true };
-    let mut pages = job::watch(client, &watch).await?;
-    let (mut decoder, mut elsewhere, mut cwd) = (Decoder::default(), Vec::new(), None);
-    while let Some(page) = pages.next().await? {
+    let mut pages = match job::watch(client, &watch).await {
+        // It may have been purged a moment ago.
+        Err(error @ ClientError::Refused(_)) => return Ok(vec![error.into()]),
+        pages => pages?,
+    };
+    let (mut decoder, mut elsewhere, mut cwd, mut missing) =
+        (Decoder::default(), Vec::new(), None, Vec::new());
+    loop {
+        let page = match pages.next().await {
+            // As above.
+            Err(error @ ClientError::Refused(_)) => return Ok(vec![error.into()]),
+            Ok(None) => break,
+            page => page?.expect("none was seen to"),
+        };
         for (_, entry) in &page.entries {
             if let Some(data) = decoder.take(entry)? {
                 take(data.stream, &data.ranks, &data.bytes)?;
@@ -89,15 +105,18 @@ pub async fn of_instance(
             continue;
         }
         if archive {
-            // Nothing has been written to it yet.
             let instance = Instance::of(&attr::get(client, "instance-id").await?);
-            of_archive(archives.get(&path)?, (instance, id), take)?;
+            match archives.get(&path) {
+                // It may be that nothing has been written to it yet.
+                Ok(archive) => drop(of_archive(archive, (instance, id), take)?),
+                Err(failure) => missing.push(failure),
+            }
         } else {
-            of_file(&path, stream, &ranks, take)?;
+            missing.extend(of_file(&path, stream, &ranks, take)?);
         }
         seen.push(path);
     }
-    Ok(())
+    Ok(missing)
 }
 
 async fn cwd_of(client: &Client, id: JobId) -> Result<PathBuf, Failure> {
@@ -116,19 +135,41 @@ fn redirect(entry: &Entry, cwd: &Path) -> Option<Elsewhere> {
     })
 }
 
-/// A file of several tasks has labels of its own if it was to have some; here it is the first one's.
-fn of_file(path: &Path, stream: Stream, ranks: &str, take: &mut impl Take) -> Result<(), Failure> {
+/// A file of several tasks has labels of its own if it was to have some; here it is the first one's. Why it cannot be read
+/// comes back.
+fn of_file(
+    path: &Path,
+    stream: Stream,
+    ranks: &str,
+    take: &mut impl Take,
+) -> Result<Option<Failure>, Failure> {
     let wrong = |e: io::Error| {
         Failure::new(format!("cannot read {}, where the output went: {e}", path.display()))
             .hint("it may be on another node")
     };
     let rank = ranks.split([',', '-']).next().unwrap_or("0");
-    let mut file = File::open(path).map_err(wrong)?;
+    let mut file = match open(path) {
+        Ok(Some(file)) => file,
+        Ok(None) => {
+            let text =
+                format!("the output went to {}, which is no file that could be read again", path.display());
+            return Ok(Some(Failure::new(text)));
+        }
+        Err(e) => return Ok(Some(wrong(e))),
+    };
     let mut buffer = vec![0; READ_LEN];
     loop {
-        match file.read(&mut buffer).map_err(wrong)? {
-            0 => return Ok(()),
-            len => take(stream, rank, &buffer[..len])?,
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(None),
+            Ok(len) => take(stream, rank, &buffer[..len])?,
+            Err(e) => return Ok(Some(wrong(e))),
         }
     }
+}
+
+/// None: a FIFO, whose other end may never open, or a device.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    Ok(file.metadata()?.is_file().then_some(file))
 }

@@ -108,3 +108,35 @@ fn large_output_goes_through_and_what_is_no_archive_is_refused() {
     let refused = instance.run(&["run", "--output-archive={{nobody}}", "true"]);
     assert!(refused.stderr.contains("nobody"), "{}", refused.stderr);
 }
+
+#[test]
+fn what_one_job_has_written_elsewhere_does_not_keep_the_others_from_being_exported() {
+    let instance = Instance::start(1);
+    let dir = instance.dir.path();
+    let fifo = std::ffi::CString::new(dir.join("pipe").to_str().unwrap()).unwrap();
+    // SAFETY: a valid path.
+    assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
+    let reader = std::thread::spawn({
+        let path = dir.join("pipe");
+        move || std::fs::read_to_string(path).unwrap()
+    });
+    let submit = |args: &[&str]| plain(instance.ok(&[&["submit", "--wait"], args].concat()).trim());
+    let last = submit(&["echo", "in the log"]);
+    let piped = submit(&["--output=pipe", "echo", "to the pipe"]);
+    let both = "echo to the file; echo to the log >&2";
+    let removed = submit(&["--output=gone", "-o", "output.stderr.type=kvs", "sh", "-c", both]);
+    assert_eq!(reader.join().unwrap(), "to the pipe\n");
+    std::fs::remove_file(dir.join("gone")).unwrap();
+
+    // The newest comes first.
+    let ran = instance.run(&["output", "export", "here"]).code_is(1);
+    for said in ["cannot read ", "/gone", "/pipe, which is no file", "2 jobs written"] {
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
+    }
+    let read = |name: String| std::fs::read_to_string(dir.join("here").join(name)).ok();
+    assert_eq!(read(last + ".out").as_deref(), Some("in the log\n"));
+    assert_eq!(read(removed.clone() + ".err").as_deref(), Some("to the log\n"));
+    assert_eq!((read(removed + ".out"), read(piped.clone() + ".out")), (None, None));
+    let ran = instance.run(&["job", "output", &piped]).code_is(1);
+    assert!(ran.stderr.contains("/pipe, which is no file"), "{}", ran.stderr);
+}

@@ -84,15 +84,20 @@ impl Export {
                 } else {
                     self.ids.clone()
                 };
-                let mut archives = Archives::default();
+                let (mut archives, mut written, mut code) = (Archives::default(), 0, 0);
                 for id in &ids {
                     let mut files = Files::new(&self.dir, *id, self.label_io);
                     let take = &mut |s, r: &str, b: &[u8]| files.take(s, r, b);
-                    outputs::of_instance(&client, &mut archives, *id, take).await?;
-                    files.close()?;
+                    let missing = outputs::of_instance(&client, &mut archives, *id, take).await?;
+                    for failure in missing {
+                        code = failure.within(&id.f58().to_string()).say();
+                        // Where nothing is there nothing is made of it.
+                        files.empty_too = false;
+                    }
+                    written += usize::from(files.close()?);
                 }
-                say(ids.len(), &self.dir);
-                Ok(0)
+                say(written, &self.dir);
+                Ok(code)
             }),
         }
     }
@@ -106,6 +111,8 @@ fn say(jobs: usize, dir: &Path) {
 /// The files of one job. Every job has one for its standard output; one for its errors only if there were some.
 struct Files {
     base: PathBuf,
+    /// There is a file even if nothing was said.
+    empty_too: bool,
     out: Option<BufWriter<File>>,
     err: Option<BufWriter<File>>,
     printer: Printer,
@@ -114,7 +121,7 @@ struct Files {
 impl Files {
     fn new(dir: &Path, id: JobId, label: bool) -> Files {
         let base = dir.join(id.encode(Encoding::F58Plain));
-        Files { base, out: None, err: None, printer: Printer::new(label, None) }
+        Files { base, empty_too: true, out: None, err: None, printer: Printer::new(label, None) }
     }
 
     fn take(&mut self, stream: Stream, ranks: &str, bytes: &[u8]) -> Result<(), Failure> {
@@ -139,14 +146,17 @@ impl Files {
         Ok(())
     }
 
-    fn close(mut self) -> Result<(), Failure> {
+    /// True if there are any.
+    fn close(mut self) -> Result<bool, Failure> {
         self.printer.close_lines();
         self.write()?;
         let wrong = |e: io::Error| Failure::new(format!("cannot write {}: {e}", self.base.display()));
-        // There is a file even if nothing was said.
-        if self.out.is_none() {
+        if self.out.is_none() && self.empty_too {
             self.out = Some(BufWriter::new(File::create(self.base.with_extension("out")).map_err(wrong)?));
         }
-        [self.out, self.err].into_iter().flatten().try_for_each(|mut file| file.flush()).map_err(wrong)
+        let any = self.out.is_some() || self.err.is_some();
+        let mut files = [self.out, self.err].into_iter().flatten();
+        files.try_for_each(|mut file| file.flush()).map_err(wrong)?;
+        Ok(any)
     }
 }

@@ -31,6 +31,7 @@ impl Args {
             printer.output(stream, ranks, bytes, false);
             printer.flush()
         };
+        let mut code = 0;
         match &self.from {
             Some(path) => {
                 let archive = Archive::open(path)?;
@@ -38,13 +39,13 @@ impl Args {
             }
             None => {
                 let (id, take) = (self.id, &mut take);
-                face.connected(async move |client| {
-                    outputs::of_instance(&client, &mut Archives::default(), id, take).await?;
-                    Ok(0)
+                code = face.connected(async move |client| {
+                    let missing = outputs::of_instance(&client, &mut Archives::default(), id, take).await?;
+                    Ok(missing.iter().map(Failure::say).max().unwrap_or(0))
                 })?;
             }
         }
         printer.finish()?;
-        Ok(0)
+        Ok(code)
     }
 }
