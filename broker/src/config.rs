@@ -21,6 +21,8 @@ use std::time::Duration;
 const FANOUT: u32 = 32;
 /// How long rank 0 waits for the others: srun starts thousands of tasks in less.
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// For jobs to end, with their epilogs, when the instance does.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a shell lives without its broker.
 const ORPHAN_MS: u64 = 5000;
 /// A process that ends closes its connections and is missed at once; silence is for cables and hosts that hang. A busy or
@@ -283,6 +285,7 @@ fn first(n: u32) -> Idset {
 pub struct Settings {
     pub config: Config,
     pub fanout: u32,
+    cleanup_timeout: Duration,
     pub join_timeout: Duration,
     pub orphan_ms: u64,
     /// Silence after which a neighbour in the tree is lost.
@@ -342,6 +345,7 @@ impl Settings {
         let lost_timeout = lost_timeout.map(|text| self::duration("tbon.lost-timeout", text)).transpose()?;
         let mut settings = Settings {
             fanout: fanout(&attributes, &config.tbon)?,
+            cleanup_timeout: duration("broker.cleanup-timeout")?.unwrap_or(CLEANUP_TIMEOUT),
             join_timeout: duration("broker.join-timeout")?.unwrap_or(JOIN_TIMEOUT),
             orphan_ms: duration("broker.orphan-timeout")?.map_or(ORPHAN_MS, millis),
             lost_ms: millis(lost_timeout.unwrap_or(LOST_TIMEOUT)),
@@ -357,10 +361,12 @@ impl Settings {
     /// Writes what was decided back to the attributes.
     fn show(&mut self) {
         let seconds = |d: Duration| Fsd::from_secs(d.as_secs_f64()).expect("durations are not negative");
+        let cleanup_timeout = seconds(self.cleanup_timeout).to_string();
         let join_timeout = seconds(self.join_timeout).to_string();
         let orphan_timeout = seconds(Duration::from_millis(self.orphan_ms)).to_string();
         let lost_timeout = seconds(Duration::from_millis(self.lost_ms)).to_string();
         let shown = [
+            ("broker.cleanup-timeout", Some(cleanup_timeout)),
             ("broker.join-timeout", Some(join_timeout)),
             ("config", Some(Value::Object(self.config.source.clone()).to_string())),
             ("broker.orphan-timeout", Some(orphan_timeout)),

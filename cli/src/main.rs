@@ -21,6 +21,7 @@ mod plugins;
 mod progress;
 mod signals;
 mod submission;
+mod tar;
 mod watch;
 mod when;
 

@@ -159,3 +159,26 @@ fn hooks_of_the_configuration_are_for_jobs_that_have_none() {
         ["run", "--add-file=hook:0700=#!/bin/sh\necho sent along\n", "-o", "prolog={{tmpdir}}/hook", "true"];
     assert_eq!(instance.ok(&sent), "sent along");
 }
+
+#[test]
+fn an_instance_that_ends_waits_for_the_epilogs_of_its_jobs_for_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let after =
+        script(dir.path(), "after", &format!("sleep 0.7; echo $FLURM_JOB_EXIT_CODE >>{}", log.display()));
+    let instance = Instance::start(2);
+    let id = instance.ok(&["submit", "-N2", "-o", &format!("epilog={after}"), "sleep", "1000"]);
+    instance.ok(&["job", "wait-event", &id, "start"]);
+    instance.end();
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "143\n143\n");
+
+    let args = vec!["-Sbroker.cleanup-timeout=1s".to_owned()];
+    let instance = Instance::with(Options { size: 1, args, ..Options::default() });
+    assert_eq!(instance.ok(&["getattr", "broker.cleanup-timeout"]), "1s");
+    let mark = format!("slow-epilog-{}", std::process::id());
+    let slow = script(dir.path(), "slow", &format!("MARK={mark} exec sleep 1000"));
+    let id = instance.ok(&["submit", "-o", &format!("epilog={slow}"), "sleep", "1000"]);
+    instance.ok(&["job", "wait-event", &id, "start"]);
+    instance.end();
+    assert_eq!(processes_with(&format!("MARK={mark}")), [] as [i32; 0]);
+}

@@ -168,3 +168,39 @@ fn a_killed_shell_fails_jobs_of_all_kinds_with_a_reason_and_leaves_nothing_of_th
     }
     assert_ne!(shell_of(&instance, 1), shell);
 }
+
+#[test]
+fn starts_and_stops_are_kept_with_the_log() {
+    let state = tempfile::tempdir().unwrap();
+    let begin = || {
+        let args = vec![format!("-Sstatedir={}", state.path().join("log").display())];
+        Instance::with(Options { size: 1, args, ..Options::default() })
+    };
+    let lines = |instance: &Instance| -> Vec<String> {
+        instance.ok(&["startlog"]).lines().map(str::to_owned).collect()
+    };
+    let instance = begin();
+    let said = lines(&instance);
+    assert!(said.len() == 1 && said[0].contains(" - running "), "{said:?}");
+    instance.end();
+
+    let mut instance = begin();
+    let said = lines(&instance);
+    assert!(said.len() == 2 && !said[0].contains("crashed") && said[1].contains(" - running "), "{said:?}");
+    assert_eq!(instance.run(&["startlog", "--check", "--quiet"]).code_is(0).stdout, "");
+    kill(instance.broker_pid(0), libc::SIGKILL);
+    instance.wait();
+
+    let instance = begin();
+    let said = lines(&instance);
+    assert!(said.len() == 3 && said[1].contains(" - crashed") && !said[0].contains("crashed"), "{said:?}");
+    instance.run(&["startlog", "--check", "--quiet"]).code_is(1);
+    let with_version = instance.ok(&["startlog", "--show-version"]);
+    assert_eq!(with_version.matches(" flurm ").count(), 3, "{with_version}");
+    instance.end();
+
+    // The log goes with an instance that has no state directory, and so nothing is kept in it.
+    let instance = Instance::start(1);
+    assert_eq!(lines(&instance).len(), 1);
+    instance.run(&["kvs", "get", "admin.eventlog"]).code_is(1);
+}

@@ -4,6 +4,12 @@ use crate::Topic;
 use flurm_types::{Rank, Timestamp};
 use serde::{Deserialize, Serialize};
 
+/// Where in the key-value store it stands when an instance with a state directory was started and stopped: an eventlog.
+pub const STARTLOG: &str = "admin.eventlog";
+/// Its events. A start without a finish behind it was a crash.
+pub const START: &str = "start";
+pub const FINISH: &str = "finish";
+
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BrokerState {

@@ -30,7 +30,7 @@ use flurm_types::{Hostlist, Idset, Now, R, Rank};
 use flurm_wire::fact::Fact;
 use flurm_wire::resource::Inventory;
 use flurm_wire::shell::InitialExited;
-use flurm_wire::state::{BrokerState, Modules};
+use flurm_wire::state::{BrokerState, Modules, START};
 use flurm_wire::{Address, ClientId, Dest, ErrorCode, Kind, Message, Topic, WireError};
 use guest::{End, Shell};
 use jobs::Jobs;
@@ -586,6 +586,7 @@ impl Core {
             cx.wake_at(at);
         }
         self.shell_joined(now, out);
+        self.note_life(now, START);
         for message in std::mem::take(&mut self.early) {
             self.serve(now, &message);
         }

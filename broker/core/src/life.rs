@@ -10,10 +10,11 @@
 use crate::Core;
 use crate::cx::{Cx, asker};
 use crate::door::Output;
-use flurm_types::{Fsd, Hostlist, Now};
+use flurm_types::{Entry, Fsd, Hostlist, Now};
 use flurm_wire::job::Done;
-use flurm_wire::state::{BrokerState, Get, Info, Shutdown, Wait};
+use flurm_wire::state::{BrokerState, FINISH, Get, Info, STARTLOG, Shutdown, Wait};
 use flurm_wire::{Address, Dest, ErrorCode, Message, Topic, WireError};
+use serde_json::json;
 
 /// When nothing is said: enough for slow prologs on many nodes.
 const JOIN_MS_DEFAULT: u64 = 120_000;
@@ -22,8 +23,9 @@ const JOIN_MS_DEFAULT: u64 = 120_000;
 const JOIN_WARN_MS: u64 = 5_000;
 /// An initial program that takes no HUP is ended for good.
 const HUP_MS_MAX: u64 = 5_000;
-/// Jobs end within seconds of being cancelled; whatever holds them longer does not hold the instance.
-const CLEANUP_MS_MAX: u64 = 30_000;
+/// Jobs end within seconds of being cancelled, and their epilogs have the rest of this time unless something else is said;
+/// whatever holds them longer does not hold the instance.
+const CLEANUP_MS_DEFAULT: u64 = 30_000;
 /// For children to leave.
 const SHUTDOWN_MS_MAX: u64 = 20_000;
 /// Nobody waits longer than this for the states of one broker.
@@ -37,6 +39,7 @@ pub(crate) struct Life {
     started_ms: u64,
     join_ms_max: Option<u64>,
     join_warn_ms: u64,
+    cleanup_ms_max: u64,
     missing_named: bool,
     initial: Initial,
     exit_code: i32,
@@ -57,7 +60,12 @@ enum Initial {
 
 impl Life {
     pub fn new(config: &crate::CoreConfig) -> Life {
-        let timeout = config.attributes.get("broker.join-timeout").map(|text| text.parse::<Fsd>());
+        let timeout = |name| config.attributes.get(name).map(|text: &String| text.parse::<Fsd>());
+        let cleanup_ms_max = match timeout("broker.cleanup-timeout") {
+            Some(Ok(fsd)) => (fsd.as_secs() * 1000.0) as u64,
+            None | Some(Err(_)) => CLEANUP_MS_DEFAULT,
+        };
+        let timeout = timeout("broker.join-timeout");
         let join_ms_max = match timeout {
             None | Some(Err(_)) => Some(JOIN_MS_DEFAULT),
             Some(Ok(fsd)) if fsd.is_infinite() || fsd == Fsd::ZERO => None,
@@ -68,6 +76,7 @@ impl Life {
             since_ms: 0,
             started_ms: 0,
             join_ms_max,
+            cleanup_ms_max,
             join_warn_ms: join_ms_max.map_or(JOIN_WARN_MS, |max| JOIN_WARN_MS.min(max / 2)),
             missing_named: false,
             initial: if config.initial_program.is_some() { Initial::Waiting } else { Initial::None },
@@ -282,7 +291,7 @@ impl Core {
         let mut cx = Cx::new(now, config, out);
         if entered {
             jobs.stop(&mut cx);
-            cx.wake_at(now.mono_ms + CLEANUP_MS_MAX);
+            cx.wake_at(now.mono_ms.saturating_add(life.cleanup_ms_max));
             if life.initial == Initial::Started {
                 shell.signal_initial(&mut cx, 1, false);
                 life.hup_again_ms = Some(now.mono_ms + HUP_MS_MAX);
@@ -294,9 +303,13 @@ impl Core {
             life.hup_again_ms = None;
             shell.signal_initial(&mut cx, 9, true);
         }
-        let late = now.mono_ms.saturating_sub(life.since_ms) >= CLEANUP_MS_MAX;
+        let late = now.mono_ms.saturating_sub(life.since_ms) >= life.cleanup_ms_max;
         if late {
-            cx.log(4, "state", "jobs have not ended in time: the instance ends without them");
+            cx.log(
+                4,
+                "state",
+                "jobs or their epilogs have not ended in time: the instance ends without them (-Sbroker.cleanup-timeout=)",
+            );
         }
         if late || (!runs && jobs.idle()) {
             self.leave(now);
@@ -309,12 +322,27 @@ impl Core {
             return;
         }
         self.enter(now, BrokerState::Shutdown);
+        if self.leads() {
+            self.note_life(now, FINISH);
+        }
         let Core { config, out, overlay, shell, .. } = self;
         let mut cx = Cx::new(now, config, out);
         overlay.farewell_down(&mut cx);
         shell.quit(&mut cx);
         cx.wake_at(now.mono_ms + config.heartbeat_ms);
         cx.wake_at(now.mono_ms + SHUTDOWN_MS_MAX);
+    }
+
+    /// Keeps for who comes after us when the instance began and ended; one whose log goes with it has nobody.
+    pub(crate) fn note_life(&mut self, now: Now, event: &str) {
+        let of = |name| self.config.attributes.get(name);
+        if of("statedir").is_none() || of("statedir") == of("rundir") {
+            return;
+        }
+        let context = json!({ "version": env!("CARGO_PKG_VERSION"), "size": self.config.size });
+        let line = Entry::new(now.wall, event).with_context(context).to_line() + "\n";
+        let Core { config, out, kvs, .. } = self;
+        kvs.keep_more(&mut Cx::new(now, config, out), STARTLOG, line);
     }
 
     /// The way to the leader is gone for good.
@@ -336,7 +364,7 @@ impl Core {
         let awaited = self.overlay.awaited() && waited < self.config.heartbeat_ms;
         let alone = (self.overlay.alone() && !awaited) || late;
         // What was promised is written first.
-        let written = self.in_flight.is_empty() || late;
+        let written = (self.in_flight.is_empty() && self.out.facts.is_empty()) || late;
         if !(alone && written && self.shell.gone()) {
             return;
         }

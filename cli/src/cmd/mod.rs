@@ -12,6 +12,7 @@ mod complete;
 mod completion;
 mod config;
 mod dmesg;
+mod dump;
 mod env;
 mod event;
 mod exec;
@@ -43,6 +44,7 @@ mod shell;
 mod shutdown;
 mod simulate;
 mod start;
+mod startlog;
 mod strange;
 mod submit;
 mod task;
@@ -113,6 +115,8 @@ enum Command {
     MultiProg(multi_prog::Args),
     Kvs(kvs::Args),
     Archive(archive::Args),
+    Dump(dump::Dump),
+    Restore(dump::Restore),
     Queue(queue::Args),
     Report(report::Args),
     Resource(resource::Args),
@@ -120,6 +124,7 @@ enum Command {
     Setattr(attr::Set),
     Lsattr(attr::List),
     Uptime(uptime::Args),
+    Startlog(startlog::Args),
     Uri(uri::Args),
     Proxy(proxy::Proxy),
     Env(env::Args),
@@ -175,9 +180,9 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "The instance",
         &[
-            "start", "doctor", "uptime", "uri", "proxy", "env", "overlay", "ping", "exec", "kvs", "archive",
-            "event", "getattr", "setattr", "lsattr", "config", "dmesg", "logger", "module", "plugin",
-            "shutdown",
+            "start", "doctor", "uptime", "startlog", "uri", "proxy", "env", "overlay", "ping", "exec", "kvs",
+            "archive", "dump", "restore", "event", "getattr", "setattr", "lsattr", "config", "dmesg",
+            "logger", "module", "plugin", "shutdown",
         ],
     ),
     ("Research", &["simulate", "trace"]),
@@ -351,6 +356,8 @@ impl Cli {
             Some(Command::MultiProg(args)) => args.run(&face),
             Some(Command::Kvs(args)) => args.run(&face),
             Some(Command::Archive(args)) => args.run(&face),
+            Some(Command::Dump(args)) => args.run(&face),
+            Some(Command::Restore(args)) => args.run(&face),
             Some(Command::Queue(args)) => args.run(&face),
             Some(Command::Report(args)) => args.run(&face),
             Some(Command::Resource(args)) => args.run(&face),
@@ -358,6 +365,7 @@ impl Cli {
             Some(Command::Setattr(args)) => args.run(&face),
             Some(Command::Lsattr(args)) => args.run(&face),
             Some(Command::Uptime(args)) => args.run(&face),
+            Some(Command::Startlog(args)) => args.run(&face),
             Some(Command::Uri(args)) => args.run(&face),
             Some(Command::Proxy(args)) => args.run(&face),
             Some(Command::Env(args)) => args.run(&face),

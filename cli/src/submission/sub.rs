@@ -108,7 +108,7 @@ impl Instance {
     pub fn options(self, program: &[String], attributes: &[String]) -> Result<Options, Failure> {
         if self.broker.dump.is_some() {
             return Err(Failure::usage("--dump is not there yet").hint(
-                "--broker-opts=-Sstatedir=DIR keeps the instance's log; `flurm kvs get` what else you need",
+                "`flurm dump FILE` at the end of the script; --broker-opts=-Sstatedir=DIR keeps the instance's log",
             ));
         }
         let mut command = vec![own_name()?, "start".to_owned()];

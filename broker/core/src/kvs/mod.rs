@@ -102,8 +102,16 @@ impl Kvs {
 
     /// Keeps a value of our own in the primary namespace, unless something else is in its way there.
     pub fn keep(&mut self, cx: &mut Cx, key: &str, value: serde_json::Value) {
-        let ops = vec![KvsOp::Put { key: key.to_owned(), value }];
-        let fact = KvsFact { namespace: PRIMARY.to_owned(), ops };
+        self.keep_op(cx, KvsOp::Put { key: key.to_owned(), value });
+    }
+
+    /// Adds to a text of our own, likewise.
+    pub fn keep_more(&mut self, cx: &mut Cx, key: &str, value: String) {
+        self.keep_op(cx, KvsOp::Append { key: key.to_owned(), value });
+    }
+
+    fn keep_op(&mut self, cx: &mut Cx, op: KvsOp) {
+        let fact = KvsFact { namespace: PRIMARY.to_owned(), ops: vec![op] };
         if self.change(&fact).is_ok() {
             self.tell_waiting(cx, PRIMARY);
             cx.propose(Fact::Kvs(fact));

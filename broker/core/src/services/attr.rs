@@ -15,6 +15,7 @@ const ATTRIBUTE_BYTES_MAX: usize = 64 << 10;
 
 /// Known names whose value was used at the start: changing it later would change nothing.
 const FIXED: &[&str] = &[
+    "broker.cleanup-timeout",
     "broker.join-timeout",
     "broker.orphan-timeout",
     "broker.pid",
