@@ -7,6 +7,8 @@
 use crate::failure::Failure;
 use clap::{Arg, ArgAction, ArgMatches};
 use flurm_jobspec::Jobspec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::io::{Read, Write};
@@ -14,7 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The version of what is said to plug-ins.
 const VERSION: u32 = 1;
@@ -313,6 +315,7 @@ fn call(name: &str, path: &Path, verb: &str, asked: &Value) -> Result<Vec<u8>, F
         python.arg(path);
         python
     };
+    let until = Instant::now() + TIMEOUT;
     let command = command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|e| failure(format!("cannot be started: {e}")))?;
     let mut input = child.stdin.take().expect("it is piped");
@@ -330,33 +333,41 @@ fn call(name: &str, path: &Path, verb: &str, asked: &Value) -> Result<Vec<u8>, F
         let _ = said.send(read.map(|_| bytes));
     });
     let answer = match answer.recv_timeout(TIMEOUT) {
-        Ok(answer) => answer.map_err(|e| failure(format!("cannot be read: {e}"))),
-        Err(_) => Err(failure(format!("`{verb}` has not answered within {} s", TIMEOUT.as_secs()))),
-    };
-    let answer = match answer {
-        Ok(answer) if answer.len() > ANSWER_LEN_MAX => {
-            Err(failure(format!("`{verb}` printed more than {ANSWER_LEN_MAX} bytes")))
+        Ok(Ok(answer)) if answer.len() > ANSWER_LEN_MAX => {
+            Err(format!("`{verb}` printed more than {ANSWER_LEN_MAX} bytes"))
         }
-        answer => answer,
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(e)) => Err(format!("cannot be read: {e}")),
+        Err(_) => Err(format!("`{verb}` has not answered within {} s", TIMEOUT.as_secs())),
     };
-    match answer {
-        Ok(answer) => end(child, verb, answer).map_err(failure),
-        Err(failure) => {
-            // It may be over already.
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(failure)
+    // It has closed its output, so it is about to end; or it hides what it still does.
+    let ended = answer.and_then(|answer| match ends(&child, until) {
+        Ok(true) => Ok(answer),
+        Ok(false) => {
+            Err(format!("`{verb}` has closed its output and not ended within {} s", TIMEOUT.as_secs()))
         }
+        Err(e) => Err(format!("cannot be waited for: {e}")),
+    });
+    if ended.is_err() {
+        // It may be over already.
+        let _ = child.kill();
     }
+    let status = child.wait().map_err(|e| format!("cannot be waited for: {e}"));
+    let answer = ended.and_then(|answer| match status? {
+        status if status.success() => Ok(answer),
+        status => Err(format!("`{verb}` ended with {status}")),
+    });
+    answer.map_err(failure)
 }
 
-/// The answer, if its program has ended well. It has closed its output, so it is about to end.
-fn end(mut child: Child, verb: &str, answer: Vec<u8>) -> Result<Vec<u8>, String> {
-    match child.wait() {
-        Ok(status) if status.success() => Ok(answer),
-        Ok(status) => Err(format!("`{verb}` ended with {status}")),
-        Err(e) => Err(format!("cannot be waited for: {e}")),
-    }
+/// Is it over by then?
+fn ends(child: &Child, until: Instant) -> std::io::Result<bool> {
+    let pid = rustix::process::Pid::from_child(child);
+    let over = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+    let left = until.saturating_duration_since(Instant::now());
+    let left = Timespec::try_from(left).expect("some seconds");
+    let n = retry_on_intr(|| poll(&mut [PollFd::new(&over, PollFlags::IN)], Some(&left)))?;
+    Ok(n > 0)
 }
 
 #[cfg(test)]
@@ -400,6 +411,16 @@ mod tests {
         let taken = clap::Command::new("x").arg(Arg::new("c").long("colour"));
         let failure = plugins.add_options(taken).unwrap_err();
         assert_eq!(failure.lines().0, "plug-in paint: there is an option --colour already");
+    }
+
+    #[test]
+    fn one_that_closes_its_output_and_lives_on_is_not_waited_for_beyond_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "#!/bin/sh\necho '{\"options\":[]}'\nexec >&-\nexec sleep 600\n";
+        plugin(dir.path(), "mute", 0o755, text);
+        let failure = load(dir.path()).unwrap_err();
+        let said = "plug-in mute: `describe` has closed its output and not ended within 10 s";
+        assert_eq!(failure.lines().0, said);
     }
 
     #[test]
