@@ -305,6 +305,7 @@ const READ_ONLY: &[&str] = &[
     "hostname",
     "instance-id",
     "instance-level",
+    "jobid",
     "local-uri",
     "parent-uri",
     "rank",

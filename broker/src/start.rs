@@ -173,7 +173,10 @@ fn initial_environment(vars: &Vars, ready: &Ready, program: Option<&Path>) -> En
         vars.iter().map(|(name, value)| (name.clone(), keep(name).then(|| value.clone()))).collect();
     let uri = ready.boot.uri();
     let path = program.and_then(|program| path_with(vars.get("PATH").map_or("", |path| path), program));
+    let enclosing = ready.job_of.as_ref().and_then(|of| Some(of.task?.job.f58()));
     let ours = [
+        ("FLURM_ENCLOSING_ID", enclosing.clone()),
+        ("FLUX_ENCLOSING_ID", enclosing),
         ("FLURM_URI", Some(uri.clone())),
         ("FLUX_URI", Some(uri)),
         (slurm::OUTER_STEP, ready.outer_step.clone()),

@@ -305,7 +305,7 @@ impl Builder {
             slots,
             cores: cores.unwrap_or(1),
             gpus: gpus.unwrap_or(0),
-            total: if per_resource.is_some() { None } else { total },
+            total,
             per_resource,
         })
     }

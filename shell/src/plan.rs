@@ -8,7 +8,7 @@ use crate::offer::Program;
 use crate::options::{Context, OptionError, Options, Order, Sink, Watch};
 use crate::template::{Node, Tags};
 use crate::wrap;
-use flurm_jobspec::{Archive, Array, Jobspec, Kind, Resource, TaskCount};
+use flurm_jobspec::{Archive, Attributes, Jobspec, Kind, Resource, TaskCount};
 use flurm_types::{Hostlist, Idset, JobId, R, RNode, TaskMap};
 use flurm_wire::archive::Instance;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,8 @@ pub struct Plan {
     variables: Block,
     /// Another node of the job is called the same.
     has_twin: bool,
+    /// The first job of the job's array; itself without one.
+    array: JobId,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -114,9 +116,22 @@ pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Re
         variables: Block::default(),
         has_twin: r.nodes.iter().filter(|node| node.host == r.nodes[at].host).count() > 1,
         node: r.nodes[at].clone(),
+        array: attributes.array.and_then(|array| array.id).unwrap_or(id),
     };
-    plan.variables = job_variables(&plan, &counts, slot.cores, place, spec.attributes().array.as_ref());
+    // The tasks of a job that is an instance are its brokers; who starts programs in it asks for the slots.
+    let told = if is_instance(spec) { self::counts(&spec.tasks()[0].count, &slot, r)? } else { counts };
+    let cpus: Vec<u32> = r.nodes.iter().map(|node| node.cores.len() as u32).collect();
+    plan.variables =
+        job_variables(&plan, &Told { tasks: &told, cpus: &cpus, slot: &slot }, place, attributes);
     Ok(plan)
+}
+
+/// A job with one broker on each node, as `batch` and `alloc` make it.
+fn is_instance(spec: &Jobspec) -> bool {
+    let by_node = TaskCount::PerResource { kind: Kind::Node, count: 1 };
+    let [program, start, ..] = spec.command() else { return false };
+    let program = program.rsplit('/').next().unwrap_or_default();
+    start == "start" && ["flurm", "flux"].contains(&program) && spec.task_count() == by_node
 }
 
 /// Which node of the job has which tasks, in the order of R.
@@ -268,15 +283,16 @@ fn by_hosts(hosts: &Hostlist, counts: &[u32], r: &R) -> Result<TaskMap, String> 
     TaskMap::from_nodes(&tasks).map_err(|e| e.to_string())
 }
 
+/// What Slurm's variables say of the job's size, by node where it is a list.
+struct Told<'a> {
+    tasks: &'a [u32],
+    cpus: &'a [u32],
+    slot: &'a Slot,
+}
+
 /// What all tasks of this rank are told. `SLURM_JOBID`, `SLURM_NODELIST` and `SLURM_STEP_ID` are left out on purpose:
 /// MPI libraries that see them call the outer `srun`.
-fn job_variables(
-    plan: &Plan,
-    counts: &[u32],
-    cores_per_slot: u32,
-    place: &Place,
-    array: Option<&Array>,
-) -> Block {
+fn job_variables(plan: &Plan, told: &Told<'_>, place: &Place, attributes: &Attributes) -> Block {
     let mut block = Block::default();
     let dec = plan.id.0.to_string();
     let (ntasks, nnodes) = (plan.ntasks.to_string(), plan.nnodes.to_string());
@@ -302,16 +318,18 @@ fn job_variables(
     }
     let node = plan.node_index.to_string();
     let cpus = plan.node.cores.len().to_string();
-    let per_task = cores_per_slot.max(1).to_string();
+    let per_task = told.slot.cores.max(1).to_string();
+    let asked = told.tasks.iter().sum::<u32>().to_string();
     for (name, value) in [
         ("SLURM_JOB_ID", dec.as_str()),
         ("SLURM_JOB_NAME", &plan.name),
         ("SLURM_JOB_NODELIST", &plan.nodelist),
         ("SLURM_JOB_NUM_NODES", &nnodes),
         ("SLURM_NNODES", &nnodes),
-        ("SLURM_NTASKS", &ntasks),
-        ("SLURM_NPROCS", &ntasks),
-        ("SLURM_TASKS_PER_NODE", &tasks_per_node(counts)),
+        ("SLURM_NTASKS", &asked),
+        ("SLURM_NPROCS", &asked),
+        ("SLURM_TASKS_PER_NODE", &by_node(told.tasks)),
+        ("SLURM_JOB_CPUS_PER_NODE", &by_node(told.cpus)),
         ("SLURM_NODEID", &node),
         ("SLURM_CPUS_ON_NODE", &cpus),
         ("SLURM_CPUS_PER_TASK", &per_task),
@@ -320,7 +338,13 @@ fn job_variables(
     ] {
         block.push(name, value);
     }
-    if let Some(array) = array {
+    if let Some(each) = told.tasks.first().filter(|each| told.tasks.iter().all(|n| n == *each)) {
+        block.push("SLURM_NTASKS_PER_NODE", &each.to_string());
+    }
+    if let Some(queue) = &attributes.queue {
+        block.push("SLURM_JOB_PARTITION", queue);
+    }
+    if let Some(array) = &attributes.array {
         let first = array.id.unwrap_or(plan.id).0.to_string();
         block.push("SLURM_ARRAY_JOB_ID", &first);
         for (name, number) in [
@@ -339,7 +363,7 @@ fn job_variables(
 }
 
 /// `4(x2),3`, Slurm's form of a list with repetitions.
-fn tasks_per_node(counts: &[u32]) -> String {
+fn by_node(counts: &[u32]) -> String {
     let runs = counts.chunk_by(|a, b| a == b).map(|run| match run.len() {
         1 => run[0].to_string(),
         n => format!("{}(x{n})", run[0]),
@@ -454,6 +478,7 @@ impl Plan {
             },
             tmpdir: &self.tmpdir,
             copy: self.options.copy,
+            array: self.array,
             task: local.map(|local| (self.tasks[local], local as u32)),
         })
     }

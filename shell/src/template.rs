@@ -13,6 +13,8 @@ pub struct Tags<'a> {
     pub tmpdir: &'a str,
     /// Which one of many copies the job is, if it is one of them.
     pub copy: Option<u32>,
+    /// The first job of the array that the job belongs to; itself without one.
+    pub array: JobId,
     /// Global and local rank.
     pub task: Option<(u32, u32)>,
 }
@@ -40,27 +42,27 @@ pub struct Unknown(pub String);
 pub fn check(text: &str, of_task: bool) -> Result<(), Unknown> {
     let node = Node { id: 0, name: "", rank: 0, cores: "", gpus: "", ncores: 0 };
     let task = of_task.then_some((0, 0));
-    let tags = Tags { id: JobId(0), name: "", nnodes: 0, ntasks: 0, node, tmpdir: "", copy: Some(0), task };
+    let (id, copy) = (JobId(0), Some(0));
+    let tags = Tags { id, name: "", nnodes: 0, ntasks: 0, node, tmpdir: "", copy, array: id, task };
     tags.render(text).map(drop)
 }
 
 impl Tags<'_> {
     fn value(&self, tag: &str) -> Option<String> {
-        let (name, encoding) = match tag.split_once('.') {
-            Some(("id" | "jobid", encoding)) => ("id", Some(encoding)),
-            _ => (tag, None),
-        };
-        Some(match name {
-            "id" | "jobid" => self.id.encode(match encoding {
-                None | Some("f58") => Encoding::F58,
-                Some("f58plain") => Encoding::F58Plain,
-                Some("dec") => Encoding::Dec,
-                Some("hex") => Encoding::Hex,
-                Some("dothex") => Encoding::Dothex,
-                Some("kvs") => Encoding::Kvs,
-                Some("words") => Encoding::Words,
-                Some(_) => return None,
-            }),
+        let ids = [("array.id", self.array), ("id", self.id), ("jobid", self.id)];
+        if let Some((id, encoding)) = ids.iter().find_map(|(name, id)| Some((id, tag.strip_prefix(name)?))) {
+            return Some(id.encode(match encoding {
+                "" | ".f58" => Encoding::F58,
+                ".f58plain" => Encoding::F58Plain,
+                ".dec" => Encoding::Dec,
+                ".hex" => Encoding::Hex,
+                ".dothex" => Encoding::Dothex,
+                ".kvs" => Encoding::Kvs,
+                ".words" => Encoding::Words,
+                _ => return None,
+            }));
+        }
+        Some(match tag {
             "name" => self.name.to_owned(),
             "nnodes" => self.nnodes.to_string(),
             "size" | "ntasks" => self.ntasks.to_string(),
@@ -140,6 +142,7 @@ mod tests {
             node,
             tmpdir: "/t",
             copy: Some(7),
+            array: JobId(0),
             task: Some((3, 1)),
         };
         for (text, wanted) in [
@@ -147,6 +150,8 @@ mod tests {
             ("{{ name }}-{{node.name}}-{{node.id}}", "sim-c7-1"),
             ("{{taskid}}{{task.localid}}/{{size}}", "31/8"),
             ("{{id}}", "ƒ2"),
+            ("o-{{array.id.dec}}_{{cc}}", "o-0_7"),
+            ("{{array.id}}", "ƒ1"),
             ("{{tmpdir}}/a{{", "/t/a{{"),
             ("c{{cc}}", "c7"),
             ("plain", "plain"),

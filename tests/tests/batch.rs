@@ -49,6 +49,42 @@ fn a_script_has_an_instance_over_what_its_job_was_given() {
     assert_eq!(spec["attributes"]["system"]["files"]["script"]["data"], script);
 }
 
+/// A Slurm user's script starts programs with `-n $SLURM_NTASKS`, and names its files by the job.
+#[test]
+fn a_script_is_told_what_was_asked_for_and_which_job_it_is() {
+    let instance = instance(2);
+    let script = "#!/bin/sh\n#SBATCH -N2\n#SBATCH -n3\n#SBATCH --gres=gpu:0\n\
+                  echo $SLURM_NTASKS $SLURM_NPROCS $SLURM_TASKS_PER_NODE $SLURM_JOB_CPUS_PER_NODE\n\
+                  flurm run -n$SLURM_NTASKS echo task\n\
+                  flurm getattr jobid\n\
+                  echo $FLUX_ENCLOSING_ID $FLURM_ENCLOSING_ID\n\
+                  flurm --parent job info $FLUX_ENCLOSING_ID jobspec >/dev/null && echo known\n";
+    let said = batch(&instance, &[], script, 0);
+    let id = instance.ok(&["job", "last"]);
+    assert_eq!(said, format!("3 3 2,1 2(x2)\ntask\ntask\ntask\n{id}\n{id} {id}\nknown\n"));
+    // An instance that is no job's has none.
+    instance.run(&["getattr", "jobid"]).code_is(1);
+}
+
+/// Whoever waits at a busy machine is told so: once where nobody sees a line drawn anew.
+#[test]
+fn a_job_that_waits_says_so_to_who_asks() {
+    let instance = instance(1);
+    let busy = instance.ok(&["submit", "-N1", "sleep", "300"]);
+    instance.ok(&["job", "wait-event", &busy, "start"]);
+    let id = instance.ok(&["submit", "-n1", "echo", "done"]);
+    let said = instance.dir.path().join("said");
+    let mut attach = instance.command(&["job", "attach", "--show-status", &id]);
+    let mut attach =
+        attach.stderr(std::fs::File::create(&said).unwrap()).stdout(Stdio::null()).spawn().unwrap();
+    eventually("the waiting job says so", DEADLINE, || {
+        std::fs::read_to_string(&said).unwrap().contains("waiting for resources\n").then_some(())
+    });
+    instance.ok(&["cancel", &busy]);
+    assert!(wait_child(&mut attach, DEADLINE).unwrap().success());
+    assert_eq!(std::fs::read_to_string(&said).unwrap(), format!("flurm-job: {id} waiting for resources\n"));
+}
+
 #[test]
 fn options_stand_in_the_script_and_the_command_line_wins() {
     let instance = instance(2);

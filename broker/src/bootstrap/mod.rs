@@ -277,6 +277,7 @@ impl Start<'_> {
         let parent = self.around.parent.as_ref().filter(|_| instance_level > 0);
         let job_of = parent.filter(|parent| parent.task.is_some()).cloned();
         attributes.extend(parent.map(|parent| ("parent-uri".to_owned(), parent.uri.clone())));
+        attributes.extend(job_of.as_ref().and_then(|of| Some(("jobid".to_owned(), of.task?.job.f58()))));
         let parent_end = launched.and_then(|l| l.r.as_ref()).map(|r| r.expiration);
         let job_end = self.around.job.as_ref().map(|job| job.end);
         let boot = Boot {

@@ -85,6 +85,7 @@ pub async fn attach(
         hands.hear(heard(options.forwards, true, true))?;
     }
     let mut clock = tokio::time::interval(Duration::from_secs(1));
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
@@ -109,7 +110,7 @@ pub async fn attach(
                 session.say_detached();
                 return Ok(0);
             }
-            _ = clock.tick(), if session.waits() => session.status()?,
+            _ = clock.tick(), if session.shows_status() => session.status()?,
         }
     }
     session.printer.finish()?;
@@ -155,6 +156,7 @@ struct Session<'a> {
     interrupted: Option<Instant>,
     begun: Instant,
     status_shown: bool,
+    waits_for: &'static str,
     /// The job has a terminal, and we are at one.
     interactive: bool,
     raw: Option<Raw>,
@@ -178,6 +180,7 @@ impl<'a> Session<'a> {
             interrupted: None,
             begun: Instant::now(),
             status_shown: false,
+            waits_for: "dependencies",
             interactive: false,
             raw: None,
             left: Arc::default(),
@@ -230,6 +233,8 @@ impl<'a> Session<'a> {
                 self.status = i32::try_from(status).ok();
             }
             "exception" => self.exception(entry)?,
+            "depend" => self.waits_for = "resources",
+            "alloc" => self.waits_for = "its shells",
             _ => {}
         }
         Ok(())
@@ -341,23 +346,29 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn waits(&self) -> bool {
+    fn shows_status(&self) -> bool {
         self.options.show_status && self.phase == Phase::Waiting
     }
 
+    /// A line that is drawn anew each second on a terminal, and said once elsewhere.
     fn status(&mut self) -> Result<(), Failure> {
         if self.begun.elapsed() < WAITING_SAID_AFTER {
             return Ok(());
         }
-        let since = when::hms(self.begun.elapsed().as_secs_f64());
-        let line = format!("\r{}: {} waiting for resources {since}", self.face.prefix("job"), self.name);
-        std::io::stderr().write_all(line.as_bytes())?;
+        let (prefix, name) = (self.face.prefix("job"), &self.name);
+        if std::io::stderr().is_terminal() {
+            let since = when::hms(self.begun.elapsed().as_secs_f64());
+            let line = format!("\r\x1b[K{prefix}: {name} waiting for {} {since}", self.waits_for);
+            std::io::stderr().write_all(line.as_bytes())?;
+        } else if !self.status_shown {
+            crate::say!("{prefix}: {name} waiting for {}", self.waits_for);
+        }
         self.status_shown = true;
         Ok(())
     }
 
     fn clear_status(&mut self) -> Result<(), Failure> {
-        if std::mem::take(&mut self.status_shown) {
+        if std::mem::take(&mut self.status_shown) && std::io::stderr().is_terminal() {
             std::io::stderr().write_all(b"\r\x1b[K")?;
         }
         Ok(())

@@ -233,21 +233,23 @@ impl Sizes {
         // `2-4`: the least that will do.
         let least = value.split('-').next().unwrap_or(value);
         // `a100:4`, `gpu:a100:4`, `gpu`.
-        let count = || value.rsplit(':').next().map(number).unwrap_or(Err(NO_NUMBER));
+        let last = value.rsplit(':').next().unwrap_or(value);
+        let count = || last.parse::<u32>().map_err(|_| NO_NUMBER);
+        let gpus = |of, count| (count > 0).then(|| (of, count, shown.to_owned()));
         match option {
             "nodes" => self.nodes = Some(number(least)?),
             "ntasks" => self.ntasks = Some(number(value)?),
             "cpus-per-task" => self.cpus = Some(number(value)?),
             "ntasks-per-node" | "tasks-per-node" => self.per_node = Some(number(value)?),
             "exclusive" => self.exclusive = true,
-            "gpus" => self.gpus = Some((Gpus::All, count()?, shown.to_owned())),
-            "gpus-per-task" => self.gpus = Some((Gpus::OfTask, count()?, shown.to_owned())),
-            "gpus-per-node" => self.gpus = Some((Gpus::OfNode, count()?, shown.to_owned())),
+            "gpus" => self.gpus = gpus(Gpus::All, count()?),
+            "gpus-per-task" => self.gpus = gpus(Gpus::OfTask, count()?),
+            "gpus-per-node" => self.gpus = gpus(Gpus::OfNode, count()?),
             _ => match value.split(':').next() {
                 Some("gpu") if value.contains(',') => return Err("one kind of GPU is enough here"),
                 Some("gpu") => {
                     let count = if value == "gpu" { 1 } else { count().unwrap_or(1) };
-                    self.gpus = Some((Gpus::OfNode, count, shown.to_owned()));
+                    self.gpus = gpus(Gpus::OfNode, count);
                 }
                 _ => return Err("GPUs are the only such resource here"),
             },
@@ -384,6 +386,7 @@ fn file(word: &str, is_array: bool) -> String {
         let letter = after.trim_start_matches(|c: char| c.is_ascii_digit());
         rest = letter.get(1..).unwrap_or("");
         match letter.chars().next() {
+            Some('A') if is_array => out.push_str("{{array.id.dec}}"),
             Some('j' | 'J' | 'A') => out.push_str("{{id.dec}}"),
             Some('a') if is_array => out.push_str("{cc}"),
             Some('a' | 'n' | 's' | 't') => out.push('0'),
@@ -425,13 +428,19 @@ mod tests {
                 "",
             ),
             ("-o out/%x.%j.%N -e e.%a", "--output=out/{{name}}.{{id.dec}}.{{node.name}} --error=e.0", ""),
-            ("-a 0-9%2;-o o.%A_%4a", "--array=0-9%2 --output=o.{{id.dec}}_{cc}", ""),
+            ("-a 0-9%2;-o o.%A_%4a", "--array=0-9%2 --output=o.{{array.id.dec}}_{cc}", ""),
             (
                 "-d afterok:1:2,singleton",
                 "--dependency=afterok:1 --dependency=afterok:2 --dependency=singleton",
                 "",
             ),
             ("-n4;--gres=gpu:4", "-n4 -g1", ""),
+            // None is a number as well, also of a kind, and the last word counts.
+            ("-N1;--gres=gpu:0", "-N1", ""),
+            ("-N1;--gres=gpu:a100:0", "-N1", ""),
+            ("-n2;--gpus=0;--gpus-per-node=0;--gpus-per-task=0", "-n2", ""),
+            ("-n4;--gres=gpu:4;--gres=gpu:0", "-n4", ""),
+            ("-n2;--gpus=some", "-n2", "--gpus=some"),
             ("-N2;-n4;--gres=gpu:a100:4", "-N2 -n4 -g2", ""),
             ("-n4;--gpus=2", "-n4", "--gpus=2"),
             ("-G4;-n4;--mem=4G", "-n4 -g1", "--mem=4G"),

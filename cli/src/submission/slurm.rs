@@ -85,7 +85,7 @@ pub fn check_template(option: &str, template: &str) -> Result<(), Failure> {
     let ours = [
         ("%j", "{{id.dec}}"),
         ("%J", "{{id.dec}}"),
-        ("%A", "{{id.dec}}"),
+        ("%A", "{{array.id.dec}}"),
         ("%a", "{cc}"),
         ("%t", "{{task.id}}"),
         ("%N", "{{node.name}}"),
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn file_names_of_slurm_are_rewritten_in_the_hint() {
         let failure = check_template("output", "o.%A_%a.out").unwrap_err();
-        assert_eq!(failure.lines().1, Some("write --output='o.{{id.dec}}_{cc}.out'"));
+        assert_eq!(failure.lines().1, Some("write --output='o.{{array.id.dec}}_{cc}.out'"));
         assert!(check_template("output", "o.{{id}}").is_ok());
         assert!(check_shell_option("out.%j", "out.%j").is_err());
         assert!(check_shell_option("output.stdout.path", "output.stdout.path=/x").is_ok());

@@ -102,6 +102,8 @@ fn a_task_is_told_who_it_is() {
         "FLUX_TASK_LOCAL_ID=1",
         "SLURM_JOB_NODELIST=c[3,5]",
         "SLURM_TASKS_PER_NODE=2(x2)",
+        "SLURM_NTASKS_PER_NODE=2",
+        "SLURM_JOB_CPUS_PER_NODE=4(x2)",
         "SLURM_NODEID=1",
         "SLURM_PROCID=3",
         "SLURM_CPUS_PER_TASK=2",
@@ -113,6 +115,37 @@ fn a_task_is_told_who_it_is() {
     }
     assert_eq!(plan.command_of(0), ["/bin/a", "2"]);
     assert!(!told.iter().any(|v| v.starts_with("SLURM_JOBID=") || v.starts_with("SLURM_STEP_ID=")));
+}
+
+#[test]
+fn an_instance_is_told_the_slots_of_its_job_as_tasks() {
+    let two = r(&[(3, "0-3"), (5, "0-3")]);
+    let told = |command: Value, shape: Value, count: Value| {
+        let text = json!({
+            "version": 1, "resources": [shape], "tasks": [{"command": command, "slot": "t", "count": count}],
+            "attributes": {"system": {"duration": 0, "queue": "short",
+                "shell": {"options": {"per-resource": {"type": "node", "count": 1}}}}},
+        });
+        let spec = Jobspec::parse(&text.to_string()).unwrap();
+        let plan = plan(JobId(1), &spec, &two, &place(3), "/r/job-1").unwrap();
+        let all: Vec<String> = plan.job_variables().iter().map(str::to_owned).collect();
+        let names = [
+            "FLUX_JOB_SIZE=",
+            "SLURM_NTASKS=",
+            "SLURM_NPROCS=",
+            "SLURM_TASKS_PER_NODE=",
+            "SLURM_NTASKS_PER_NODE=",
+            "SLURM_JOB_PARTITION=",
+        ];
+        let value = |name: &&str| all.iter().find_map(|v| v.strip_prefix(*name).map(str::to_owned));
+        names.iter().map(|name| value(name).unwrap_or("-".into())).collect::<Vec<_>>().join(" ")
+    };
+    let start = json!(["/opt/flurm", "start", "--", "job.sh"]);
+    assert_eq!(told(start.clone(), nodes(2, slot(2, 2, 0)), json!({"per_slot": 1})), "2 4 4 2(x2) 2 short");
+    assert_eq!(told(start, nodes(2, slot(2, 1, 0)), json!({"total": 3})), "2 3 3 2,1 - short");
+    // `run --tasks-per-node=1` asks for tasks, not for slots.
+    let other = json!(["./flurm-like", "start"]);
+    assert_eq!(told(other, nodes(2, slot(4, 1, 0)), json!({"per_slot": 1})), "2 2 2 1(x2) 1 short");
 }
 
 #[test]

@@ -20,6 +20,7 @@ const FIXED: &[&str] = &[
     "broker.orphan-timeout",
     "broker.pid",
     "config",
+    "jobid",
     "parent-uri",
     "rundir",
     "statedir",
