@@ -4,5 +4,6 @@ pub mod jobspec;
 pub mod pmi;
 pub mod resource_graph;
 pub mod sched;
+pub mod slurm_protocol;
 pub mod types;
 pub mod wire;

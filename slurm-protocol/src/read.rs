@@ -13,10 +13,15 @@ pub struct Limits {
     pub depth_max: usize,
 }
 
+impl Limits {
+    /// Structures inside structures; a message of Slurm has seven or so.
+    pub const DEPTH_MAX: usize = 16;
+}
+
 impl Default for Limits {
     /// Enough for any request that Slurm's commands make: scripts have at most 4 MiB there, blocks of files 8 MiB.
     fn default() -> Self {
-        Self { frame_bytes_max: 64 << 20, memory_bytes_max: 128 << 20, depth_max: 16 }
+        Self { frame_bytes_max: 64 << 20, memory_bytes_max: 128 << 20, depth_max: Self::DEPTH_MAX }
     }
 }
 

@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8, &str)] = &[
     ("flurm-broker", 5, "broker"),
     ("flurm-libpmi", 5, "pmi/lib"),
     ("flurm-client", 5, "client"),
+    ("flurm-slurm-auth", 5, "slurm-auth"),
     ("flurm-shell", 6, "shell"),
     ("flurm-slurm-service", 6, "slurm-service"),
     ("flurm-pybindings", 6, "pybindings"),

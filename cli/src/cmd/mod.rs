@@ -43,6 +43,7 @@ mod run;
 mod shell;
 mod shutdown;
 mod simulate;
+mod slurm;
 mod start;
 mod startlog;
 mod strange;
@@ -141,6 +142,7 @@ enum Command {
     Shutdown(shutdown::Args),
     Simulate(simulate::Args),
     Trace(trace::Args),
+    Slurm(slurm::Args),
     Version(version::Args),
     Completion(completion::Args),
     Man(man::Args),
@@ -186,6 +188,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Research", &["simulate", "trace"]),
+    ("Slurm", &["slurm"]),
     ("This program", &["version", "completion", "man", "help"]),
 ];
 
@@ -382,6 +385,7 @@ impl Cli {
             Some(Command::Shutdown(args)) => args.run(&face),
             Some(Command::Simulate(args)) => args.run(&face),
             Some(Command::Trace(args)) => args.run(&face),
+            Some(Command::Slurm(args)) => args.run(&face),
             Some(Command::Version(args)) => args.run(&face),
             Some(Command::Completion(args)) => args.run(&face),
             Some(Command::Complete(args)) => args.run(&face),

@@ -4,6 +4,7 @@
 //! in its benchmark's description and is printed with it.
 
 mod busy;
+mod codec;
 mod cpu;
 mod describing;
 mod end_to_end;
@@ -115,6 +116,12 @@ const BENCHES: &[Bench] = &[
         about: "listings (a process each) of one broker with so many jobs that wait: the newest ones, few, none, all; and the \
                 memory of `flurm watch` over the output of a job that writes line by line",
         run: looking::listings,
+    },
+    Bench {
+        name: "slurm-codec",
+        about: "a request of `sbatch` (a script of 60 lines, 80 variables) as bytes and back, the hash that its credential holds, \
+                and an answer for `squeue`; no process, no socket",
+        run: codec::codec,
     },
     Bench {
         name: "fence",

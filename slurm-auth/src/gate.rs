@@ -1,0 +1,72 @@
+//! Who is let in: the owner of the instance, with a message that is really theirs.
+
+use crate::munge::{Munge, MungeError};
+use flurm_slurm_protocol::Envelope;
+use flurm_slurm_protocol::hash::{self, HashError};
+use flurm_slurm_protocol::structures::AuthCred;
+
+/// `auth/munge`, as Slurm numbers its plugins.
+const PLUGIN_MUNGE: u32 = 101;
+
+/// Who a credential says its sender is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Caller {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// Why a message is not let in.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the message has no credential")]
+    Missing,
+    #[error("the credential is of plugin {0}; only MUNGE (101) is accepted")]
+    Plugin(u32),
+    #[error(transparent)]
+    Munge(#[from] MungeError),
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    #[error("user {0} does not own this instance")]
+    Stranger(u32),
+}
+
+/// The door of an instance.
+#[derive(Debug)]
+pub struct Gate {
+    munge: Munge,
+    owner: u32,
+}
+
+impl Gate {
+    /// For this user only. Root is no exception: it has its own ways in.
+    pub fn new(munge: Munge, owner: u32) -> Self {
+        Self { munge, owner }
+    }
+
+    /// Checks a message before its body is decoded. A credential can be checked once: it counts as used then.
+    ///
+    /// # Errors
+    /// When the message is not let in.
+    pub fn admit(&self, envelope: &Envelope<'_>) -> Result<Caller, Refusal> {
+        let auth = envelope.auth.as_ref().ok_or(Refusal::Missing)?;
+        if auth.plugin_id != PLUGIN_MUNGE {
+            return Err(Refusal::Plugin(auth.plugin_id));
+        }
+        let credential = auth.munge_cred.as_str().ok_or(Refusal::Missing)?;
+        let decoded = self.munge.decode(credential)?;
+        if decoded.uid != self.owner {
+            return Err(Refusal::Stranger(decoded.uid));
+        }
+        hash::check(&decoded.payload, envelope.header.msg_type, envelope.body_bytes)?;
+        Ok(Caller { uid: decoded.uid, gid: decoded.gid })
+    }
+
+    /// A credential for a message of ours, as [`flurm_slurm_protocol::Message::write_sealed`] asks for one.
+    ///
+    /// # Errors
+    /// When munged is not there.
+    pub fn seal(&self, message_type: u16, body: &[u8]) -> Result<AuthCred, MungeError> {
+        let credential = self.munge.encode(&hash::payload(message_type, body), None)?;
+        Ok(AuthCred { plugin_id: PLUGIN_MUNGE, munge_cred: credential.into(), ..AuthCred::default() })
+    }
+}
