@@ -5,7 +5,8 @@
 //! ```
 //!
 //! No ssh and no open port: Slurm carries the bytes as those of a step of the job, and the sockets at both ends are
-//! files that only their owner can open. All connections share the one stream; each has a number.
+//! files that only their owner can open. All connections share the one stream; each has a number, and a credit: so
+//! much of it may be on the way to whoever reads it. One that does not read fills its own credit and stops nobody else.
 
 use super::uri::{self, Place, Scheme, Target};
 use crate::face::Face;
@@ -13,16 +14,19 @@ use crate::failure::Failure;
 use crate::out;
 use flurm_client::ClientError;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// The first words of a relay, with its version behind them. What srun says before is not ours.
 const HELLO: &[u8] = b"\nflurm-relay ";
@@ -33,8 +37,17 @@ const HELLO_BYTES_MAX: usize = 64 << 10;
 /// Bytes that travel together.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// Chunks that wait for one end; who sends more waits.
-const CHUNKS_MAX: usize = 64;
+/// Chunks of a connection, in one direction, that its reader has not got yet; who sends more waits.
+const CREDIT: usize = 16;
+
+/// In place of a length: so many chunks have been read.
+const TAKEN: u32 = 1 << 31;
+
+/// Between tries to connect again, the last of them until the end.
+const PAUSES_S: [u64; 6] = [1, 2, 4, 8, 16, 30];
+
+/// A quarter of an hour of them.
+const TRIES_MAX: usize = 34;
 
 /// A shell or a command that speaks to another instance, wherever it is
 ///
@@ -111,16 +124,27 @@ impl Proxy {
         loop {
             tokio::select! {
                 status = &mut program => return ended(status),
-                () = carry(&listener, &mut tunnel) => {
-                    crate::say!("flurm-proxy: the connection is lost");
-                    if !self.reconnect {
-                        // What the command does without it is its own affair, as is its exit code.
-                        return ended(program.await);
-                    }
-                    tunnel = Tunnel::open(far, self.force).await?;
-                    crate::say!("flurm-proxy: connected again");
-                }
+                () = carry(&listener, &mut tunnel.from, &mut tunnel.to) => {}
             }
+            crate::say!("flurm-proxy: the connection is lost");
+            drop(tunnel);
+            let again = async {
+                match self.reconnect {
+                    true => again(far, self.force).await,
+                    false => None,
+                }
+            };
+            let opened = tokio::select! {
+                status = &mut program => return ended(status),
+                opened = again => opened,
+            };
+            let Some(opened) = opened else {
+                // What the command does without it is its own affair, as is its exit code; nobody is kept waiting.
+                drop(listener);
+                return ended(program.await);
+            };
+            tunnel = opened;
+            crate::say!("flurm-proxy: connected again");
         }
     }
 
@@ -142,6 +166,20 @@ impl Proxy {
         }
         command
     }
+}
+
+/// Connects again, for as long as that makes sense.
+async fn again(far: &Far, force: bool) -> Option<Tunnel> {
+    let [.., last] = PAUSES_S;
+    for pause in PAUSES_S.into_iter().chain(std::iter::repeat(last)).take(TRIES_MAX) {
+        match Tunnel::open(far, force).await {
+            Ok(tunnel) => return Some(tunnel),
+            Err(failure) => crate::say!("flurm-proxy: {}; another try in {pause} s", failure.said().0),
+        }
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+    }
+    crate::say!("flurm-proxy: there is no connecting again");
+    None
 }
 
 fn cannot_run(words: &[String], error: &std::io::Error) -> Failure {
@@ -268,11 +306,8 @@ impl Relay {
         writeln!(out, "{}", env!("CARGO_PKG_VERSION"))?;
         out.flush()?;
         runtime()?.block_on(async {
-            let (to_mux, frames) = mpsc::channel(CHUNKS_MAX);
             let (from, to) = standard_streams()?.into_split();
-            tokio::spawn(write_frames(to, frames));
-            let connect = async |_id| UnixStream::connect(&socket).await.ok();
-            read_frames(from, &mut BTreeMap::new(), &to_mux, connect).await;
+            serve(from, to, async || UnixStream::connect(&socket).await.ok()).await;
             Ok::<(), Failure>(())
         })?;
         // A thread may still wait for standard input.
@@ -302,27 +337,40 @@ fn standard_streams() -> std::io::Result<UnixStream> {
     UnixStream::from_std(near)
 }
 
-/// A piece of a connection; an empty one ends it.
-type Frame = (u32, Vec<u8>);
+/// What travels in the tunnel, with the number of its connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Frame {
+    /// An empty one ends it.
+    Chunk(u32, Vec<u8>),
+    /// One more of its chunks has been read.
+    Taken(u32),
+}
+
+/// Frames on their way into the tunnel. Their number is limited by the credit of the connections.
+type Mux = mpsc::UnboundedSender<Frame>;
 
 /// Takes connections and carries them, until the tunnel breaks.
-async fn carry(listener: &UnixListener, tunnel: &mut Tunnel) {
-    let (to_mux, frames) = mpsc::channel(CHUNKS_MAX);
-    let mut ends: BTreeMap<u32, mpsc::Sender<Vec<u8>>> = BTreeMap::new();
+async fn carry(
+    listener: &UnixListener,
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+) {
+    let (mux, frames) = mpsc::unbounded_channel();
+    let mut ends = Ends::default();
     let mut last = 0u32;
     let mut arrived = Reader::default();
-    let write = write_frames(&mut tunnel.to, frames);
+    let write = write_frames(to, frames);
     tokio::pin!(write);
     loop {
         tokio::select! {
             taken = listener.accept() => {
                 let Ok((stream, _)) = taken else { continue };
                 last += 1;
-                ends.insert(last, attach(last, stream, to_mux.clone()));
+                ends.attach(last, stream, &mux);
             }
-            frame = arrived.next(&mut tunnel.from) => {
-                let Some((id, bytes)) = frame else { return };
-                deliver(&mut ends, id, bytes).await;
+            frame = arrived.next(from) => {
+                let Some(frame) = frame else { return };
+                ends.deliver(frame, &mux);
             }
             () = &mut write => return,
         }
@@ -330,65 +378,114 @@ async fn carry(listener: &UnixListener, tunnel: &mut Tunnel) {
 }
 
 /// Takes frames and makes connections for numbers that are new, until the other side ends.
-async fn read_frames(
+async fn serve(
     mut from: impl AsyncRead + Unpin,
-    ends: &mut BTreeMap<u32, mpsc::Sender<Vec<u8>>>,
-    to_mux: &mpsc::Sender<Frame>,
-    connect: impl AsyncFn(u32) -> Option<UnixStream>,
+    to: impl AsyncWrite + Unpin + Send + 'static,
+    connect: impl AsyncFn() -> Option<UnixStream>,
 ) {
+    let (mux, frames) = mpsc::unbounded_channel();
+    tokio::spawn(write_frames(to, frames));
+    let mut ends = Ends::default();
     let mut arrived = Reader::default();
     let mut newest = 0;
-    while let Some((id, bytes)) = arrived.next(&mut from).await {
+    while let Some(frame) = arrived.next(&mut from).await {
         // Numbers rise; one that is not there any more has been closed at this end.
-        if id > newest {
+        if let Frame::Chunk(id, _) = frame
+            && id > newest
+        {
             newest = id;
-            match connect(id).await {
-                Some(stream) => drop(ends.insert(id, attach(id, stream, to_mux.clone()))),
-                None => drop(to_mux.send((id, Vec::new())).await),
+            match connect().await {
+                Some(stream) => ends.attach(id, stream, &mux),
+                // That the tunnel is gone is seen by whoever reads it.
+                None => drop(mux.send(Frame::Chunk(id, Vec::new()))),
             }
         }
-        deliver(ends, id, bytes).await;
+        ends.deliver(frame, &mux);
     }
 }
 
-async fn deliver(ends: &mut BTreeMap<u32, mpsc::Sender<Vec<u8>>>, id: u32, bytes: Vec<u8>) {
-    if bytes.is_empty() {
-        ends.remove(&id);
-    } else if let Some(end) = ends.get(&id)
-        && end.send(bytes).await.is_err()
-    {
-        ends.remove(&id);
+/// Connections at this end of the tunnel, by number.
+#[derive(Default)]
+struct Ends(BTreeMap<u32, End>);
+
+struct End {
+    /// To whoever writes them.
+    chunks: mpsc::Sender<Vec<u8>>,
+    /// Of whoever reads here.
+    credit: Arc<Semaphore>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // Nobody is left to give more.
+        self.credit.close();
     }
 }
 
-/// Two tasks for one connection: what is read goes into the tunnel, what comes out of it is written.
-fn attach(id: u32, stream: UnixStream, to_mux: mpsc::Sender<Frame>) -> mpsc::Sender<Vec<u8>> {
-    let (sender, mut chunks) = mpsc::channel::<Vec<u8>>(CHUNKS_MAX);
-    let (mut from, mut to) = stream.into_split();
-    tokio::spawn(async move {
-        let mut buffer = vec![0; CHUNK_BYTES];
-        while let Ok(n @ 1..) = from.read(&mut buffer).await {
-            if to_mux.send((id, buffer[..n].to_vec())).await.is_err() {
-                return;
+impl Ends {
+    /// Two tasks for one connection: what is read goes into the tunnel, what comes out of it is written.
+    fn attach(&mut self, id: u32, stream: UnixStream, mux: &Mux) {
+        let (sender, mut chunks) = mpsc::channel::<Vec<u8>>(CREDIT);
+        let credit = Arc::new(Semaphore::new(CREDIT));
+        let (mut from, mut to) = stream.into_split();
+        let (out, own) = (mux.clone(), credit.clone());
+        tokio::spawn(async move {
+            let mut buffer = vec![0; CHUNK_BYTES];
+            while let Ok(permit) = own.acquire().await
+                && let Ok(n @ 1..) = from.read(&mut buffer).await
+            {
+                permit.forget();
+                if out.send(Frame::Chunk(id, buffer[..n].to_vec())).is_err() {
+                    return;
+                }
             }
-        }
-        // That the tunnel is gone is seen by whoever carries.
-        let _ = to_mux.send((id, Vec::new())).await;
-    });
-    tokio::spawn(async move {
-        while let Some(bytes) = chunks.recv().await {
-            if to.write_all(&bytes).await.is_err() {
-                return;
+            drop(out.send(Frame::Chunk(id, Vec::new())));
+        });
+        let out = mux.clone();
+        tokio::spawn(async move {
+            let mut written = Ok(());
+            while let Some(bytes) = chunks.recv().await {
+                // Whom nobody listens to any more goes on until it has heard that.
+                if written.is_ok() {
+                    written = to.write_all(&bytes).await;
+                }
+                drop(out.send(Frame::Taken(id)));
             }
+        });
+        self.0.insert(id, End { chunks: sender, credit });
+    }
+
+    /// Never waits: of each connection no more comes than there is room for.
+    fn deliver(&mut self, frame: Frame, mux: &Mux) {
+        match frame {
+            Frame::Taken(id) => {
+                if let Some(end) = self.0.get(&id).filter(|end| end.credit.available_permits() < CREDIT) {
+                    end.credit.add_permits(1);
+                }
+            }
+            Frame::Chunk(id, bytes) => match self.0.entry(id) {
+                Entry::Occupied(end) if bytes.is_empty() => drop(end.remove()),
+                Entry::Occupied(end) => {
+                    // Who sends more than its credit does not speak our language.
+                    if end.get().chunks.try_send(bytes).is_err() {
+                        end.remove();
+                        drop(mux.send(Frame::Chunk(id, Vec::new())));
+                    }
+                }
+                // Closed here; that is on its way to the other side.
+                Entry::Vacant(_) => {}
+            },
         }
-    });
-    sender
+    }
 }
 
 /// Writes frames until the tunnel breaks, or nobody has more.
-async fn write_frames(mut to: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<Frame>) {
-    while let Some((id, bytes)) = frames.recv().await {
-        let len = u32::try_from(bytes.len()).expect("a chunk is short");
+async fn write_frames(mut to: impl AsyncWrite + Unpin, mut frames: mpsc::UnboundedReceiver<Frame>) {
+    while let Some(frame) = frames.recv().await {
+        let (id, len, bytes) = match frame {
+            Frame::Chunk(id, bytes) => (id, u32::try_from(bytes.len()).expect("a chunk is short"), bytes),
+            Frame::Taken(id) => (id, TAKEN, Vec::new()),
+        };
         let head = [id.to_be_bytes(), len.to_be_bytes()].concat();
         let written = async {
             to.write_all(&head).await?;
@@ -412,14 +509,19 @@ impl Reader {
         loop {
             if let Some((head, rest)) = self.bytes.split_at_checked(8) {
                 let number = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes"));
-                let (id, len) = (number(0), usize::try_from(number(4)).ok()?);
+                let id = number(0);
+                if number(4) == TAKEN {
+                    self.bytes.drain(..8);
+                    return Some(Frame::Taken(id));
+                }
+                let len = usize::try_from(number(4)).ok()?;
                 if len > CHUNK_BYTES {
                     return None;
                 }
                 if rest.len() >= len {
                     let bytes = rest[..len].to_vec();
                     self.bytes.drain(..8 + len);
-                    return Some((id, bytes));
+                    return Some(Frame::Chunk(id, bytes));
                 }
             }
             // Cancelling this read loses nothing.
@@ -437,20 +539,75 @@ mod tests {
     #[tokio::test]
     async fn frames_come_out_as_they_went_in() {
         let (near, mut far) = tokio::io::duplex(16);
-        let (sender, frames) = mpsc::channel(4);
+        let (sender, frames) = mpsc::unbounded_channel();
         tokio::spawn(write_frames(near, frames));
-        let sent = [(1, b"hello".to_vec()), (2, vec![7; 300]), (1, Vec::new())];
-        let all = sent.clone();
-        tokio::spawn(async move {
-            for frame in all {
-                sender.send(frame).await.expect("the reader is there");
-            }
-        });
+        let chunk = |id, bytes: &[u8]| Frame::Chunk(id, bytes.to_vec());
+        let sent = [chunk(1, b"hello"), Frame::Taken(7), chunk(2, &[7; 300]), chunk(1, b"")];
+        for frame in &sent {
+            sender.send(frame.clone()).expect("the reader is there");
+        }
+        drop(sender);
         let mut reader = Reader::default();
         for frame in sent {
             assert_eq!(reader.next(&mut far).await, Some(frame));
         }
         assert_eq!(reader.next(&mut far).await, None);
+    }
+
+    /// Both ends of a proxy; at the far one a server that sends as much as is asked for, in decimal digits and a newline.
+    async fn proxied(dir: &Path) -> PathBuf {
+        let socket = dir.join("near");
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (mut from, mut to) = tokio::io::split(near);
+        tokio::spawn(async move { carry(&listener, &mut from, &mut to).await });
+        let (from, to) = tokio::io::split(far);
+        tokio::spawn(serve(from, to, async || {
+            let (ours, theirs) = UnixStream::pair().ok()?;
+            tokio::spawn(async move {
+                let (mut asked, mut answers) = ours.into_split();
+                let mut text = String::new();
+                while let Ok(byte) = asked.read_u8().await {
+                    text.push(char::from(byte));
+                    if let Some(number) = text.strip_suffix('\n') {
+                        let bytes = vec![7; number.parse().expect("a number")];
+                        text.clear();
+                        if answers.write_all(&bytes).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+            Some(theirs)
+        }));
+        socket
+    }
+
+    #[tokio::test]
+    async fn one_that_does_not_read_stops_nobody_else_and_has_all_when_it_does() {
+        const MUCH: usize = 20 << 20;
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = proxied(dir.path()).await;
+        let all = async {
+            let mut lazy = UnixStream::connect(&socket).await.expect("it listens");
+            lazy.write_all(format!("{MUCH}\n").as_bytes()).await.expect("room");
+            // It has something, so its answer is on the way, and more than fits anywhere.
+            lazy.read_u8().await.expect("the first byte");
+            let mut other = UnixStream::connect(&socket).await.expect("it listens");
+            for len in [1_usize, 100_000, 3 << 20] {
+                other.write_all(format!("{len}\n").as_bytes()).await.expect("room");
+                let mut got = vec![0; len];
+                other.read_exact(&mut got).await.expect("an answer");
+            }
+            // One that asks and goes away leaves its credit behind, and the numbers go on.
+            let mut gone = UnixStream::connect(&socket).await.expect("it listens");
+            gone.write_all(format!("{MUCH}\n").as_bytes()).await.expect("room");
+            gone.read_u8().await.expect("the first byte");
+            drop(gone);
+            let mut rest = vec![0; MUCH - 1];
+            lazy.read_exact(&mut rest).await.expect("all the rest");
+        };
+        tokio::time::timeout(Duration::from_secs(60), all).await.expect("nobody waits for another");
     }
 
     #[tokio::test]
