@@ -213,7 +213,7 @@ fn what_cannot_be_staged_fails_the_job_with_the_reason() {
     let ran = instance.run(&[&["run", "-N2"][..], &options, &["touch", "ran"]].concat()).code_is(1);
     assert!(ran.stderr.contains("node1: ") && !dir.join("ran").exists(), "{}", ran.stderr);
     // A job that is cancelled meanwhile leaves nothing, and the next one is not held up.
-    std::fs::write(dir.join("large"), noise(20_000_000)).unwrap();
+    std::fs::write(dir.join("large"), noise(3_000_000)).unwrap();
     instance.ok(&["archive", "create", "--overwrite", "large"]);
     let id = instance.ok(&["submit", "-N2", "-o", "stage-in", "true"]);
     instance.ok(&["job", "wait-event", &id, "alloc"]);
