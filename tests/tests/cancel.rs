@@ -35,6 +35,17 @@ fn cancel_leaves_no_descendant_alive() {
 }
 
 #[test]
+fn a_job_that_cancels_others_by_name_spares_itself_whatever_its_environment_lacks() {
+    let instance = Instance::start(1);
+    let other = instance.ok(&["submit", "--job-name=alike", "sleep", "1000"]);
+    let bin = flurm_tests::flurm_bin();
+    let script = format!("{} pkill --wait ^alike$ && echo spared", bin.display());
+    let own = ["run", "--job-name=alike", "--env-remove=FLUX_JOB_ID", "sh", "-c", &script];
+    assert_eq!(instance.ok(&own), "spared");
+    instance.ok(&["job", "wait-event", &other, "clean"]);
+}
+
+#[test]
 fn a_daemon_that_ignores_term_is_gone_five_seconds_after_the_cancellation() {
     let instance = Instance::start(1);
     let id = instance.ok(&["submit", "python3", "-c", DAEMON, "77123409", "deaf"]);
