@@ -54,7 +54,7 @@ use cosched::{Sharing, Tenants};
 use counts::Counts;
 use describe::{Description, DescriptionError};
 use flurm_jobspec::{Jobspec, Placement};
-use flurm_types::{Idset, JobId, R, RNode, Timestamp};
+use flurm_types::{Hostlist, Idset, JobId, R, RNode, Timestamp};
 use index::{Index, View};
 use lifetime::Lifetimes;
 use place::Field;
@@ -405,13 +405,42 @@ impl Graph {
                     say::not_now(field(&allowed))
                 } else {
                     but.push("nodes that co-scheduled jobs share");
-                    say::not_now(field(&allowed.and_not(closed)))
+                    say::not_now(field(&allowed.clone().and_not(closed)))
                 };
-                if but.is_empty() { waits } else { format!("{waits}, not counting {}", but.join(" and ")) }
+                if !but.is_empty() {
+                    return format!("{waits}, not counting {}", but.join(" and "));
+                }
+                match self.missed(&ask, &allowed) {
+                    Some(missed) => format!("{waits}, and {missed}"),
+                    None => waits,
+                }
             }
             Err(Refusal::Shape(_)) => self.general_shortage(jobspec, visited),
             Err(Refusal::Never(why)) => why,
         }
+    }
+
+    /// The nodes without which a job has no room even when all others are over: `node2 is down`.
+    fn missed(&self, ask: &Ask<'_>, allowed: &Filter<'_>) -> Option<String> {
+        let index = &self.index;
+        let out = |rank: u32| !self.up.contains(rank) || self.drained.contains(rank);
+        let ranks = allowed.positions(index.len()).map(|at| index.nodes()[at].rank);
+        let out: Idset = ranks.filter(|rank| out(*rank)).collect();
+        let open = allowed.clone().and_not(self.on(&out));
+        let field = Field { ask, index, view: View::Ever, allowed: &open, visited: &Cell::new(0) };
+        if out.is_empty() || place::place(field).is_some() {
+            return None;
+        }
+        let named = |ranks: &Idset, what: &str| {
+            let nodes = index.nodes().iter().filter(|node| ranks.contains(node.rank));
+            let hosts: Hostlist = nodes.map(|node| node.host.clone()).collect();
+            let verb = if ranks.len() == 1 { "is" } else { "are" };
+            (!ranks.is_empty()).then(|| format!("{hosts} {verb} {what}"))
+        };
+        let down = out.difference(&self.up);
+        let drained = out.difference(&down);
+        let said: Vec<String> = named(&down, "down").into_iter().chain(named(&drained, "drained")).collect();
+        Some(said.join(", "))
     }
 
     /// Gives a job what [`Graph::find`] found, or what it had before a restart. Ranks and ids that are not in the
