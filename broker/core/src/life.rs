@@ -151,10 +151,12 @@ impl Core {
         // A shell that is older than this broker may tell of a program that we have not asked it for.
         if matches!(self.life.initial, Initial::Started | Initial::Waiting) {
             self.life.initial = Initial::Ended;
-            self.life.exit_code = match status & 0x7f {
-                0 => status >> 8 & 0xff,
-                signal => 128 + signal,
-            };
+            let signal = status & 0x7f;
+            // A program that we end because a signal ends the instance has no say: the code is that signal's.
+            let ours = self.life.stopping && self.life.exit_code != 0 && matches!(signal, 1 | 9);
+            if !ours {
+                self.life.exit_code = if signal == 0 { status >> 8 & 0xff } else { 128 + signal };
+            }
         }
     }
 

@@ -123,8 +123,12 @@ pub fn code(job: &AwaitedJob, never: u8) -> u8 {
 /// How a job ended, in a few words.
 fn said(job: &AwaitedJob) -> String {
     match (&job.exception, job.status) {
+        (Some(e), None) if e.note.is_empty() => format!("exception type={}", e.kind),
         (Some(e), None) => format!("exception type={} note={}", e.kind, e.note),
-        (_, Some(status)) => format!("exited with exit code {}", out::exit_code(status)),
+        (Some(e), Some(status)) => {
+            format!("exited with exit code {}, after exception type={}", out::exit_code(status), e.kind)
+        }
+        (None, Some(status)) => format!("exited with exit code {}", out::exit_code(status)),
         (None, None) => "ended".to_owned(),
     }
 }
@@ -133,6 +137,25 @@ fn said(job: &AwaitedJob) -> String {
 mod tests {
     use super::*;
     use flurm_types::JobState;
+    use flurm_wire::job::Exception;
+
+    #[test]
+    fn what_is_said_of_an_end_has_no_empty_note() {
+        let ended = |note: &str, status| {
+            let exception = Some(Exception { kind: "cancel".into(), severity: 0, note: note.into() });
+            said(&AwaitedJob {
+                id: JobId(1),
+                seen: true,
+                state: JobState::Inactive,
+                status,
+                result: None,
+                exception,
+            })
+        };
+        assert_eq!(ended("", None), "exception type=cancel");
+        assert_eq!(ended("too slow", None), "exception type=cancel note=too slow");
+        assert_eq!(ended("", Some(15)), "exited with exit code 143, after exception type=cancel");
+    }
 
     #[test]
     fn exit_codes_are_the_jobs() {
