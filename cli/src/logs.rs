@@ -1,19 +1,24 @@
-//! Where our own lines go: standard output and error, or the files of `--log` and `--log-stderr`.
+//! Where our own lines go: standard output and error, or the files of `--log` and `--log-stderr`. A bar on the terminal goes
+//! out of the way of what is printed, and stands below it again.
 
 use crate::attach::Stream;
 use crate::failure::Failure;
+use crate::progress::Progress;
 use crate::submission::Logs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Files that are open at once; each job may have its own.
 const OPEN_MAX: usize = 64;
 
 /// All places for lines. Several jobs that name one file share it.
 #[derive(Debug, Default)]
-pub struct Sinks(Mutex<Files>);
+pub struct Sinks {
+    files: Mutex<Files>,
+    bar: Mutex<Option<Progress>>,
+}
 
 #[derive(Debug, Default)]
 struct Files {
@@ -23,6 +28,28 @@ struct Files {
 }
 
 impl Sinks {
+    pub fn with_bar(bar: Option<Progress>) -> Sinks {
+        Sinks { files: Mutex::default(), bar: Mutex::new(bar) }
+    }
+
+    /// Tells the bar of something, if there is one.
+    pub fn bar(&self, tell: impl FnOnce(&mut Progress)) {
+        if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            tell(bar);
+        }
+    }
+
+    pub fn has_bar(&self) -> bool {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Draws the bar for the last time.
+    pub fn end_bar(&self) {
+        if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            bar.finish();
+        }
+    }
+
     /// Writes what belongs to a stream to where it goes.
     pub fn write(&self, stream: Stream, logs: &Logs, bytes: &[u8]) -> Result<(), Failure> {
         let name = match stream {
@@ -31,12 +58,13 @@ impl Sinks {
             Stream::Stderr => &logs.out,
         };
         if let Some(name) = name {
-            let mut files = self.0.lock().expect("nothing panics while it holds the files");
+            let mut files = self.files.lock().expect("nothing panics while it holds the files");
             return files.write(name, bytes).map_err(|e| Failure::new(format!("cannot write {name}: {e}")));
         }
         if bytes.is_empty() {
             return Ok(());
         }
+        self.bar(Progress::clear);
         match stream {
             Stream::Stdout => {
                 let mut out = io::stdout().lock();
@@ -45,6 +73,7 @@ impl Sinks {
             }
             Stream::Stderr => io::stderr().write_all(bytes)?,
         }
+        self.bar(|bar| bar.below(bytes));
         Ok(())
     }
 }

@@ -22,6 +22,8 @@ pub struct Progress {
     skipped: usize,
     begun: Instant,
     drawn: Option<Instant>,
+    /// A line of output is not over: the bar waits for its end.
+    mid_line: bool,
 }
 
 impl Progress {
@@ -37,6 +39,7 @@ impl Progress {
             skipped: 0,
             begun: Instant::now(),
             drawn: None,
+            mid_line: false,
         }
     }
 
@@ -56,6 +59,16 @@ impl Progress {
             // A bar that cannot be cleared is no reason to stop.
             let _ = std::io::stderr().write_all(b"\r\x1b[K");
         }
+    }
+
+    /// Is told what was printed where it was, and stands below that when it is next drawn.
+    pub fn below(&mut self, printed: &[u8]) {
+        self.mid_line = printed.last().is_some_and(|last| *last != b'\n');
+    }
+
+    /// Draws what has changed too soon after the last time, and the clock.
+    pub fn tick(&mut self) {
+        self.draw(false);
     }
 
     /// A job has started; `really` is false for one that ended without.
@@ -78,13 +91,16 @@ impl Progress {
     }
 
     pub fn finish(mut self) {
+        if std::mem::take(&mut self.mid_line) {
+            let _ = std::io::stderr().write_all(b"\n");
+        }
         self.draw(true);
         // Whoever types next does so on a line of his own.
         let _ = std::io::stderr().write_all(b"\n");
     }
 
     fn draw(&mut self, last: bool) {
-        if !last && self.drawn.is_some_and(|at| at.elapsed() < REDRAW_AFTER) {
+        if self.mid_line || !last && self.drawn.is_some_and(|at| at.elapsed() < REDRAW_AFTER) {
             return;
         }
         self.drawn = Some(Instant::now());

@@ -16,7 +16,12 @@ use flurm_wire::WireError;
 use flurm_wire::job::AwaitedJob;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the bar is drawn anew while nothing happens.
+const TICK: Duration = Duration::from_millis(500);
 
 /// How long to stay, and what to say meanwhile.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -116,8 +121,8 @@ pub type Guest = (NewJob, Option<Logs>);
 pub struct Party<'a> {
     follow: &'a Follow,
     quiet: bool,
+    /// With the bar.
     sinks: Arc<Sinks>,
-    progress: RefCell<Option<Progress>>,
     jobs: Followed,
     /// The largest so far.
     code: u8,
@@ -131,8 +136,7 @@ impl<'a> Party<'a> {
         Party {
             follow,
             quiet,
-            sinks: Arc::default(),
-            progress: RefCell::new(progress),
+            sinks: Arc::new(Sinks::with_bar(progress)),
             jobs: Followed { logs, ..Followed::default() },
             code: 0,
         }
@@ -171,9 +175,7 @@ impl<'a> Party<'a> {
                 }
             }
             self.print(Stream::Stdout, &self.jobs.logs, &lines)?;
-            if let Some(progress) = self.progress.borrow_mut().as_mut() {
-                progress.submitted(batch.jobs.iter().filter(|job| job.is_ok()).count());
-            }
+            self.sinks.bar(|bar| bar.submitted(batch.jobs.iter().filter(|job| job.is_ok()).count()));
             Ok::<(), Failure>(())
         })
         .await?;
@@ -186,9 +188,7 @@ impl<'a> Party<'a> {
 
     /// Takes in jobs that others have submitted.
     pub fn join(&mut self, ids: Vec<JobId>) {
-        if let Some(progress) = self.progress.borrow_mut().as_mut() {
-            progress.submitted(ids.len());
-        }
+        self.sinks.bar(|bar| bar.submitted(ids.len()));
         self.jobs.ids.extend(ids);
     }
 
@@ -208,9 +208,7 @@ impl<'a> Party<'a> {
 
     /// Stays with all of them as long as the options say, and gives the exit code.
     pub async fn stay(mut self, client: &Client, label: bool) -> Result<u8, Failure> {
-        if let Some(progress) = self.progress.borrow_mut().as_mut() {
-            progress.all_submitted();
-        }
+        self.sinks.bar(Progress::all_submitted);
         if !self.jobs.ids.is_empty() {
             let watching = async {
                 match self.follow.watch {
@@ -218,25 +216,34 @@ impl<'a> Party<'a> {
                     false => Ok(()),
                 }
             };
-            let (code, watched) = tokio::join!(self.ended(client), watching);
+            let both = async { tokio::join!(self.ended(client), watching) };
+            let (code, watched) = tokio::select! {
+                both = both => both,
+                never = self.ticks() => match never {},
+            };
             watched?;
             self.code = self.code.max(code?);
         }
-        if let Some(progress) = self.progress.borrow_mut().take() {
-            progress.finish();
-        }
+        self.sinks.end_bar();
         Ok(self.code)
     }
 
+    /// Keeps the bar's numbers and clock as they are, as long as somebody asks for it.
+    async fn ticks(&self) -> Infallible {
+        let mut clock = tokio::time::interval(TICK);
+        loop {
+            clock.tick().await;
+            self.sinks.bar(Progress::tick);
+        }
+    }
+
     async fn ended(&self, client: &Client) -> Result<u8, Failure> {
-        let (jobs, progress) = (&self.jobs, &self.progress);
+        let jobs = &self.jobs;
         let started = async {
             // Only the bar tells running from waiting.
-            if progress.borrow().is_some() {
+            if self.sinks.has_bar() {
                 job::wait::<ClientError>(client, &jobs.ids, Some("start"), |job| {
-                    if let Some(progress) = progress.borrow_mut().as_mut() {
-                        progress.started(job.seen);
-                    }
+                    self.sinks.bar(|bar| bar.started(job.seen));
                     Ok(())
                 })
                 .await
@@ -248,9 +255,7 @@ impl<'a> Party<'a> {
         let event = self.follow.wait_event.as_deref().and_then(events::of_job);
         let ended = job::wait(client, &jobs.ids, event, |job| -> Result<(), Failure> {
             code = code.max(self.one_ended(job, jobs.logs_of(job.id))?);
-            if let Some(progress) = progress.borrow_mut().as_mut() {
-                progress.ended(exit_code(job, FAILED) == 0);
-            }
+            self.sinks.bar(|bar| bar.ended(exit_code(job, FAILED) == 0));
             Ok(())
         });
         let (started, ended) = tokio::join!(started, ended);
@@ -284,11 +289,7 @@ impl<'a> Party<'a> {
         self.print(Stream::Stderr, logs, &format!("{line}\n"))
     }
 
-    /// Lines between the bar's, which goes out of their way.
     fn print(&self, stream: Stream, logs: &Logs, lines: &str) -> Result<(), Failure> {
-        if let Some(progress) = self.progress.borrow_mut().as_mut() {
-            progress.clear();
-        }
         self.sinks.write(stream, logs, lines.as_bytes())
     }
 }
