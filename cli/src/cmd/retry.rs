@@ -44,7 +44,25 @@ impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
         self.follow.check()?;
         face.connected(async |client| {
-            let ids = self.chosen(&client).await?;
+            let mut ids = self.chosen(&client).await?;
+            let mut jobs = Vec::new();
+            if self.failed || !self.dry_run {
+                jobs = looked_up(&client, &ids).await?;
+            }
+            if self.failed {
+                // Nobody would be at its terminal, and it would wait for him for ever.
+                let left: Vec<Old>;
+                (left, jobs) = jobs.into_iter().partition(Old::is_interactive);
+                let script = Script::of_locale();
+                for job in &left {
+                    let id = script.id(job.id);
+                    crate::say!(
+                        "note: {id} is left out: its program talks to a terminal; `{} retry {id}` takes it",
+                        face.name
+                    );
+                }
+                ids.retain(|id| left.iter().all(|job| job.id != *id));
+            }
             if self.dry_run {
                 let script = Script::of_locale();
                 let mut out = out::stdout();
@@ -54,7 +72,6 @@ impl Args {
             if ids.is_empty() {
                 crate::say!("note: no job has failed that was not submitted again");
             }
-            let mut jobs = looked_up(&client, &ids).await?;
             let mut party = Party::new(&self.follow, Some(ids.len()), self.follow.logs(), self.quiet);
             let mut again: BTreeMap<JobId, JobId> = BTreeMap::new();
             while !jobs.is_empty() {
@@ -151,6 +168,15 @@ impl Old {
         let flags =
             SubmitFlags { debug: flags & 2 != 0, waitable: flags & 4 != 0, novalidate: flags & 8 != 0 };
         Ok(Old { id, jobspec, environment: Arc::new(environment), urgency, flags })
+    }
+
+    /// Does its program talk to somebody at a terminal?
+    fn is_interactive(&self) -> bool {
+        let options = self.jobspec.pointer("/attributes/system/shell/options");
+        let is_set = |value: Option<&Value>| {
+            value.is_some_and(|v| !matches!(v, Value::Bool(false) | Value::Null) && *v != 0)
+        };
+        options.is_some_and(|o| is_set(o.pointer("/pty/interactive")) || is_set(o.get("pty.interactive")))
     }
 
     /// Jobs that it waited for.
