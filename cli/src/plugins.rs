@@ -246,6 +246,20 @@ impl Chosen {
         })
     }
 
+    /// What was typed of them, as it could be typed again.
+    pub fn words(&self) -> Vec<String> {
+        let word = |(name, value): (&String, &Value)| match value {
+            Value::Bool(true) => vec![format!("--{name}")],
+            Value::Bool(false) | Value::Null => Vec::new(),
+            Value::String(text) => vec![format!("--{name}={text}")],
+            Value::Array(all) => {
+                all.iter().map(|v| format!("--{name}={}", v.as_str().unwrap_or_default())).collect()
+            }
+            Value::Number(_) | Value::Object(_) => vec![format!("--{name}={value}")],
+        };
+        self.values.iter().flat_map(word).collect()
+    }
+
     /// The jobspec as each plug-in that has a part in it has left it.
     pub fn modify(&self, mut jobspec: Jobspec) -> Result<Jobspec, Failure> {
         for plugin in &self.plugins.all {

@@ -63,7 +63,10 @@ impl Args {
         }
         let rows = if shuffle { Rows::shuffled(&lists, &separator) } else { Rows::new(&lists, &separator) };
         let (dry_run, quiet, label) = (options.dry_run, options.quiet, options.io.label_io);
-        let crowd = Crowd::new(options, cc, bcc, follow.logs()).over(rows?);
+        let mut crowd = Crowd::new(options, cc, bcc, follow.logs()).over(rows?);
+        if let Some(word) = crowd.stays() {
+            crate::say!("note: `{word}` stays as it is: values go into {{}}, {{0}}, {{seq}} and their kin");
+        }
         if dry_run {
             let mut out = out::stdout();
             for line in crowd.lines() {

@@ -283,17 +283,19 @@ struct Counts {
 
 impl Size {
     fn counts(&self) -> Result<Counts, Failure> {
-        let count = |given: &Option<Given<u32>>| given.as_ref().map(Given::get).transpose();
+        let count = |option: &str, given: &Option<Given<u32>>| {
+            given.as_ref().map(Given::get).transpose().map_err(|failure| failure.within(option))
+        };
         Ok(Counts {
-            nodes: count(&self.nodes)?,
-            ntasks: count(&self.ntasks)?,
-            cores_per_task: count(&self.cores_per_task)?,
-            gpus_per_task: count(&self.gpus_per_task)?,
+            nodes: count("--nodes", &self.nodes)?,
+            ntasks: count("--ntasks", &self.ntasks)?,
+            cores_per_task: count("--cores-per-task", &self.cores_per_task)?,
+            gpus_per_task: count("--gpus-per-task", &self.gpus_per_task)?,
             exclusive: self.exclusive,
-            cores: count(&self.cores)?,
-            tasks_per_node: count(&self.tasks_per_node)?,
-            tasks_per_core: count(&self.tasks_per_core)?,
-            gpus_per_node: count(&self.gpus_per_node)?,
+            cores: count("--cores", &self.cores)?,
+            tasks_per_node: count("--tasks-per-node", &self.tasks_per_node)?,
+            tasks_per_core: count("--tasks-per-core", &self.tasks_per_core)?,
+            gpus_per_node: count("--gpus-per-node", &self.gpus_per_node)?,
             nslots: self.nslots,
         })
     }

@@ -4,7 +4,7 @@
 
 use super::array;
 use super::copies::{Copies, Jobs, Which, tell};
-use super::fill::{Row, fill};
+use super::fill::{Row, fill, stays};
 use super::inputs::Rows;
 use super::{Options, Stdin};
 use crate::failure::Failure;
@@ -83,6 +83,13 @@ impl Crowd {
 
     pub fn logs(&self) -> &Logs {
         &self.form.logs
+    }
+
+    /// A word in braces that looks like a place for a value and is none.
+    pub fn stays(&mut self) -> Option<String> {
+        let Form { options, cc, bcc, .. } = &mut self.form;
+        let mut texts = options.texts().chain(cc).chain(bcc);
+        texts.find_map(|text| stays(text).map(str::to_owned))
     }
 
     /// The jobspecs, each whole.
@@ -232,9 +239,10 @@ impl Form {
             ("--log=", plain(logs.out.as_deref())),
             ("--log-stderr=", plain(logs.err.as_deref())),
         ];
+        let plugins = options.chosen.words();
         let words =
             given.into_iter().flat_map(|(sign, texts)| texts.into_iter().map(move |t| format!("{sign}{t}")));
-        words.chain(options.command.iter().cloned()).collect::<Vec<_>>().join(" ")
+        words.chain(plugins).chain(options.command.iter().cloned()).collect::<Vec<_>>().join(" ")
     }
 }
 

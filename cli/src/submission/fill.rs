@@ -83,6 +83,27 @@ pub fn fill(text: &str, row: &Row) -> Result<Option<String>, Failure> {
     Ok((out != text).then_some(out))
 }
 
+/// Braces around a name that no list fills and that no shell means, `{x}`: a typo, most likely. `${x}` is a shell's.
+pub fn stays(text: &str) -> Option<&str> {
+    let mut rest = text;
+    while let Some(open) = rest.find('{') {
+        let (before, from) = rest.split_at(open);
+        if from.starts_with("{{") {
+            let end = from.find("}}").map_or(from.len(), |end| end + 2);
+            rest = &from[end..];
+            continue;
+        }
+        let close = from.find('}')?;
+        let inside = &from[1..close];
+        let is_name = !inside.is_empty() && inside.chars().all(|c| c.is_alphanumeric() || c == '_');
+        if is_name && inside != "cc" && !before.ends_with('$') && matches!(part(inside), Part::Other) {
+            return Some(&from[..=close]);
+        }
+        rest = &from[1..];
+    }
+    None
+}
+
 /// The way out for who would have Python compute values.
 pub const NO_DEFINE: &str =
     "values are computed before: a second list behind `:::+`, or a program whose output is the list";
@@ -166,6 +187,20 @@ mod tests {
         ] {
             let row = row(values);
             assert_eq!(fill(text, &row).unwrap().as_deref().unwrap_or(text), filled, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_nothing_fills_is_found() {
+        for (text, found) in [
+            ("echo {x}", Some("{x}")),
+            ("{} {0} {seq} {seq1} {cc} {./%} {{id}} {.up}", None),
+            ("sh -c 'echo ${x} {a b} {a,b}'", None),
+            ("{print {}}", None),
+            ("out.{{name}}.{inptu}", Some("{inptu}")),
+            ("{", None),
+        ] {
+            assert_eq!(stays(text), found, "{text}");
         }
     }
 
