@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use flurm_types::{Encoding, JobId};
 use serde::Serialize;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 
 /// What could not be written when an [`Out`] was dropped, for whoever says how the command ended.
@@ -101,6 +102,14 @@ impl Script {
     pub fn id(self, id: JobId) -> String {
         id.encode(if self.ascii { Encoding::F58Plain } else { Encoding::F58 })
     }
+}
+
+/// Do standard output and error go to the same file, pipe or terminal?
+pub fn streams_are_one() -> bool {
+    let place =
+        |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino, stat.st_rdev));
+    let (out, err) = (io::stdout(), io::stderr());
+    matches!((place(out.as_fd()), place(err.as_fd())), (Ok(out), Ok(err)) if out == err)
 }
 
 /// Does a person read our messages?

@@ -242,6 +242,7 @@ impl<'a> Session<'a> {
 
     fn exception(&mut self, entry: &Entry) -> Result<(), Failure> {
         self.clear_status()?;
+        self.printer.end_line();
         self.printer.flush()?;
         let severity = events::number(entry, "severity").unwrap_or(0);
         // On a raw terminal our line would begin where the cursor is.
@@ -383,6 +384,10 @@ impl<'a> Session<'a> {
             None => return Ok(FAILED),
             Some(status) => out::exit_code(status),
         };
+        if code != 0 {
+            self.printer.end_line();
+            self.printer.flush()?;
+        }
         let signum = self.status.unwrap_or(0) & 0x7f;
         if signum != 0 {
             crate::say!("{prefix}: task(s) {}", signals::describe(signum));

@@ -3,6 +3,7 @@
 use crate::events;
 use crate::face::Face;
 use crate::failure::Failure;
+use crate::out;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use flurm_types::{Entry, Idset};
@@ -86,6 +87,10 @@ pub struct Printer {
     /// Only the last lines of what is there before the first flush.
     tail: Option<usize>,
     pending: Vec<(Stream, Vec<u8>)>,
+    /// Both streams of ours go to the same place.
+    together: bool,
+    /// What was printed last there is no whole line.
+    mid_line: bool,
 }
 
 impl Printer {
@@ -97,6 +102,8 @@ impl Printer {
             partial: BTreeMap::new(),
             tail,
             pending: Vec::new(),
+            together: out::streams_are_one(),
+            mid_line: false,
         }
     }
 
@@ -124,6 +131,7 @@ impl Printer {
                 if level <= 6 {
                     let word = ["FATAL", "FATAL", "FATAL", "ERROR", "WARN", "NOTICE", "INFO"]
                         [usize::try_from(level).unwrap_or(0)];
+                    self.end_line();
                     let line = format!("{}{rank}: {word}: {message}\n", self.shell);
                     self.push(Stream::Stderr, line.into_bytes());
                 }
@@ -169,7 +177,18 @@ impl Printer {
         }
     }
 
+    /// A message of ours begins a line, where it would stand behind output that has no end of line. The output's own
+    /// stream gets nothing that the job has not written.
+    pub fn end_line(&mut self) {
+        if self.together && self.mid_line {
+            self.push(Stream::Stderr, b"\n".to_vec());
+        }
+    }
+
     fn push(&mut self, stream: Stream, bytes: Vec<u8>) {
+        if let Some(last) = bytes.last() {
+            self.mid_line = *last != b'\n';
+        }
         match self.pending.last_mut() {
             Some((last, text)) if *last == stream => text.extend_from_slice(&bytes),
             _ => self.pending.push((stream, bytes)),
@@ -292,6 +311,21 @@ mod tests {
         );
         let all: Vec<&str> = all.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(all, ["a", "e", "bb"]);
+    }
+
+    #[test]
+    fn a_message_does_not_stand_on_the_line_of_output() {
+        let shown = |together: bool, data: &str| {
+            let mut printer = Printer { together, ..Printer::new(false, None) };
+            let entry = |name: &str, context| Entry::new(Timestamp(1), name).with_context(context);
+            printer.entry(&entry("data", json!({ "stream": "stdout", "rank": "0", "data": data }))).unwrap();
+            printer.entry(&entry("log", json!({ "level": 4, "message": "only so much is kept" }))).unwrap();
+            printer.take().into_iter().map(|(_, bytes)| String::from_utf8(bytes).unwrap()).collect::<Vec<_>>()
+        };
+        let warning = "flurm-shell: WARN: only so much is kept\n";
+        assert_eq!(shown(true, "0123456789"), ["0123456789".to_owned(), format!("\n{warning}")]);
+        assert_eq!(shown(true, "whole\n"), ["whole\n", warning]);
+        assert_eq!(shown(false, "0123456789"), ["0123456789", warning], "its file is not ours to break");
     }
 
     #[test]
