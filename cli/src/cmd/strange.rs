@@ -11,6 +11,7 @@ use std::ffi::OsString;
 /// of Flux itself are in the table of `compat.rs`.
 const COMMANDS: &[(&str, &str, &str)] = &[
     ("", "list", "`flurm jobs`"),
+    ("", "ps", "`flurm jobs`, or `flurm pstree`"),
     ("", "ion-resource", "`flurm resource query` asks the matcher, without an instance"),
     ("", "ion-R", "`flurm resource jgf --from=FILE -o R+jgf` writes an R with its graph"),
     ("queue", "limits", "`flurm queue list`"),
@@ -199,6 +200,11 @@ mod tests {
                 "`flurm resource list` has no option --zzz",
                 "flurm resource list --help",
             ),
+            ("ps -a", "there is no `flurm ps`", "flurm jobs"),
+            ("lptest", "there is no `flurm lptest`", "seq"),
+            ("kvs dropcache", "there is no `flurm kvs dropcache`", "cached"),
+            ("kvs unlink -s a", "`flurm kvs unlink` has no option -s", "flurm kvs version"),
+            ("jobs --from-stdin", "`flurm jobs` has no option --from-stdin", "xargs"),
             ("queue limits", "there is no `flurm queue limits`", "flurm queue list"),
             ("jobs -t RUNNING", "`flurm jobs` has no option -t", "--filter"),
             ("jobs --no-head", "`flurm jobs` has no option --no-head", "--no-header"),
