@@ -22,6 +22,11 @@ impl Face {
         if file == Some(OsStr::new("flux")) { "flux" } else { "flurm" }
     }
 
+    /// The name that this process was called by, for those who are given no face.
+    pub fn own_name() -> &'static str {
+        Face::name(std::env::args_os().next().as_deref())
+    }
+
     /// A connection for commands that ask and are answered.
     pub fn connect(&self) -> Result<blocking::Client, Failure> {
         Ok(blocking::Client::connect_level(self.level)?)

@@ -1,5 +1,6 @@
 //! How a command fails: two lines on standard error, `error:` and `hint:`, and an exit code.
 
+use crate::face::Face;
 use flurm_client::ClientError;
 use flurm_types::{JobId, SyntaxError};
 use flurm_wire::WireError;
@@ -78,17 +79,7 @@ impl Failure {
     /// Commands in it have the name by which we were called.
     #[must_use]
     pub fn called(self, name: &str) -> Failure {
-        let rename = |text: String| {
-            if name == "flurm" {
-                text
-            } else {
-                format!(" {text}")
-                    .replace("`flurm ", &format!("`{name} "))
-                    .replace(" flurm ", &format!(" {name} "))
-                    .trim_start()
-                    .to_owned()
-            }
-        };
+        let rename = |text: String| renamed(&text, name);
         Failure { text: self.text.map(rename), hint: self.hint.map(rename), ..self }
     }
 
@@ -102,15 +93,28 @@ impl Failure {
         Failure { code, ..self }
     }
 
-    /// Says it on standard error and gives the exit code.
+    /// Says it on standard error, with the commands in it by the name that we were called by, and gives the exit code.
     pub fn say(&self) -> u8 {
+        let name = Face::own_name();
         if let Some(text) = &self.text {
-            crate::say!("error: {text}");
+            crate::say!("error: {}", renamed(text, name));
         }
         if let Some(hint) = &self.hint {
-            crate::say!("hint: {hint}");
+            crate::say!("hint: {}", renamed(hint, name));
         }
         self.code
+    }
+}
+
+/// A text of ours or of the instance, in which commands have this name.
+pub fn renamed(text: &str, name: &str) -> String {
+    if name == "flurm" {
+        return text.to_owned();
+    }
+    let text = text.replace("`flurm ", &format!("`{name} ")).replace(" flurm ", &format!(" {name} "));
+    match text.strip_prefix("flurm ") {
+        Some(rest) => format!("{name} {rest}"),
+        None => text,
     }
 }
 

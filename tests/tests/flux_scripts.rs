@@ -69,6 +69,7 @@ each!(
     front,
     jobs,
     mailbox,
+    named,
     options_job,
     options_jobs,
     options_kvs,

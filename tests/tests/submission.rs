@@ -235,7 +235,7 @@ fn copies_and_inputs_are_jobs_of_their_own() {
     for (args, said) in [
         (&["bulksubmit", "--define=up=x.upper()", "a", ":::", "b"] as &[&str], "no Python"),
         (&["bulksubmit", "a", "{1}", ":::", "b"], "no such list of inputs"),
-        (&["bulksubmit", "-n{}", "a", ":::", "x"], "`x`"),
+        (&["bulksubmit", "-n{}", "a", ":::", "x"], "--ntasks: `x`"),
         (&["submit", "--from-file=in.txt", "true"], "cannot be used with"),
         (&["submit", "--from-file=/no/such"], "cannot read /no/such"),
     ] {
@@ -279,7 +279,19 @@ fn who_submits_can_stay_as_long_as_asked() {
     let mut leaves = at_terminal(&["--urgency=hold", "--progress"]);
     leaves.expect("PD:1 R:0 CD:0 F:0 |####################| 100%");
     assert!(leaves.wait().success());
+    // Those that run already are no longer pending, and what they print stands above the bar.
     let path = |name: &str| instance.dir.path().join(name);
+    let runs = "echo said; while ! test -e seen; do sleep 0.1; done";
+    let ids = instance.ok(&["submit", "--cc=1-3", "--wait-event=start", "sh", "-c", runs]);
+    let args: Vec<&str> = ["watch", "--progress"].into_iter().chain(ids.lines()).collect();
+    let mut watch = Terminal::start(instance.command(&args), 24, 100);
+    watch.expect("PD:0 R:3 CD:0 F:0 |");
+    watch.expect("0:00:01");
+    std::fs::write(path("seen"), "").expect("a file");
+    watch.expect("PD:0 R:0 CD:3 F:0 |");
+    assert!(watch.wait().success());
+    let shown = watch.shown();
+    assert!(shown.contains("\r\x1b[Ksaid\r\n") && !shown.contains("0:00:00said"), "{shown:?}");
     let read = |name: &str| std::fs::read_to_string(path(name)).expect("a log");
     let args = [
         "bulksubmit",
@@ -320,6 +332,13 @@ fn what_failed_is_submitted_again_once() {
     assert_eq!(spec["attributes"]["system"]["dependencies"][0]["value"], again);
     // All of it is done: nothing is left to do again.
     assert_eq!(instance.ok(&["retry", "--failed"]), "");
+    // But for a shell that somebody has left with a code: nobody would be there to leave it again.
+    let command = instance.command(&["run", "-o", "pty.interactive", "sh", "-c", "exit 7"]);
+    assert_eq!(Terminal::start(command, 24, 80).wait().code(), Some(7));
+    let shell = instance.ok(&["job", "last"]);
+    let ran = instance.run(&["retry", "--failed", "--dry-run"]).code_is(0);
+    assert_eq!(ran.stdout, "");
+    assert!(ran.stderr.starts_with(&format!("note: {shell} is left out")), "{}", ran.stderr);
     let third = instance.ok(&["retry", again]);
     assert_ne!(third, again);
     let held = instance.ok(&["submit", "--urgency=hold", "true"]);

@@ -113,10 +113,7 @@ pub fn refusals(ids: &[JobId], results: Vec<Result<(), WireError>>) -> u8 {
     let mut code = 0;
     for (id, result) in ids.iter().zip(results) {
         if let Err(error) = result {
-            crate::say!("error: {}: {}", script.id(*id), error.text);
-            if let Some(hint) = error.hint {
-                crate::say!("hint: {hint}");
-            }
+            Failure::from(error).within(&script.id(*id)).say();
             code = FAILED;
         }
     }

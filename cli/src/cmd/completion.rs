@@ -78,7 +78,11 @@ complete -c NAME -f -a '(__NAME_complete)'
 
 impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
-        write!(out::stdout(), "{}", self.shell.script().replace("NAME", face.name))?;
+        // Who has the link has both names; who has not may have another `flux`.
+        let others = (face.name != "flurm").then_some("flurm");
+        for name in std::iter::once(face.name).chain(others) {
+            write!(out::stdout(), "{}", self.shell.script().replace("NAME", name))?;
+        }
         Ok(0)
     }
 }

@@ -60,13 +60,13 @@ mod watch;
 pub use start::broker_attributes;
 
 use crate::face::Face;
-use crate::failure::Failure;
+use crate::failure::{Failure, renamed};
 use crate::out;
 use crate::plugins::{COMMANDS, Chosen, Plugins};
 use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 use flurm_client::uri::Level;
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 /// A scheduler of your own inside a Slurm allocation.
@@ -237,11 +237,24 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
             if let Some(failure) = strange::explain(&error, &words) {
                 return failure.called(name).say();
             }
-            // What goes wrong here is that nobody reads it.
-            let _ = error.print();
+            print(&error, name);
             u8::try_from(error.exit_code()).unwrap_or(crate::failure::USAGE)
         }
     }
+}
+
+/// Help, or what clap says of a mistake, with commands in it by the name that we were called by.
+fn print(error: &clap::Error, name: &str) {
+    let text = error.render();
+    let (text, plain) = (text.ansi().to_string(), text.to_string());
+    // What goes wrong here is that nobody reads it.
+    let _ = if error.use_stderr() {
+        let seen = std::io::stderr().is_terminal();
+        write!(std::io::stderr(), "{}", renamed(if seen { &text } else { &plain }, name))
+    } else {
+        let seen = std::io::stdout().is_terminal();
+        write!(std::io::stdout(), "{}", renamed(if seen { &text } else { &plain }, name))
+    };
 }
 
 /// Where `mini` stands, which Flux's commands of submission once had before them.

@@ -1,6 +1,7 @@
 //! `#SBATCH` lines of a script, as options of `flurm batch`: what can be taken over is, and it is said what is not.
 
-use crate::failure::Failure;
+use crate::face::Face;
+use crate::failure::{Failure, renamed};
 
 /// What the lines come down to.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -25,6 +26,7 @@ impl Taken {
             crate::say!("note: {name}: taken over from #SBATCH: {}", words.join(" "));
         }
         for (word, why) in &self.left {
+            let why = renamed(why, Face::own_name());
             crate::say!("note: {name}: not taken over: {word} ({why})");
         }
     }
