@@ -25,6 +25,8 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a shell lives without its broker.
 const ORPHAN_MS: u64 = 5000;
+/// A reader that is slow takes something within a minute; one that was stopped may never.
+const FOLLOWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// A process that ends closes its connections and is missed at once; silence is for cables and hosts that hang. A busy or
 /// swapping host may be silent for seconds and be well, and taking it for dead costs its jobs.
 const LOST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -288,6 +290,8 @@ pub struct Settings {
     cleanup_timeout: Duration,
     pub join_timeout: Duration,
     pub orphan_ms: u64,
+    /// For how long a reader of a job's output may have its tasks wait.
+    pub follower_timeout: Duration,
     /// Silence after which a neighbour in the tree is lost.
     pub lost_ms: u64,
     pub interface_hint: Option<String>,
@@ -348,6 +352,7 @@ impl Settings {
             fanout: fanout(&attributes, &config.tbon)?,
             cleanup_timeout: duration("broker.cleanup-timeout")?.unwrap_or(CLEANUP_TIMEOUT),
             join_timeout: duration("broker.join-timeout")?.unwrap_or(JOIN_TIMEOUT),
+            follower_timeout: duration("broker.follower-timeout")?.unwrap_or(FOLLOWER_TIMEOUT),
             orphan_ms: duration("broker.orphan-timeout")?.map_or(ORPHAN_MS, millis),
             lost_ms: millis(lost_timeout.unwrap_or(LOST_TIMEOUT)),
             interface_hint: interface_hint.cloned(),
@@ -366,8 +371,10 @@ impl Settings {
         let join_timeout = seconds(self.join_timeout).to_string();
         let orphan_timeout = seconds(Duration::from_millis(self.orphan_ms)).to_string();
         let lost_timeout = seconds(Duration::from_millis(self.lost_ms)).to_string();
+        let follower_timeout = seconds(self.follower_timeout).to_string();
         let shown = [
             ("broker.cleanup-timeout", Some(cleanup_timeout)),
+            ("broker.follower-timeout", Some(follower_timeout)),
             ("broker.join-timeout", Some(join_timeout)),
             ("config", Some(Value::Object(self.config.source.clone()).to_string())),
             ("broker.orphan-timeout", Some(orphan_timeout)),
@@ -505,6 +512,7 @@ mod tests {
         assert_eq!(shown("tbon.interface-hint"), Some("ib0"));
         assert_eq!(shown("broker.orphan-timeout"), Some("5s"));
         assert_eq!(shown("tbon.lost-timeout"), Some("1m"));
+        assert_eq!(shown("broker.follower-timeout"), Some("1m"));
         assert_eq!(settings.lost_ms, 60_000);
         assert_eq!(shown("my.own"), Some("1"));
     }
@@ -519,6 +527,7 @@ mod tests {
             &[("tbon.fanout", "2"), ("tbon.topo", "kary:3")],
             &[("broker.join-timeout", "soon")],
             &[("broker.join-timeout", "0")],
+            &[("broker.follower-timeout", "soon")],
         ] {
             assert!(settings(pairs).is_err(), "{pairs:?}");
         }

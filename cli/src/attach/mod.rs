@@ -394,8 +394,8 @@ impl<'a> Session<'a> {
         } else if code != 0 {
             crate::say!("{prefix}: task(s) exited with exit code {code}");
         }
-        // A job that was ended failed, whatever its tasks made of the signal.
-        Ok(if code == 0 && self.fatal { FAILED } else { code })
+        // A job that was ended failed, whatever its tasks made of the signal; and who has not got all did.
+        Ok(if code == 0 && (self.fatal || self.printer.has_lost()) { FAILED } else { code })
     }
 }
 

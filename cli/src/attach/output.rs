@@ -91,6 +91,7 @@ pub struct Printer {
     together: bool,
     /// What was printed last there is no whole line.
     mid_line: bool,
+    lost: bool,
 }
 
 impl Printer {
@@ -104,6 +105,7 @@ impl Printer {
             pending: Vec::new(),
             together: out::streams_are_one(),
             mid_line: false,
+            lost: false,
         }
     }
 
@@ -124,6 +126,8 @@ impl Printer {
                 self.push(Stream::Stderr, line.into_bytes());
             }
             "log" => {
+                let context = entry.context.as_ref();
+                self.lost |= context.and_then(|context| context.get("lost")?.as_bool()) == Some(true);
                 let message = events::text(entry, "message").unwrap_or("");
                 let level = events::number(entry, "level").unwrap_or(6);
                 let rank = events::number(entry, "rank").map_or_else(String::new, |r| format!("[{r}]"));
@@ -215,6 +219,11 @@ impl Printer {
             }
         }
         Ok(())
+    }
+
+    /// Has the instance said that some output which should have come is missing?
+    pub fn has_lost(&self) -> bool {
+        self.lost
     }
 
     /// What has come, for who does not want it printed.

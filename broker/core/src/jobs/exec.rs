@@ -473,16 +473,17 @@ impl Jobs {
         Raised::fatal("exec", format!("shell on {host} died"))
     }
 
-    /// Tells the shells of a job what to do with its output, if that is not what they do.
-    pub(super) fn set_flow(&mut self, cx: &mut Cx, id: JobId, next: impl Fn(Flow) -> Flow) {
-        let Some(run) = self.runs.runs.get_mut(&id) else { return };
+    /// Tells the shells of a job what to do with its output, if that is not what they do. None when it is over.
+    pub(super) fn set_flow(&mut self, cx: &mut Cx, id: JobId, next: impl Fn(Flow) -> Flow) -> Option<Flow> {
+        let run = self.runs.runs.get_mut(&id)?;
         let flow = next(run.flow);
         if std::mem::replace(&mut run.flow, flow) == flow {
-            return;
+            return Some(flow);
         }
         for rank in run.reachable().iter() {
             cx.tell(Dest::Rank(Rank(rank)), &FlowHere { id, attempt: ATTEMPT, flow });
         }
+        Some(flow)
     }
 
     /// Signals all tasks of a running job.

@@ -302,6 +302,11 @@ impl Guest {
         self.passed
     }
 
+    /// All that are not kept, those that are gone included.
+    pub fn all_passing(&self) -> u64 {
+        self.passed + self.passing.len() as u64
+    }
+
     /// Has somebody been there for what is not kept?
     pub fn is_passing(&self) -> bool {
         !self.passing.is_empty()
@@ -382,6 +387,12 @@ fn cut(time: Timestamp, bytes: u64) -> Entry {
 /// An entry that says something about the output; no more is kept after it.
 pub(super) fn said(time: Timestamp, message: &str) -> Entry {
     Entry::new(time, CUT).with_context(json!({"level": 4, "message": message, "component": "exec"}))
+}
+
+/// The same about output that whoever reads this should have had.
+pub(super) fn lost(time: Timestamp, message: &str) -> Entry {
+    let context = json!({"level": 3, "message": message, "component": "exec", "lost": true});
+    Entry::new(time, CUT).with_context(context)
 }
 
 /// What an entry counts as towards the limit: the bytes that a task has written. Ends of streams are free.

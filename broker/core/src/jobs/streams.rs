@@ -5,13 +5,13 @@
 //!
 //! Where output is kept in a file, a stream asks for a piece of it and goes on when that has been read.
 
-use super::guest::{Came, Guest, said};
+use super::guest::{Came, Guest, lost, said};
 use super::spill::Spill;
 use super::{Jobs, exec_log, no_such_job};
 use crate::cx::{Cx, asker};
 use crate::door::Output;
 use flurm_job_manager::{Job, Manager, QUEUE};
-use flurm_types::{Entry, JobId, JobState};
+use flurm_types::{Entry, Fsd, JobId, JobState};
 use flurm_wire::fact::{GuestLog, JobFact};
 use flurm_wire::job::{Await, Awaited, AwaitedJob, Journal, JournalBatch, JournalEvent, Log, Taken, Watch};
 use flurm_wire::shell::Flow;
@@ -32,6 +32,8 @@ const EVENT_LEN: usize = 160;
 const PASSING_BYTES_MAX: usize = 1 << 20;
 /// Answers of a paced stream that may be on their way.
 const PAGES_OUT_MAX: u32 = 4;
+/// For how long a follower may have tasks wait without taking anything.
+const FOLLOWER_MS_DEFAULT: u64 = 60_000;
 
 type Key = (Address, u64);
 
@@ -51,6 +53,8 @@ struct Stream {
     kind: Kind,
     /// Answers that have not been acknowledged, of a paced stream.
     out: u32,
+    /// Since when it could have taken one and has not.
+    full_since_ms: Option<u64>,
     /// Where the piece of the job's file begins that it waits for.
     reads: Option<u64>,
 }
@@ -63,7 +67,9 @@ impl Stream {
     /// How many entries of output that is not kept it has, if it is to get them all.
     fn passed(&self) -> Option<u64> {
         match &self.kind {
-            Kind::Watch { watch, at } if watch.paced && watch.follow && watch.logs.contains(&Log::Output) => {
+            Kind::Watch { watch, at }
+                if watch.paced && watch.follow && watch.logs.contains(&Log::Output) && !at.left_behind =>
+            {
                 Some(at.passing)
             }
             Kind::Await { .. } | Kind::Watch { .. } | Kind::Journal { .. } => None,
@@ -89,6 +95,8 @@ struct Position {
     bytes: [usize; 3],
     /// Entries that are not kept.
     passing: u64,
+    /// It was too slow for some of those, and has not been told yet.
+    left_behind: bool,
     spill: Spill,
 }
 
@@ -102,6 +110,7 @@ impl Streams {
         let key = (src, tag);
         if let Some(stream) = self.streams.get_mut(&key) {
             stream.out = stream.out.saturating_sub(1);
+            stream.full_since_ms = None;
             self.ready.insert(key);
         }
     }
@@ -110,6 +119,24 @@ impl Streams {
     pub fn passed(&self, id: JobId) -> Option<u64> {
         let keys = self.followers.get(&id)?;
         keys.iter().filter_map(|key| self.streams.get(key)?.passed()).min()
+    }
+
+    /// Who follows a job and has taken nothing for that long no longer counts, if it lacks some of so many entries that
+    /// are not kept. True if there was somebody; else, when there may be.
+    fn leave_behind(&mut self, id: JobId, now_ms: u64, limit_ms: u64, entries: u64) -> (bool, Option<u64>) {
+        let (mut any, mut next) = (false, None);
+        for key in self.followers.get(&id).into_iter().flatten() {
+            let Some(stream) = self.streams.get_mut(key) else { continue };
+            let lacks = stream.passed().is_some_and(|passed| passed < entries);
+            let Some(since) = stream.full_since_ms.filter(|_| lacks) else { continue };
+            let due = since.saturating_add(limit_ms);
+            if due > now_ms {
+                next = next.into_iter().chain([due]).min();
+            } else if let Kind::Watch { at, .. } = &mut stream.kind {
+                (at.left_behind, any) = (true, true);
+            }
+        }
+        (any, next)
     }
 
     /// A piece of a job's file has been read, or why it cannot be.
@@ -169,7 +196,7 @@ impl Streams {
                 self.journals.insert(key);
             }
         }
-        self.streams.insert(key, Stream { asker: asker(m), kind, out: 0, reads: None });
+        self.streams.insert(key, Stream { asker: asker(m), kind, out: 0, full_since_ms: None, reads: None });
         self.ready.insert(key);
     }
 
@@ -262,6 +289,8 @@ impl Position {
                 if let Some(line) = line {
                     len += line.len();
                     page.entries.push((log, Line::Kept(line.into())));
+                } else if wanted {
+                    self.say_left_behind(job, &mut page);
                 }
                 // What has gone before we came has gone together.
                 let passed = guest.map_or(0, Guest::passed).saturating_sub(self.passing);
@@ -294,7 +323,7 @@ impl Position {
                     Err(why) => {
                         if let Some(why) = why {
                             let text = format!("output that was kept in a file cannot be read: {why}");
-                            let entry = said(job.t_last(), &text);
+                            let entry = lost(job.t_last(), &text);
                             page.entries.push((log, Line::Event(entry)));
                         }
                         self.of_run = *count;
@@ -342,8 +371,17 @@ impl Position {
                 }
             }
         }
+        // What its shells have dropped meanwhile has no place in the order.
+        self.say_left_behind(job, &mut page);
         let over = !watch.follow || job.state() == JobState::Inactive;
         (page, if over { Then::End } else { Then::Wait })
+    }
+
+    fn say_left_behind(&mut self, job: &Job, page: &mut Page) {
+        if std::mem::take(&mut self.left_behind) {
+            let text = "output is missing here: it was not kept, and this reader was too slow for it";
+            page.entries.push((Log::Output, Line::Event(lost(job.t_last(), text))));
+        }
     }
 }
 
@@ -393,19 +431,29 @@ impl Jobs {
         Ok(())
     }
 
-    /// Lets output go that is not kept and that all have who follow it, and has tasks wait for the slowest of them.
+    /// Lets output go that is not kept and that all have who follow it, and has tasks wait for the slowest of them, but
+    /// not for ever.
     pub(super) fn pass_output(&mut self, cx: &mut Cx) {
         for id in std::mem::take(&mut self.full) {
-            let Some(guest) = self.guests.get_mut(&id) else { continue };
-            let passed = self.streams.passed(id);
-            guest.forget_passing(passed);
-            let left = guest.passing_bytes();
-            self.set_flow(cx, id, |before| match passed {
-                None => Flow::Drop,
-                Some(_) if left > PASSING_BYTES_MAX => Flow::Wait,
-                Some(_) if left > PASSING_BYTES_MAX / 2 => before,
-                Some(_) => Flow::Pass,
-            });
+            let mut left = 0;
+            while let Some(guest) = self.guests.get_mut(&id) {
+                let passed = self.streams.passed(id);
+                guest.forget_passing(passed);
+                left = guest.passing_bytes();
+                let entries = guest.all_passing();
+                let flow = self.set_flow(cx, id, |before| match passed {
+                    None => Flow::Drop,
+                    Some(_) if left > PASSING_BYTES_MAX => Flow::Wait,
+                    Some(_) if left > PASSING_BYTES_MAX / 2 => before,
+                    Some(_) => Flow::Pass,
+                });
+                let Some(limit_ms) = follower_ms_max(cx).filter(|_| flow == Some(Flow::Wait)) else { break };
+                let (any, next) = self.streams.leave_behind(id, cx.now.mono_ms, limit_ms, entries);
+                next.into_iter().for_each(|due| cx.wake_at(due));
+                if !any {
+                    break;
+                }
+            }
             let active = self.manager.job(id).is_some_and(|job| job.state() != JobState::Inactive);
             if active || left > 0 {
                 self.full.insert(id);
@@ -467,6 +515,9 @@ impl Jobs {
                     let empty = page.entries.is_empty();
                     answer(cx, &stream.asker, &page, empty, then);
                     stream.out += u32::from(paced && !empty);
+                    if stream.out >= PAGES_OUT_MAX {
+                        stream.full_since_ms = Some(cx.now.mono_ms);
+                    }
                     if let Then::Read(len) = then {
                         let (id, offset) = (watch.id, at.spill.offset());
                         stream.reads = Some(offset);
@@ -515,6 +566,17 @@ impl Jobs {
         }
         batch.caught_up = !std::mem::replace(caught_up, true);
         (batch, Then::Wait)
+    }
+}
+
+/// None: as long as it likes.
+fn follower_ms_max(cx: &Cx) -> Option<u64> {
+    let timeout =
+        cx.config.attributes.get("broker.follower-timeout").and_then(|text| text.parse::<Fsd>().ok());
+    match timeout {
+        None => Some(FOLLOWER_MS_DEFAULT),
+        Some(fsd) if fsd.is_infinite() || fsd == Fsd::ZERO => None,
+        Some(fsd) => Some((fsd.as_secs() * 1000.0) as u64),
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) said: Vec<Message>,
     /// Said to shells, by rank.
     pub(super) told: Vec<(u32, Message)>,
+    /// Times at which the jobs want to be looked at.
+    pub(super) wakes: BTreeSet<u64>,
     pub(super) tag: u64,
     pub(super) seqs: BTreeMap<(JobId, u32), u64>,
 }
@@ -94,8 +96,8 @@ impl World {
         let config = config();
         let mut jobs = Jobs::new(&config, 1);
         log.iter().for_each(|fact| jobs.apply(fact));
-        let (said, told, seqs) = Default::default();
-        World { jobs, config, now_ms: 1000, log, files: BTreeMap::new(), said, told, tag: 0, seqs }
+        let (said, told, wakes, seqs) = Default::default();
+        World { jobs, config, now_ms: 1000, log, files: BTreeMap::new(), said, told, wakes, tag: 0, seqs }
     }
 
     pub(super) fn lead(&mut self) {
@@ -131,6 +133,7 @@ impl World {
             }
         }
         assert!(out.lines.is_empty(), "{:?}", out.lines);
+        self.wakes.extend(&out.wakes);
         for message in out.held {
             match message.dst {
                 Dest::Rank(Rank(rank)) => self.told.push((rank, message)),
