@@ -58,35 +58,86 @@ impl<'a> Copy<'a> {
     }
 }
 
+/// A text around the number of its copy, kept: another copy is known by it without being taken apart.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mould {
+    head: Box<str>,
+    middle: Option<Box<str>>,
+    tail: Box<str>,
+}
+
+impl Mould {
+    /// Of a text that is a copy.
+    #[must_use]
+    pub fn of(text: &str) -> Option<Mould> {
+        let Copy { head, middle, tail, .. } = Copy::of(text)?;
+        Some(Mould { head: head.into(), middle: middle.map(Into::into), tail: tail.into() })
+    }
+
+    /// The number of a text that differs in nothing else.
+    #[must_use]
+    pub fn number_of(&self, text: &str) -> Option<u32> {
+        let inside = text.strip_prefix(&*self.head)?.strip_suffix(&*self.tail)?;
+        let Some(middle) = &self.middle else { return number(inside) };
+        let len = inside.bytes().take_while(u8::is_ascii_digit).count();
+        let (first, rest) = inside.split_at(len);
+        (rest.strip_prefix(&**middle)? == first).then(|| number(first)).flatten()
+    }
+
+    /// The text of another copy.
+    #[must_use]
+    pub fn with(&self, number: u32) -> String {
+        let Mould { head, middle, tail } = self;
+        Copy { head, middle: middle.as_deref(), tail, number }.with(number)
+    }
+}
+
+/// As JSON has it.
+fn number(digits: &str) -> Option<u32> {
+    let plain = digits == "0" || !digits.starts_with('0');
+    if plain && digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
 /// Where the number is that stands behind this key, and the number; none: the key is not there, or twice, or with something else.
 fn the_only(text: &str, key: &str) -> Option<(usize, usize, u32)> {
     let (before, after) = text.split_once(key)?;
     let from = before.len() + key.len();
     let len = after.bytes().take_while(u8::is_ascii_digit).count();
     let (digits, tail) = after.split_at(len);
-    let plain = digits == "0" || !digits.starts_with('0');
-    if !plain || !tail.starts_with([',', '}']) || tail.contains(key) {
+    if !tail.starts_with([',', '}']) || tail.contains(key) {
         return None;
     }
-    Some((from, from + len, digits.parse().ok()?))
+    Some((from, from + len, number(digits)?))
 }
 
 impl Jobspec {
+    /// Is the number of this text, which the job was read from, the number of its copy?
+    #[must_use]
+    pub fn is_copy(&self, of: &Copy<'_>) -> bool {
+        let number = self.attributes.shell_options.get("cc").and_then(serde_json::Value::as_u64);
+        let same = match (&self.attributes.array, of.middle) {
+            (None, None) => true,
+            (Some(array), Some(_)) => array.index == of.number,
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        same && number == Some(u64::from(of.number))
+    }
+
     /// Another copy of a job that was read from this text; none when it is not.
     #[must_use]
     pub fn copy(&self, of: &Copy<'_>, to: u32) -> Option<Jobspec> {
+        self.is_copy(of).then(|| self.copied(to))
+    }
+
+    /// Another copy of a job that is one.
+    #[must_use]
+    pub fn copied(&self, to: u32) -> Jobspec {
         let mut copy = self.clone();
-        let number = copy.attributes.shell_options.get_mut("cc")?;
-        if number.as_u64() != Some(u64::from(of.number)) {
-            return None;
+        copy.attributes.shell_options.insert("cc".to_owned(), to.into());
+        if let Some(array) = &mut copy.attributes.array {
+            array.index = to;
         }
-        *number = to.into();
-        match (&mut copy.attributes.array, of.middle) {
-            (None, None) => {}
-            (Some(array), Some(_)) if array.index == of.number => array.index = to,
-            (None | Some(_), _) => return None,
-        }
-        Some(copy)
+        copy
     }
 }
 
@@ -110,6 +161,12 @@ mod tests {
         assert_eq!(read.copy(&second, 9), None);
         let other = text(r#"{"cc":7,"verbose":2}"#);
         assert!(!first.is_like(&Copy::of(&other).unwrap()));
+        let mould = Mould::of(&one).unwrap();
+        assert_eq!((mould.number_of(&two), mould.with(u32::MAX)), (Some(u32::MAX), two));
+        let odd =
+            [r#"{"cc":07,"verbose":1}"#, r#"{"cc":4294967296,"verbose":1}"#, r#"{"cc":"7","verbose":1}"#];
+        let odd = odd.map(text).into_iter().chain([other, text(r#"{"cc":,"verbose":1}"#)]);
+        odd.for_each(|odd| assert_eq!(mould.number_of(&odd), None, "{odd}"));
     }
 
     #[test]
@@ -123,6 +180,9 @@ mod tests {
         assert!(first.is_like(&second) && first.with(12) == two && !first.says_as(&second));
         let (read, other) = (Jobspec::parse(&one).unwrap(), Jobspec::parse(&two).unwrap());
         assert_eq!(read.copy(&first, 12).unwrap(), other);
+        let mould = Mould::of(&one).unwrap();
+        assert_eq!((mould.number_of(&two), mould.with(12)), (Some(12), two.clone()));
+        assert_eq!(mould.number_of(&of_array(7, 12)), None);
         // Its canonical text is one as well.
         let canonical = read.to_json_without_environment();
         assert!(Copy::of(&canonical).unwrap().says_as(&first));

@@ -25,7 +25,7 @@ mod write;
 pub use amend::Amendment;
 pub use array::Array;
 pub use attributes::{Attributes, EXIT_TIMEOUT_S, OUTPUT_BYTES_KEPT, size};
-pub use copy::Copy;
+pub use copy::{Copy, Mould};
 pub use cosched::{Cosched, Group};
 pub use count::{Count, Operator, Range};
 pub use dependency::Dependency;

@@ -20,13 +20,17 @@ pub struct Block {
 impl Block {
     /// A value with a NUL in it cannot be passed to a program and is left out.
     pub fn push(&mut self, name: &str, value: &str) {
-        if name.bytes().chain(value.bytes()).any(|b| b == 0) {
+        self.push_as("", name, value);
+    }
+
+    /// The same under a name in two parts.
+    pub fn push_as(&mut self, prefix: &str, name: &str, value: &str) {
+        let parts = [prefix, name, "=", value].map(str::as_bytes);
+        if parts.iter().any(|part| part.contains(&0)) {
             return;
         }
         self.starts.push(self.text.len());
-        self.text.extend_from_slice(name.as_bytes());
-        self.text.push(b'=');
-        self.text.extend_from_slice(value.as_bytes());
+        parts.iter().for_each(|part| self.text.extend_from_slice(part));
         self.text.push(0);
     }
 

@@ -15,16 +15,17 @@ use crate::collective::{Collectives, Question};
 use crate::end::{Exit, Field, GRACE_MS};
 use crate::env::Base;
 use crate::feed::Feed;
-use crate::io::{self, Output, PIECE_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX};
-use crate::launch::{Child, Claim, Launched, Opened, Work};
+use crate::io::{Output, PIECE_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX};
+use crate::launch::{Claim, Launched, Opened, Work};
 use crate::offer::Program;
 use crate::options::Sink;
 use crate::options::pmi::Ask;
+use crate::pipes::Unread;
 use crate::plan::{self, Plan};
 use crate::pmi::Pmi;
 use crate::pmix::Pmix;
 use crate::scratch;
-use crate::shell::{Event, For, Key, Owner, Shell, Timer, wall};
+use crate::shell::{For, Key, Owner, Shell, Timer, wall};
 use crate::stage::Staging;
 use crate::sysmon::{self, Usage};
 use crate::wrap;
@@ -35,10 +36,9 @@ use flurm_wire::job::Stdin;
 use flurm_wire::rexec::Stream;
 use flurm_wire::shell::{ExpireHere, Flow, FlowHere, PmixGet};
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 /// A pipe that somebody outside the job holds open is not waited for any longer than this.
@@ -63,6 +63,8 @@ pub(crate) struct Job {
     pub(crate) epilog_due: bool,
     tasks_left: usize,
     pub(crate) streams: usize,
+    /// Those of them that have no reader yet.
+    pub(crate) unread: Vec<Unread>,
     pub(crate) readers: Vec<AbortHandle>,
     pub(crate) inputs: Vec<Feed>,
     pub(crate) output: Output,
@@ -137,32 +139,6 @@ impl Job {
         Some(self.plan.options.sysmon.into_iter().chain(watched).min().unwrap_or(sysmon::PERIOD))
     }
 
-    /// What comes out of that pipe is output of this task.
-    pub(crate) fn read(
-        &mut self,
-        key: Key,
-        task: u32,
-        stream: Stream,
-        pipe: OwnedFd,
-        events: mpsc::UnboundedSender<Event>,
-    ) {
-        let options = &self.plan.options;
-        // Who types does not wait for the end of a line.
-        let typed = options.pty.as_ref().is_some_and(|pty| pty.interactive);
-        let lines = options.lines[usize::from(stream == Stream::Stderr)] && !typed;
-        let room = Arc::clone(&self.room);
-        let reader = tokio::spawn(async move {
-            io::read_output(pipe, lines, room, |bytes| {
-                // The shell may be leaving.
-                let _ = events.send(Event::Output { key, stream, task, bytes });
-            })
-            .await;
-            // As above.
-            let _ = events.send(Event::StreamEnd { key, problem: None });
-        });
-        self.readers.push(reader.abort_handle());
-    }
-
     /// Is it certain that no task elsewhere waits for one of these, which have ended?
     pub(crate) fn ended_in_order(&self) -> bool {
         let offer = self.plan.options.pmi;
@@ -208,10 +184,10 @@ impl Shell {
         let place = self.place.clone().ok_or("the shell has not been welcomed yet")?;
         // Its environment comes apart from it, shared by many.
         let spec = start.jobspecs.get(job.jobspec).ok_or("the start message lacks the job's jobspec")?;
-        let spec = self.known.jobspec(spec.get())?;
+        let (spec, copy) = self.known.jobspec(spec.get(), job.copy)?;
         let r = Arc::new(R::parse(job.r.get()).map_err(|e| e.to_string())?);
         let tmpdir = self.scratch.take(SystemTime::now());
-        let ready = match plan::plan(job.id, &spec, &r, &place, &tmpdir) {
+        let ready = match plan::plan(job.id, &spec, copy, &r, &place, &tmpdir) {
             Ok(plan) => {
                 self.families.found().map(|family| (Arc::new(plan), family)).ok_or_else(|| TOO_MANY.into())
             }
@@ -249,6 +225,7 @@ impl Shell {
             epilog_due: plan.options.hooks.epilog.is_some(),
             tasks_left: 0,
             streams: 0,
+            unread: Vec::new(),
             readers: Vec::new(),
             inputs: Vec::new(),
             output: Output::default(),
@@ -314,6 +291,7 @@ impl Shell {
         self.families.started(field, pids.iter().copied(), &launched.ended);
         self.owners.extend((0..).zip(&pids).map(|(local, pid)| (*pid, Owner::Task(key, local))));
         self.connect(key, launched.children);
+        self.read_soon(key, now);
         let Some(job) = self.jobs.get_mut(&key) else { return };
         match launched.failure {
             Some(failure) => {
@@ -364,44 +342,6 @@ impl Shell {
         }
         for (stdin, message) in inputs {
             self.stdin(stdin, message);
-        }
-    }
-
-    /// Attaches readers and writers to the pipes of new tasks.
-    fn connect(&mut self, key: Key, children: Vec<Child>) {
-        let Some(job) = self.jobs.get_mut(&key) else { return };
-        let mut sockets = Vec::new();
-        for (local, child) in children.into_iter().enumerate() {
-            let task = job.plan.tasks[local];
-            for outlet in child.outputs {
-                job.streams += 1;
-                let events = self.events.clone();
-                let reader = match outlet.file {
-                    Some((file, label)) => tokio::spawn(async move {
-                        let problem = io::copy_to_file(outlet.pipe, file, label).await.err();
-                        let problem = problem.map(|e| format!("write output of task {task}: {e}"));
-                        // The shell may be leaving.
-                        let _ = events.send(Event::StreamEnd { key, problem });
-                    }),
-                    None => {
-                        job.read(key, task, outlet.stream, outlet.pipe, events);
-                        continue;
-                    }
-                };
-                job.readers.push(reader.abort_handle());
-            }
-            let mut feed = Feed { terminal: child.terminal, ..Feed::default() };
-            if let Some(pipe) = child.stdin {
-                let (send, inputs) = mpsc::unbounded_channel();
-                let queued_bytes = Arc::clone(&feed.queued_bytes);
-                tokio::spawn(io::write_input(pipe, inputs, queued_bytes, feed.terminal.is_some()));
-                feed.send = Some(send);
-            }
-            job.inputs.push(feed);
-            sockets.extend(child.pmi);
-        }
-        if !sockets.is_empty() {
-            self.pmi_connect(key, sockets);
         }
     }
 
@@ -601,6 +541,7 @@ impl Shell {
     }
 
     pub(crate) fn family_over(&mut self, key: Key, now: Instant) {
+        self.read_rest(key);
         let Some(job) = self.jobs.get_mut(&key) else { return };
         job.phase = Phase::Empty;
         job.inputs.clear();
@@ -649,6 +590,7 @@ impl Shell {
                 job.collecting = false;
                 self.dirty.insert(key);
             }
+            Timer::Read => self.read_from_now_on(key),
             Timer::Hook => self.hook_late(key, now),
             Timer::Archive => self.write_gathered(key, false),
             Timer::ArchiveLate => self.archive_late(key),

@@ -1,9 +1,11 @@
 //! What was read lately: bulk submissions are thousands of equal jobspecs in equal environments, and each is read once.
 //!
-//! A text that came before is known by itself, and so is one that differs in the number of its copy alone. Long ones are not kept: whoever sends much with a job waits for it anyway.
+//! A text that came before is known by itself; copies come as the text of one of them and their numbers. Long ones are not kept:
+//! whoever sends much with a job waits for it anyway.
 
 use crate::env::{self, Base};
-use flurm_jobspec::{Copy, Jobspec};
+use crate::spec::Spec;
+use flurm_jobspec::Mould;
 use flurm_types::Environment;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ const LEN_MAX: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     bases: Texts<Base>,
-    jobspecs: Texts<Jobspec>,
+    jobspecs: Texts<Spec>,
 }
 
 impl Known {
@@ -32,22 +34,21 @@ impl Known {
         })
     }
 
+    /// The jobspec of this text, or the one of which the text's is a copy; then with the number that it has instead.
+    ///
     /// # Errors
     /// It is no jobspec.
-    pub fn jobspec(&mut self, text: &str) -> Result<Arc<Jobspec>, String> {
-        if let Some(copy) = self.copy(text) {
-            return Ok(Arc::new(copy));
+    pub fn jobspec(&mut self, text: &str, copy: Option<u32>) -> Result<(Arc<Spec>, Option<u32>), String> {
+        let read = |text: &str| Spec::parse(text).map_err(|e| e.to_string());
+        let Some(number) = copy else { return Ok((self.jobspecs.get(text, read)?, None)) };
+        let spec = self.jobspecs.get(text, read)?;
+        if spec.is_copy() {
+            return Ok((spec, copy));
         }
-        self.jobspecs.get(text, |text| Jobspec::parse(text).map_err(|e| e.to_string()))
-    }
-
-    /// Another copy of one that is known.
-    fn copy(&self, text: &str) -> Option<Jobspec> {
-        let copy = Copy::of(text)?;
-        self.jobspecs.0.iter().find_map(|(known, jobspec)| {
-            let of = Copy::of(known).filter(|of| of.is_like(&copy))?;
-            jobspec.copy(&of, copy.number)
-        })
+        // A number that is not the copy's alone.
+        let text =
+            Mould::of(text).ok_or("a jobspec that is no copy came with the number of one")?.with(number);
+        Ok((self.jobspecs.get(&text, read)?, None))
     }
 }
 
@@ -88,7 +89,7 @@ mod tests {
         }
         assert!(Arc::ptr_eq(&first, &known.base(short).unwrap()));
         assert!(!Arc::ptr_eq(&known.base(&long).unwrap(), &known.base(&long).unwrap()));
-        assert!(known.base("[]").is_err() && known.jobspec("{}").is_err());
+        assert!(known.base("[]").is_err() && known.jobspec("{}", None).is_err());
         known.base(r#"{"C":"1"}"#).unwrap();
         assert!(!Arc::ptr_eq(&first, &known.base(short).unwrap()), "as many as are kept came after it");
     }

@@ -6,13 +6,14 @@ use crate::env::{Base, Block};
 use crate::gpu::Vendors;
 use crate::offer::Program;
 use crate::options::{Context, OptionError, Options, Order, Sink, Watch};
+use crate::spec::Spec;
 use crate::template::{Node, Tags};
 use crate::wrap;
 use flurm_jobspec::{Archive, Attributes, Jobspec, Kind, Resource, TaskCount};
 use flurm_types::{Hostlist, Idset, JobId, R, RNode, TaskMap};
 use flurm_wire::archive::Instance;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// What a shell knows besides the job.
 #[derive(Debug, Clone)]
@@ -44,7 +45,9 @@ pub struct Plan {
     pub tmpdir: String,
     /// To be written into `tmpdir`.
     pub files: Archive,
-    pub options: Options,
+    pub options: Arc<Options>,
+    /// Which one of many copies the job is.
+    pub copy: Option<u32>,
     pub binding: Binding,
     /// Known once somebody has looked at it.
     pub program: OnceLock<Program>,
@@ -67,11 +70,19 @@ pub enum PlanError {
     Option(#[from] OptionError),
 }
 
-/// `tmpdir` is the job's own directory on this node.
+/// `tmpdir` is the job's own directory on this node; `copy` is the number of a job whose jobspec is another copy's.
 ///
 /// # Errors
 /// The jobspec asks for something this shell cannot do.
-pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Result<Plan, PlanError> {
+pub fn plan(
+    id: JobId,
+    of: &Spec,
+    copy: Option<u32>,
+    r: &R,
+    place: &Place,
+    tmpdir: &str,
+) -> Result<Plan, PlanError> {
+    let spec = &of.jobspec;
     let at = r.nodes.iter().position(|node| node.rank == place.rank);
     let at = at.ok_or(PlanError::NotOurs(place.rank))?;
     let slot = Slot::of(spec);
@@ -79,7 +90,7 @@ pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Re
     let ntasks = counts.iter().sum();
     let context = Context { ntasks, gpus_per_slot: slot.gpus, command: spec.command() };
     let attributes = spec.attributes();
-    let options = Options::read(&attributes.shell_options, context)?;
+    let options = of.options(context)?;
     let map = task_map(&options.taskmap, &counts, r)?;
     let tasks: Vec<u32> = if r.nodes.len() == 1 {
         (0..ntasks).collect()
@@ -109,6 +120,7 @@ pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Re
         cwd: cwd.to_owned(),
         tmpdir: tmpdir.to_owned(),
         files: attributes.files.clone(),
+        copy: copy.or(options.copy),
         options,
         binding,
         program: OnceLock::new(),
@@ -122,7 +134,7 @@ pub fn plan(id: JobId, spec: &Jobspec, r: &R, place: &Place, tmpdir: &str) -> Re
     let told = if is_instance(spec) { self::counts(&spec.tasks()[0].count, &slot, r)? } else { counts };
     let cpus: Vec<u32> = r.nodes.iter().map(|node| node.cores.len() as u32).collect();
     plan.variables =
-        job_variables(&plan, &Told { tasks: &told, cpus: &cpus, slot: &slot }, place, attributes);
+        job_variables(&plan, &Told { tasks: &told, cpus: &cpus, slot: &slot, copy }, place, attributes);
     Ok(plan)
 }
 
@@ -283,11 +295,13 @@ fn by_hosts(hosts: &Hostlist, counts: &[u32], r: &R) -> Result<TaskMap, String> 
     TaskMap::from_nodes(&tasks).map_err(|e| e.to_string())
 }
 
-/// What Slurm's variables say of the job's size, by node where it is a list.
+/// What Slurm's variables say of the job's size, by node where it is a list, and of its place among others.
 struct Told<'a> {
     tasks: &'a [u32],
     cpus: &'a [u32],
     slot: &'a Slot,
+    /// The number of a job whose jobspec is another copy's.
+    copy: Option<u32>,
 }
 
 /// What all tasks of this rank are told. `SLURM_JOBID`, `SLURM_NODELIST` and `SLURM_STEP_ID` are left out on purpose:
@@ -309,7 +323,7 @@ fn job_variables(plan: &Plan, told: &Told<'_>, place: &Place, attributes: &Attri
         ("KVS_NAMESPACE", "primary"),
     ] {
         for prefix in ["FLUX_", "FLURM_"] {
-            block.push(&format!("{prefix}{name}"), value);
+            block.push_as(prefix, name, value);
         }
     }
     if let Some(id) = &place.enclosing_id {
@@ -348,7 +362,7 @@ fn job_variables(plan: &Plan, told: &Told<'_>, place: &Place, attributes: &Attri
         let first = array.id.unwrap_or(plan.id).0.to_string();
         block.push("SLURM_ARRAY_JOB_ID", &first);
         for (name, number) in [
-            ("SLURM_ARRAY_TASK_ID", Some(array.index)),
+            ("SLURM_ARRAY_TASK_ID", Some(told.copy.unwrap_or(array.index))),
             ("SLURM_ARRAY_TASK_COUNT", array.count),
             ("SLURM_ARRAY_TASK_MIN", array.min),
             ("SLURM_ARRAY_TASK_MAX", array.max),
@@ -477,7 +491,7 @@ impl Plan {
                 ncores: self.node.cores.len(),
             },
             tmpdir: &self.tmpdir,
-            copy: self.options.copy,
+            copy: self.copy,
             array: self.array,
             task: local.map(|local| (self.tasks[local], local as u32)),
         })

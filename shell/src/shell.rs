@@ -171,6 +171,8 @@ pub(crate) enum Timer {
     Warning,
     /// The first task of it has ended long ago.
     ExitTimeout,
+    /// Its pipes get readers.
+    Read,
     /// What it has said is to be sent.
     Batch,
     /// What it has said is to be written to its archive.

@@ -31,6 +31,9 @@ pub struct StartJob {
     pub environment: usize,
     /// Index into `jobspecs`.
     pub jobspec: usize,
+    /// The job is another copy of that one: its text has this number instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<u32>,
     /// All of R: a shell finds its own part by its rank.
     pub r: Arc<RawValue>,
 }

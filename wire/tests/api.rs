@@ -59,6 +59,7 @@ fn examples() -> String {
             attempt: 0,
             environment: 0,
             jobspec: 0,
+            copy: Some(7),
             r: raw(r().to_value()).into(),
         }],
     };

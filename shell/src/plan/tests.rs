@@ -18,13 +18,13 @@ fn place(rank: u32) -> Place {
     Place { rank, instance, uri: "local:///r/local".into(), enclosing_id: None, instance_level: 0 }
 }
 
-fn spec(resources: Value, count: Value, options: Value) -> Jobspec {
+fn spec(resources: Value, count: Value, options: Value) -> Spec {
     let text = json!({
         "version": 1, "resources": [resources],
         "tasks": [{"command": ["/bin/a", "{{task.id}}"], "slot": "t", "count": count}],
         "attributes": {"system": {"duration": 0, "cwd": "/w", "shell": {"options": options}}},
     });
-    Jobspec::parse(&text.to_string()).unwrap()
+    Spec::parse(&text.to_string()).unwrap()
 }
 
 fn slot(count: u32, cores: u32, gpus: u32) -> Value {
@@ -75,7 +75,7 @@ fn tasks_are_spread_as_slots_lie() {
         ),
     ] {
         let spec = spec(resources, count, options);
-        let plan = plan(JobId(1), &spec, &r, &place(rank), "/r/job-1").unwrap();
+        let plan = plan(JobId(1), &spec, None, &r, &place(rank), "/r/job-1").unwrap();
         assert_eq!(plan.tasks, wanted, "{spec:?}");
     }
 }
@@ -83,7 +83,7 @@ fn tasks_are_spread_as_slots_lie() {
 #[test]
 fn a_task_is_told_who_it_is() {
     let spec = spec(nodes(2, slot(2, 2, 1)), json!({"per_slot": 1}), json!({}));
-    let plan = plan(JobId(1), &spec, &r(&[(3, "0-3"), (5, "0-3")]), &place(5), "/r/job-1").unwrap();
+    let plan = plan(JobId(1), &spec, None, &r(&[(3, "0-3"), (5, "0-3")]), &place(5), "/r/job-1").unwrap();
     let submitted = [("OUT".to_owned(), Some("{{name}}.{{task.id}}".to_owned()))].into();
     let base = crate::env::base(&submitted);
     let told: Vec<String> = plan
@@ -126,8 +126,8 @@ fn an_instance_is_told_the_slots_of_its_job_as_tasks() {
             "attributes": {"system": {"duration": 0, "queue": "short",
                 "shell": {"options": {"per-resource": {"type": "node", "count": 1}}}}},
         });
-        let spec = Jobspec::parse(&text.to_string()).unwrap();
-        let plan = plan(JobId(1), &spec, &two, &place(3), "/r/job-1").unwrap();
+        let spec = Spec::parse(&text.to_string()).unwrap();
+        let plan = plan(JobId(1), &spec, None, &two, &place(3), "/r/job-1").unwrap();
         let all: Vec<String> = plan.job_variables().iter().map(str::to_owned).collect();
         let names = [
             "FLUX_JOB_SIZE=",
@@ -153,7 +153,7 @@ fn nodes_on_one_host_are_known_by_their_names() {
     let on = |rank, r: &R| {
         let ids: Vec<_> = r.nodes.iter().map(|node| node.rank).collect();
         let spec = spec(nodes(ids.len() as u32, slot(1, 1, 0)), json!({"per_slot": 1}), json!({}));
-        plan(JobId(1), &spec, r, &place(rank), "/r/job-1").unwrap()
+        plan(JobId(1), &spec, None, r, &place(rank), "/r/job-1").unwrap()
     };
     let two = on(3, &r(&[(3, "0"), (5, "0")]));
     assert!(!two.shares_host("c3") && !two.shares_host("c3.example.org"));
@@ -168,7 +168,7 @@ fn nodes_on_one_host_are_known_by_their_names() {
 fn options_work_or_are_refused() {
     let with = |options: Value| {
         let spec = spec(slot(1, 1, 0), json!({"per_slot": 1}), options);
-        plan(JobId(1), &spec, &r(&[(0, "0")]), &place(0), "/r/job-1").map(|plan| plan.options)
+        plan(JobId(1), &spec, None, &r(&[(0, "0")]), &place(0), "/r/job-1").map(|plan| plan.options)
     };
     let plain = with(json!({})).unwrap();
     assert_eq!((&plain.stdin, &plain.stdout, plain.pmi.wire), (&Source::Nothing, &Sink::Log, false));
@@ -177,7 +177,7 @@ fn options_work_or_are_refused() {
     assert!(with(json!({"mpi": "intel"})).unwrap().pmi.wire);
     assert!(with(json!({"output": {"limit": "1G"}})).is_ok());
     assert_eq!(with(json!({"exit-timeout": "2m"})).unwrap().exit_timeout_s, Some(120.0));
-    let map = with(json!({"cpu-affinity": "dry-run,map:0-1;4"})).unwrap().cpus;
+    let map = with(json!({"cpu-affinity": "dry-run,map:0-1;4"})).unwrap().cpus.clone();
     assert_eq!(map.how, Some(Spread::Map(vec!["0-1".parse().unwrap(), "4".parse().unwrap()])));
     assert!(map.say && map.dry_run);
     for bad in [
@@ -201,7 +201,7 @@ fn a_list_of_hosts_says_which_and_not_how_many() {
     let with = |hosts: &str| {
         let options = json!({"taskmap": {"scheme": "hosts", "value": hosts}});
         let spec = spec(nodes(2, slot(2, 1, 0)), json!({"per_slot": 1}), options);
-        plan(JobId(1), &spec, &two, &place(3), "/r/job-1").map(|plan| plan.map.nodes())
+        plan(JobId(1), &spec, None, &two, &place(3), "/r/job-1").map(|plan| plan.map.nodes())
     };
     let set = |text: &str| text.parse::<Idset>().unwrap();
     assert_eq!(with("c[5,3]").unwrap(), [set("1,3"), set("0,2")]);
@@ -211,4 +211,28 @@ fn a_list_of_hosts_says_which_and_not_how_many() {
         let text = with(hosts).unwrap_err().to_string();
         assert!(text.contains(wrong), "{text}");
     }
+}
+
+#[test]
+fn another_copy_is_planned_without_reading_its_jobspec() {
+    let of = |number: u32| {
+        let text = json!({
+            "version": 1, "resources": [slot(1, 1, 0)],
+            "tasks": [{"command": ["/bin/a"], "slot": "t", "count": {"per_slot": 1}}],
+            "attributes": {"system": {
+                "duration": 0, "cwd": "/w", "array": {"id": 5, "count": 9, "index": number},
+                "shell": {"options": {"cc": number}},
+            }},
+        });
+        Spec::parse(&text.to_string()).unwrap()
+    };
+    let planned = |spec: &Spec, copy| {
+        let plan = plan(JobId(1), spec, copy, &r(&[(0, "0")]), &place(0), "/r/job-1").unwrap();
+        let variables: Vec<String> = plan.job_variables().iter().map(str::to_owned).collect();
+        (plan.copy, plan.with_tags(None, |tags| tags.copy), variables)
+    };
+    let three = of(3);
+    assert!(three.is_copy());
+    assert_eq!(planned(&three, Some(7)), planned(&of(7), None));
+    assert_ne!(planned(&three, None), planned(&of(7), None));
 }

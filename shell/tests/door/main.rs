@@ -203,8 +203,14 @@ fn start(cwd: &Path, ids: &[u64], command: &[&str], ntasks: u32, options: Value,
     let path = std::env::var("PATH").expect("a PATH");
     let environment: Environment =
         [("PATH".to_owned(), Some(path)), ("OMPI_COMM_WORLD_SIZE".to_owned(), Some("9".into()))].into();
-    let job =
-        |id: &u64| StartJob { id: JobId(*id), attempt: 0, environment: 0, jobspec: 0, r: Arc::clone(&r) };
+    let job = |id: &u64| StartJob {
+        id: JobId(*id),
+        attempt: 0,
+        environment: 0,
+        jobspec: 0,
+        copy: None,
+        r: Arc::clone(&r),
+    };
     Start {
         environments: vec![raw(&environment)],
         jobspecs: vec![raw(&jobspec)],

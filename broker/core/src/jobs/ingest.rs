@@ -6,7 +6,7 @@ use super::{Jobs, wire_error};
 use crate::cx::Cx;
 use crate::site::Site;
 use flurm_job_manager::{Asked, Batch, Request, Submit};
-use flurm_jobspec::{Copy, Jobspec, JobspecError};
+use flurm_jobspec::{Copy, Jobspec, JobspecError, Mould};
 use flurm_sched::Sched;
 use flurm_types::{Environment, JobId, Now, Urgency};
 use flurm_wire::fact::JobSpecText;
@@ -41,6 +41,8 @@ struct Text {
     /// As it came; the one in `asked` is in canonical form.
     raw: Box<str>,
     asked: Asked,
+    /// Of a copy, how others of it are known: as they come, and as they are kept.
+    moulds: Option<[Mould; 2]>,
     /// It came from a client and has been given what its queue adds to it.
     admitted: bool,
     /// Whether such a job fits these resources at all, once it has been looked at.
@@ -95,17 +97,16 @@ impl Texts {
         environment: Option<&Arc<Environment>>,
         admitted: bool,
     ) -> Option<(usize, Asked)> {
-        let copy = Copy::of(raw)?;
         self.texts.iter().enumerate().filter(|(_, t)| t.is_for(environment, admitted)).find_map(|(at, t)| {
-            let of = Copy::of(&t.raw).filter(|of| of.is_like(&copy))?;
-            let canonical = Copy::of(&t.asked.text.jobspec).filter(|canonical| canonical.says_as(&of))?;
-            let jobspec = Arc::new(t.asked.jobspec.copy(&of, copy.number)?);
+            let [given, canonical] = t.moulds.as_ref()?;
+            let number = given.number_of(raw)?;
+            let jobspec = Arc::new(t.asked.jobspec.copied(number));
             let mut brief = t.asked.brief.clone();
             if brief.array.is_some() {
                 Arc::make_mut(&mut brief).array = jobspec.attributes().array;
             }
             let environment = t.asked.text.environment.clone();
-            let text = JobSpecText { jobspec: canonical.with(copy.number).into(), environment };
+            let text = JobSpecText { jobspec: canonical.with(number).into(), environment };
             Some((at, Asked { text, jobspec, brief }))
         })
     }
@@ -113,9 +114,12 @@ impl Texts {
     fn keep(&mut self, raw: &str, jobspec: Jobspec, admitted: bool) -> &mut Text {
         let environment = jobspec.attributes().environment.clone();
         let text = JobSpecText { jobspec: jobspec.to_json_without_environment().into(), environment };
+        let copy = Copy::of(raw).filter(|copy| jobspec.is_copy(copy));
+        let canonical = Copy::of(&text.jobspec).zip(copy).filter(|(canonical, of)| canonical.says_as(of));
+        let moulds = canonical.and_then(|_| Some([Mould::of(raw)?, Mould::of(&text.jobspec)?]));
         let asked = Asked::new(text, Arc::new(jobspec));
         self.texts.truncate(TEXTS_MAX - 1);
-        self.texts.push_front(Text { raw: raw.into(), asked, admitted, fits: None });
+        self.texts.push_front(Text { raw: raw.into(), asked, moulds, admitted, fits: None });
         &mut self.texts[0]
     }
 

@@ -1,10 +1,11 @@
 //! Jobs as shells are told of them: three texts each, of which equal jobs share two.
 //!
 //! The text of a jobspec or of an environment is made once for all jobs that have it, and is in a message once. It is known
-//! by its address: bulk submissions share both.
+//! by its address: bulk submissions share both. Copies share the text of one of them, and each has its number beside it.
 
 use super::exec::ATTEMPT;
 use flurm_job_manager::Job;
+use flurm_jobspec::Mould;
 use flurm_types::{Environment, JobId};
 use flurm_wire::exec::{Start, StartJob};
 use serde::Serialize;
@@ -22,11 +23,14 @@ const KEPT_LEN_MAX: usize = 64 << 10;
 pub(super) struct Said {
     environments: VecDeque<(Arc<Environment>, Arc<RawValue>)>,
     jobspecs: VecDeque<(Arc<str>, Arc<RawValue>)>,
+    /// Of the last jobspec that is a copy, how others of it are known.
+    mould: Option<(Mould, Arc<RawValue>)>,
 }
 
 /// A job in a message.
 pub(super) struct Part {
     jobspec: Arc<RawValue>,
+    copy: Option<u32>,
     environment: Arc<RawValue>,
     r: Arc<RawValue>,
 }
@@ -35,19 +39,32 @@ impl Said {
     /// None: it has no R.
     pub fn part(&mut self, job: &Job) -> Option<Part> {
         let text = job.text();
-        Some(Part {
-            r: raw(&**job.r()?),
-            jobspec: known(&mut self.jobspecs, &text.jobspec, |jobspec| {
-                RawValue::from_string(jobspec.to_string()).expect("a canonical jobspec is JSON").into()
-            }),
-            environment: known(&mut self.environments, &text.environment, raw),
-        })
+        let r = raw(&**job.r()?);
+        let (jobspec, copy) = self.jobspec(&text.jobspec);
+        Some(Part { r, jobspec, copy, environment: known(&mut self.environments, &text.environment, raw) })
+    }
+
+    /// The text that goes out, and which copy of it is meant if it is another one's.
+    fn jobspec(&mut self, jobspec: &Arc<str>) -> (Arc<RawValue>, Option<u32>) {
+        if let Some((mould, text)) = &self.mould
+            && let Some(number) = mould.number_of(jobspec)
+        {
+            return (Arc::clone(text), Some(number));
+        }
+        let text = known(&mut self.jobspecs, jobspec, |jobspec| {
+            RawValue::from_string(jobspec.to_string()).expect("a canonical jobspec is JSON").into()
+        });
+        if let Some(mould) = Mould::of(jobspec) {
+            self.mould = Some((mould, Arc::clone(&text)));
+        }
+        (text, None)
     }
 
     /// The batch is over.
     pub fn forget_long(&mut self) {
         self.environments.retain(|(_, text)| text.get().len() <= KEPT_LEN_MAX);
         self.jobspecs.retain(|(_, text)| text.get().len() <= KEPT_LEN_MAX);
+        self.mould.take_if(|(_, text)| text.get().len() > KEPT_LEN_MAX);
     }
 }
 
@@ -80,7 +97,8 @@ impl Part {
     pub fn add_to(&self, start: &mut Start, id: JobId) {
         let environment = put(&mut start.environments, &self.environment);
         let jobspec = put(&mut start.jobspecs, &self.jobspec);
-        start.jobs.push(StartJob { id, attempt: ATTEMPT, environment, jobspec, r: Arc::clone(&self.r) });
+        let (copy, r) = (self.copy, Arc::clone(&self.r));
+        start.jobs.push(StartJob { id, attempt: ATTEMPT, environment, jobspec, copy, r });
     }
 }
 
@@ -94,4 +112,25 @@ fn put(texts: &mut Vec<Arc<RawValue>>, text: &Arc<RawValue>) -> usize {
         texts.push(Arc::clone(text));
         texts.len() - 1
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_share_the_text_of_the_first_and_each_has_its_number() {
+        let mut said = Said::default();
+        let mut say = |text: &str| {
+            let (text, copy) = said.jobspec(&text.into());
+            (text.get().to_owned(), copy)
+        };
+        let first = r#"{"a":1,"cc":3}"#.to_owned();
+        assert_eq!(say(&first), (first.clone(), None));
+        assert_eq!(say(r#"{"a":1,"cc":14}"#), (first.clone(), Some(14)));
+        let other = r#"{"a":2,"cc":14}"#.to_owned();
+        assert_eq!(say(&other), (other.clone(), None));
+        assert_eq!(say(&first), (first.clone(), None));
+        assert_eq!(say(r#"{"a":1,"b":3}"#).1, None);
+    }
 }
