@@ -4,6 +4,7 @@
 //! streams of labelled lines go to is written by the shell, whole lines at a time.
 
 use crate::archive;
+use crate::io::Lines;
 use crate::launch::{Failure, Outlet};
 use crate::options::{Sink, Source};
 use crate::plan::Plan;
@@ -27,7 +28,7 @@ pub(crate) struct Files {
 
 #[derive(Debug)]
 struct Shared {
-    file: Arc<File>,
+    file: Arc<Lines>,
     tasks: usize,
 }
 
@@ -39,7 +40,7 @@ pub(crate) struct Stdio {
     /// Our end of its terminal, if it has one.
     pub terminal: Option<OwnedFd>,
     theirs: Vec<OwnedFd>,
-    files: Vec<Arc<File>>,
+    files: Vec<Arc<Lines>>,
 }
 
 impl Files {
@@ -64,7 +65,7 @@ impl Files {
                 match paths.get_mut(&path) {
                     Some(shared) => shared.tasks += 1,
                     None => {
-                        let file = Arc::new(open_output(plan, &path)?);
+                        let file = Arc::new(Lines::new(open_output(plan, &path)?));
                         paths.insert(path.clone(), Shared { file, tasks: 1 });
                     }
                 }
@@ -126,7 +127,7 @@ impl Files {
                 let shared = &self.paths[&rendered(plan, local, template)?];
                 if shared.tasks == 1 {
                     out.files.push(Arc::clone(&shared.file));
-                    out.stdio[at] = shared.file.as_raw_fd();
+                    out.stdio[at] = shared.file.file.as_raw_fd();
                     continue;
                 }
             }
@@ -144,7 +145,7 @@ impl Files {
         plan: &Plan,
         local: usize,
         sink: &Sink,
-    ) -> Result<Option<(Arc<File>, String)>, Failure> {
+    ) -> Result<Option<(Arc<Lines>, String)>, Failure> {
         let Sink::File { template, label } = sink else { return Ok(None) };
         let file = Arc::clone(&self.paths[&rendered(plan, local, template)?].file);
         let label = if *label { format!("{}: ", plan.tasks[local]) } else { String::new() };
@@ -159,8 +160,8 @@ impl Stdio {
         // Whoever closed the other end does not want to know.
         if let Some(pipe) = self.theirs.iter().find(|fd| fd.as_raw_fd() == stderr) {
             let _ = rustix::io::write(pipe, line.as_bytes());
-        } else if let Some(file) = self.files.iter().find(|file| file.as_raw_fd() == stderr) {
-            let _ = rustix::io::write(file, line.as_bytes());
+        } else if let Some(file) = self.files.iter().find(|lines| lines.file.as_raw_fd() == stderr) {
+            let _ = rustix::io::write(&file.file, line.as_bytes());
         }
     }
 

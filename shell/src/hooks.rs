@@ -82,6 +82,7 @@ impl Shell {
         }
         let Some(program) = job.plan.options.hooks.epilog.clone() else { return false };
         // The tasks' pipes are at their end; the epilog's have just begun.
+        job.room.call.take_back();
         self.timers.retain(|(_, of, timer)| (*of, *timer) != (key, Timer::Linger));
         self.start_hook(key, Kind::Epilog, &program)
     }
@@ -119,12 +120,16 @@ impl Shell {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         // Its output is that of the first task here.
         let task = job.plan.tasks.first().copied().unwrap_or(0);
+        let mut unheard = None;
         for child in launched.children {
             self.owners.insert(child.pid, Owner::Hook(field));
             for outlet in child.outputs {
-                job.streams += 1;
-                job.read(key, task, outlet.stream, outlet.pipe, self.events.clone());
+                let read = job.read(key, task, outlet.stream, outlet.pipe, self.events.clone());
+                unheard = read.err().or(unheard);
             }
+        }
+        if let Some(note) = unheard {
+            self.output_lost(key, note);
         }
         // It has been told to end before it was there.
         if !self.waits_to_launch(key) && self.hooks.get(&field).is_some_and(|hook| hook.kind == Kind::Prolog)

@@ -2,6 +2,9 @@
 //!
 //! A reader asks for room before it takes bytes out of a pipe. Room comes back when the leader has committed what was
 //! sent, so a leader that is slow makes the task wait in its write, and nothing piles up here.
+//!
+//! No reader is ended by others. When nobody can add to a job's output any more but its pipes have no end, because
+//! somebody outside the job holds them open, readers are called: they take what is there, and end.
 
 use crate::pty;
 use crate::shell::Event;
@@ -14,10 +17,10 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::net::unix::pipe;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc};
 
 /// Bytes of output of one job that the leader has not acknowledged. Each job has its own, for one whose reader has
 /// stopped must not hold the others.
@@ -29,32 +32,131 @@ pub const PIECE_BYTES_MAX: usize = 64 << 10;
 /// Input of one task that it has not read. A task that never reads must not fill our memory.
 pub const STDIN_BYTES_MAX: usize = 64 << 20;
 
+/// Taken out of a pipe after the last call: the most that a pipe of an ordinary user can hold. Who holds it open may
+/// write for ever.
+const LAST_BYTES_MAX: usize = 1 << 20;
+
 thread_local! {
     /// All readers share it; between a read and its use nobody waits.
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE_BYTES_MAX]);
 }
 
-/// Reads one stream of a task until its end, and tells the shell piece by piece.
-pub async fn read_output(pipe: OwnedFd, lines: bool, room: Arc<Semaphore>, mut tell: impl FnMut(Vec<u8>)) {
-    let Ok(pipe) = pipe::Receiver::from_owned_fd_unchecked(pipe) else { return };
+/// What the readers of one job share.
+#[derive(Debug)]
+pub struct Room {
+    /// For output that has not been acknowledged.
+    pub bytes: Semaphore,
+    pub call: Call,
+}
+
+impl Room {
+    pub fn new(bytes: usize) -> Room {
+        Room { bytes: Semaphore::new(bytes), call: Call::default() }
+    }
+}
+
+/// How readers are told to come to an end.
+#[derive(Debug, Default)]
+pub struct Call {
+    last: AtomicU8,
+    told: Notify,
+}
+
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Last {
+    /// What is in the pipe is the rest.
+    Rest = 1,
+    /// Nor is anybody waited for to whom it goes.
+    Now = 2,
+}
+
+impl Call {
+    pub fn tell(&self, last: Last) {
+        self.last.store(last as u8, Ordering::Relaxed);
+        self.told.notify_waiters();
+    }
+
+    pub fn is(&self, last: Last) -> bool {
+        self.last.load(Ordering::Relaxed) >= last as u8
+    }
+
+    /// Other pipes have just begun.
+    pub fn take_back(&self) {
+        self.last.store(0, Ordering::Relaxed);
+    }
+
+    pub async fn heard(&self, last: Last) {
+        loop {
+            // Made first, it misses nothing that is told after the look.
+            let told = self.told.notified();
+            if self.is(last) {
+                return;
+            }
+            told.await;
+        }
+    }
+}
+
+/// Our end of a pipe that a task writes to.
+///
+/// # Errors
+/// The kernel watches no more descriptors for us.
+pub fn reading(pipe: OwnedFd) -> io::Result<pipe::Receiver> {
+    pipe::Receiver::from_owned_fd_unchecked(pipe)
+}
+
+/// Our end of a pipe that a task reads from.
+///
+/// # Errors
+/// As above.
+pub fn writing(pipe: OwnedFd) -> io::Result<pipe::Sender> {
+    pipe::Sender::from_owned_fd_unchecked(pipe)
+}
+
+/// Reads one stream of a task until its end or the last call, and tells the shell piece by piece. False when something
+/// had to be left behind.
+pub async fn read_output(
+    pipe: pipe::Receiver,
+    lines: bool,
+    room: &Semaphore,
+    call: &Call,
+    mut tell: impl FnMut(Vec<u8>),
+) -> bool {
     // Less than a piece: the beginning of a line.
     let mut held: Vec<u8> = Vec::new();
-    loop {
-        if pipe.readable().await.is_err() {
-            break;
+    // How much more is taken, once it is known that there is an end to it.
+    let mut rest: Option<usize> = None;
+    while rest != Some(0) {
+        if rest.is_none() {
+            tokio::select! {
+                biased;
+                () = call.heard(Last::Rest) => rest = Some(LAST_BYTES_MAX),
+                ready = pipe.readable() => if ready.is_err() {
+                    break;
+                },
+            }
         }
-        // The semaphore is never closed.
-        let Ok(mut permit) = room.acquire_many(PIECE_BYTES_MAX as u32).await else { break };
+        let Some(mut permit) = wait_for(room, PIECE_BYTES_MAX, call).await else {
+            let left = rustix::io::ioctl_fionread(&pipe).is_ok_and(|left| left > 0);
+            return held.is_empty() && !left;
+        };
         let read = BUFFER.with_borrow_mut(|buffer| {
-            let n = pipe.try_read(&mut buffer[held.len()..])?;
-            held.extend_from_slice(&buffer[held.len()..held.len() + n]);
+            let buffer = &mut buffer[held.len()..];
+            let n = match rest {
+                None => pipe.try_read(buffer)?,
+                // Whether the runtime has heard that there is something plays no part any more.
+                Some(_) => rustix::io::read(&pipe, &mut *buffer)?,
+            };
+            held.extend_from_slice(&buffer[..n]);
             Ok::<usize, io::Error>(n)
         });
-        match read {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
+        let n = match read {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && rest.is_none() => continue,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
+            Ok(n) => n,
+        };
+        rest = rest.map(|rest| rest.saturating_sub(n));
         let end = match held.iter().rposition(|b| *b == b'\n') {
             _ if !lines => held.len(),
             Some(at) => at + 1,
@@ -71,51 +173,108 @@ pub async fn read_output(pipe: OwnedFd, lines: bool, room: Arc<Semaphore>, mut t
         }
     }
     // What is left has no end of line.
-    if !held.is_empty()
-        && let Ok(used) = room.acquire_many(held.len() as u32).await
-    {
-        used.forget();
-        tell(held);
+    if held.is_empty() {
+        return true;
+    }
+    let Some(used) = wait_for(room, held.len(), call).await else { return false };
+    used.forget();
+    tell(held);
+    true
+}
+
+/// None: nobody is waited for any more.
+async fn wait_for<'a>(room: &'a Semaphore, bytes: usize, call: &Call) -> Option<SemaphorePermit<'a>> {
+    let bytes = u32::try_from(bytes).expect("a piece at most");
+    tokio::select! {
+        biased;
+        permit = room.acquire_many(bytes) => Some(permit.expect("it is never closed")),
+        () = call.heard(Last::Now) => None,
+    }
+}
+
+/// A file that we write to for several streams.
+#[derive(Debug)]
+pub struct Lines {
+    pub file: File,
+    /// Whose line has no end yet.
+    open: Mutex<Option<(u32, Stream)>>,
+}
+
+impl Lines {
+    pub fn new(file: File) -> Lines {
+        Lines { file, open: Mutex::default() }
+    }
+
+    /// Every line that is written has its label. One that is longer than a piece and has others between its pieces becomes
+    /// several.
+    fn write(&self, who: (u32, Stream), label: &str, piece: &[u8]) -> io::Result<()> {
+        if label.is_empty() {
+            return (&self.file).write_all(piece);
+        }
+        let mut open = self.open.lock().expect("nothing panics while it is held");
+        let mut goes_on = *open == Some(who);
+        let mut out = Vec::with_capacity(piece.len() + label.len() + 1);
+        if open.is_some() && !goes_on {
+            out.push(b'\n');
+        }
+        for line in piece.split_inclusive(|b| *b == b'\n') {
+            if !std::mem::take(&mut goes_on) {
+                out.extend_from_slice(label.as_bytes());
+            }
+            out.extend_from_slice(line);
+        }
+        *open = (!piece.ends_with(b"\n")).then_some(who);
+        (&self.file).write_all(&out)
     }
 }
 
 /// Copies one stream of a task to a file that others write to as well: whole lines, each with its label.
-pub async fn copy_to_file(pipe: OwnedFd, file: Arc<File>, label: String) -> io::Result<()> {
-    let (send, mut pieces) = mpsc::unbounded_channel();
+///
+/// # Errors
+/// Not all of it is there.
+pub async fn copy_to_file(
+    pipe: pipe::Receiver,
+    (file, label): (Arc<Lines>, String),
+    who: (u32, Stream),
+    call: &Call,
+) -> io::Result<()> {
+    let (send, mut pieces) = mpsc::unbounded_channel::<Vec<u8>>();
     let room = Arc::new(Semaphore::new(2 * PIECE_BYTES_MAX));
-    let writer = tokio::spawn({
+    let mut writer = tokio::spawn({
         let room = Arc::clone(&room);
         async move {
+            let mut written = Ok(());
             while let Some(piece) = pieces.recv().await {
-                let (file, label): (Arc<File>, String) = (Arc::clone(&file), label.clone());
-                let len = Vec::len(&piece);
-                // A file system may take its time; the shell must not wait for it.
-                let write = move || (&*file).write_all(&labelled(piece, &label));
-                tokio::task::spawn_blocking(write).await.map_err(io::Error::other)??;
+                let len = piece.len();
+                // After a failure it goes nowhere, and nobody waits for that.
+                if written.is_ok() {
+                    let (file, label): (Arc<Lines>, String) = (Arc::clone(&file), label.clone());
+                    // A file system may take its time; the shell must not wait for it.
+                    let write = tokio::task::spawn_blocking(move || file.write(who, &label, &piece));
+                    written = write.await.map_err(io::Error::other).flatten();
+                }
                 room.add_permits(len);
             }
-            Ok(())
+            written
         }
     });
-    read_output(pipe, true, room, move |piece| {
-        // A writer that has failed has closed its end; the task's output then goes nowhere, and the failure is
-        // what we return.
+    let whole = read_output(pipe, true, &room, call, move |piece| {
+        // The writer lives as long as we can send to it.
         let _ = send.send(piece);
     })
     .await;
-    writer.await.map_err(io::Error::other)?
-}
-
-fn labelled(piece: Vec<u8>, label: &str) -> Vec<u8> {
-    if label.is_empty() {
-        return piece;
+    let late = || Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time, some may be lost"));
+    tokio::select! {
+        biased;
+        written = &mut writer => {
+            let written = written.map_err(io::Error::other).flatten();
+            if whole { written } else { written.and_then(|()| late()) }
+        }
+        () = call.heard(Last::Now) => {
+            writer.abort();
+            late()
+        }
     }
-    let mut out = Vec::with_capacity(piece.len() + label.len());
-    for line in piece.split_inclusive(|b| *b == b'\n') {
-        out.extend_from_slice(label.as_bytes());
-        out.extend_from_slice(line);
-    }
-    out
 }
 
 /// Input for a task's pipe; `None` is its end.
@@ -141,12 +300,11 @@ impl Drop for Given {
 /// Writes a task's input until its end, or until the task no longer reads. A terminal has no end: there, the end of
 /// input is typed.
 pub async fn write_input(
-    pipe: OwnedFd,
+    pipe: pipe::Sender,
     mut inputs: mpsc::UnboundedReceiver<Input>,
     queued_bytes: Arc<AtomicUsize>,
     terminal: bool,
 ) {
-    let Ok(pipe) = pipe::Sender::from_owned_fd_unchecked(pipe) else { return };
     let mut last = b'\n';
     while let Some(input) = inputs.recv().await {
         match input {
@@ -336,4 +494,105 @@ pub fn encode(bytes: Vec<u8>) -> (String, bool) {
 /// The bytes of a message, none when it says base64 and is not.
 pub fn decode(data: String, base64: bool) -> Option<Vec<u8>> {
     if base64 { base64::engine::general_purpose::STANDARD.decode(data).ok() } else { Some(data.into_bytes()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    fn pipe() -> (OwnedFd, File) {
+        let (ours, theirs) = crate::files::pipe(true).unwrap();
+        (ours, theirs.into())
+    }
+
+    /// All that is read, and whether that is everything.
+    async fn read(pipe: OwnedFd, room: &Room) -> (Vec<u8>, bool) {
+        let mut all = Vec::new();
+        let pipe = reading(pipe).unwrap();
+        let whole = read_output(pipe, true, &room.bytes, &room.call, |piece| {
+            // As if it were acknowledged at once.
+            room.bytes.add_permits(piece.len());
+            all.extend(piece);
+        });
+        let whole = whole.await;
+        (all, whole)
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_called_before_it_has_looked_takes_what_is_there() {
+        let room = Room::new(PIECE_BYTES_MAX);
+        let (ours, mut theirs) = pipe();
+        rustix::pipe::fcntl_setpipe_size(&theirs, LAST_BYTES_MAX).unwrap();
+        let said: Vec<u8> = (0..50_000_u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
+        theirs.write_all(&said).unwrap();
+        theirs.write_all(b"no end").unwrap();
+        room.call.tell(Last::Rest);
+        // Whoever holds the other end keeps it open.
+        let (all, whole) = read(ours, &room).await;
+        assert!(all == [&said[..], b"no end"].concat() && whole, "{} bytes", all.len());
+        room.call.take_back();
+        let (ours, theirs) = pipe();
+        let mut reader = std::pin::pin!(read(ours, &room));
+        assert!(poll_fn(|cx| Poll::Ready(reader.as_mut().poll(cx).is_pending())).await);
+        (&theirs).write_all(b"more").unwrap();
+        drop(theirs);
+        assert_eq!(reader.await, (b"more".to_vec(), true));
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_for_room_says_that_it_leaves_something_behind() {
+        let room = Room::new(0);
+        let (ours, mut theirs) = pipe();
+        theirs.write_all(b"line\n").unwrap();
+        {
+            let mut reader = std::pin::pin!(read(ours, &room));
+            room.call.tell(Last::Rest);
+            assert!(poll_fn(|cx| Poll::Ready(reader.as_mut().poll(cx).is_pending())).await);
+            room.call.tell(Last::Now);
+            assert_eq!(reader.await, (Vec::new(), false));
+        }
+        let (ours, _theirs) = pipe();
+        assert_eq!(read(ours, &room).await, (Vec::new(), true), "an empty pipe loses nothing");
+    }
+
+    #[tokio::test]
+    async fn a_descriptor_that_cannot_be_watched_is_an_error() {
+        let null = || OwnedFd::from(File::options().read(true).write(true).open("/dev/null").unwrap());
+        assert!(reading(null()).is_err() && writing(null()).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_takes_nothing_does_not_hold_up_the_task() {
+        let full = Arc::new(Lines::new(File::options().append(true).open("/dev/full").unwrap()));
+        let (ours, mut theirs) = pipe();
+        let task = std::thread::spawn(move || {
+            // Far more than we keep.
+            (0..1000).for_each(|_| theirs.write_all(&[b'\n'; 4096]).unwrap());
+        });
+        let call = Call::default();
+        let copied = copy_to_file(reading(ours).unwrap(), (full, String::new()), (0, Stream::Stdout), &call);
+        assert_eq!(copied.await.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        task.join().unwrap();
+    }
+
+    #[test]
+    fn every_line_of_a_file_has_one_label_at_its_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lines");
+        let lines = Lines::new(File::create(&path).unwrap());
+        let write = |task: u32, piece: &str| {
+            lines.write((task, Stream::Stdout), &format!("{task}: "), piece.as_bytes()).unwrap();
+        };
+        write(0, "a\nlong ");
+        write(0, "line ");
+        write(0, "goes on\n");
+        write(1, "b\n");
+        write(0, "long ");
+        write(1, "c\nd");
+        write(0, "is cut\n");
+        let text = std::fs::read_to_string(path).unwrap();
+        assert_eq!(text, "0: a\n0: long line goes on\n1: b\n0: long \n1: c\n1: d\n0: is cut\n");
+    }
 }

@@ -15,8 +15,8 @@ use crate::collective::{Collectives, Question};
 use crate::end::{Exit, Field, GRACE_MS};
 use crate::env::Base;
 use crate::feed::Feed;
-use crate::io::{Output, PIECE_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX};
-use crate::launch::{Claim, Launched, Opened, Work};
+use crate::io::{Last, Output, Room, UNACKNOWLEDGED_BYTES_MAX};
+use crate::launch::{Claim, Failure, Launched, Opened, Work};
 use crate::offer::Program;
 use crate::options::Sink;
 use crate::options::pmi::Ask;
@@ -38,10 +38,9 @@ use flurm_wire::shell::{ExpireHere, Flow, FlowHere, PmixGet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::Semaphore;
-use tokio::task::AbortHandle;
 
-/// A pipe that somebody outside the job holds open is not waited for any longer than this.
+/// A pipe that somebody outside the job holds open is not waited for any longer than this; nor, once the job was told to
+/// end, is who does not take what comes out of it.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// No more than this is collected: far below what readers wait for.
@@ -63,9 +62,8 @@ pub(crate) struct Job {
     pub(crate) epilog_due: bool,
     tasks_left: usize,
     pub(crate) streams: usize,
-    /// Those of them that have no reader yet.
+    /// More of them that have no reader yet.
     pub(crate) unread: Vec<Unread>,
-    pub(crate) readers: Vec<AbortHandle>,
     pub(crate) inputs: Vec<Feed>,
     pub(crate) output: Output,
     /// Its output is being collected.
@@ -75,8 +73,8 @@ pub(crate) struct Job {
     pub(crate) staging: Staging,
     /// What is for an archive.
     pub(crate) gathered: Option<Gathered>,
-    /// Room for output that has not been acknowledged.
-    pub(crate) room: Arc<Semaphore>,
+    /// What its readers share.
+    pub(crate) room: Arc<Room>,
     /// What the leader wants of its output.
     flow: Flow,
     /// It has been told to end: who does not read its output is not waited for.
@@ -150,12 +148,6 @@ impl Job {
     pub(crate) fn grace(&self) -> Duration {
         self.plan.options.kill_timeout.unwrap_or(Duration::from_millis(GRACE_MS))
     }
-
-    /// Do its readers wait for somebody beyond the leader?
-    fn is_held_up(&self) -> bool {
-        let full = self.room.available_permits() < PIECE_BYTES_MAX;
-        !self.ending && (self.flow == Flow::Wait || full)
-    }
 }
 
 impl Shell {
@@ -226,14 +218,13 @@ impl Shell {
             tasks_left: 0,
             streams: 0,
             unread: Vec::new(),
-            readers: Vec::new(),
             inputs: Vec::new(),
             output: Output::default(),
             collecting: false,
             opened: None,
             staging: Staging::default(),
             gathered,
-            room: Arc::new(Semaphore::new(UNACKNOWLEDGED_BYTES_MAX)),
+            room: Arc::new(Room::new(UNACKNOWLEDGED_BYTES_MAX)),
             flow: Flow::Pass,
             ending: false,
             why: String::new(),
@@ -290,10 +281,11 @@ impl Shell {
         job.tasks_left = pids.len();
         self.families.started(field, pids.iter().copied(), &launched.ended);
         self.owners.extend((0..).zip(&pids).map(|(local, pid)| (*pid, Owner::Task(key, local))));
-        self.connect(key, launched.children);
+        let unheard = self.connect(key, launched.children);
         self.read_soon(key, now);
         let Some(job) = self.jobs.get_mut(&key) else { return };
-        match launched.failure {
+        let unheard = unheard.map(|note| Failure { note, status: 1 << 8, errno: libc::EIO });
+        match launched.failure.or(unheard) {
             Some(failure) => {
                 job.status = worse(job.status, failure.status);
                 job.ending = true;
@@ -411,7 +403,7 @@ impl Shell {
     }
 
     pub(crate) fn output(&mut self, key: Key, stream: Stream, task: u32, bytes: Vec<u8>) {
-        // A piece may still have been on its way when its reader was ended. After the last report nothing is reported.
+        // After the last report nothing is reported: a server of PMIx may still say something.
         let job = self.jobs.get_mut(&key).filter(|job| !matches!(job.phase, Phase::Gone));
         let Some(job) = job else { return };
         let options = &job.plan.options;
@@ -419,7 +411,7 @@ impl Shell {
         if *sink == Sink::Archive {
             self.gather(key, stream, task, bytes);
         } else if job.flow == Flow::Drop {
-            job.room.add_permits(bytes.len());
+            job.room.bytes.add_permits(bytes.len());
         } else {
             job.output.push(stream, task, bytes, wall());
             match job.plan.options.batch {
@@ -446,7 +438,7 @@ impl Shell {
     /// The leader has so many bytes of the job's output.
     pub(crate) fn make_room(&self, key: Key, bytes: usize) {
         if let Some(job) = self.jobs.get(&key) {
-            job.room.add_permits(bytes);
+            job.room.bytes.add_permits(bytes);
         }
     }
 
@@ -596,14 +588,16 @@ impl Shell {
             Timer::ArchiveLate => self.archive_late(key),
             Timer::Collective => self.ask_again(key),
             Timer::PmixLate => self.pmix_late(key),
-            // Not the pipe is waited for, but who reads what came out of it.
-            Timer::Linger if job.is_held_up() && !leaving => {
-                self.timers.insert((now + LINGER, key, Timer::Linger));
-            }
+            Timer::Linger if job.streams == 0 => {}
             Timer::Linger => {
-                job.readers.iter().for_each(AbortHandle::abort);
-                job.streams = 0;
-                self.finish(key);
+                let call = &job.room.call;
+                let last = call.is(Last::Rest) && (job.ending || leaving);
+                call.tell(if last { Last::Now } else { Last::Rest });
+                if !last {
+                    // They end by themselves, unless they wait for somebody to whom their output goes.
+                    let wait = if leaving { LINGER / 2 } else { LINGER };
+                    self.timers.insert((now + wait, key, Timer::Linger));
+                }
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::env::{Base, Block};
 use crate::files::{Files, null, pipe};
 use crate::filter;
 use crate::gpu::Vendors;
+use crate::io::Lines;
 use crate::limits::{self, Limits};
 use crate::offer::{self, Program, Want};
 use crate::options::pmi::Ask;
@@ -135,7 +136,7 @@ pub struct Outlet {
     pub stream: Stream,
     pub pipe: OwnedFd,
     /// Whole lines go here, with this label; none: to the job's log.
-    pub file: Option<(Arc<File>, String)>,
+    pub file: Option<(Arc<Lines>, String)>,
 }
 
 /// Why a task did not start.

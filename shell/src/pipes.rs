@@ -5,9 +5,9 @@
 //! a while; those of a job that is over by then are emptied at once, before its end is reported.
 
 use crate::feed::Feed;
-use crate::io::{self, PIECE_BYTES_MAX};
+use crate::io::{self, Lines, PIECE_BYTES_MAX};
 use crate::jobs::Job;
-use crate::launch::Child;
+use crate::launch::{Child, Outlet};
 use crate::shell::{Event, Key, Shell, Timer};
 use flurm_wire::rexec::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -28,39 +28,36 @@ pub(crate) struct Unread {
 }
 
 impl Shell {
-    /// Attaches readers and writers to the pipes of new tasks.
-    pub(crate) fn connect(&mut self, key: Key, children: Vec<Child>) {
-        let Some(job) = self.jobs.get_mut(&key) else { return };
+    /// Attaches readers and writers to the pipes of new tasks; why that cannot be done.
+    pub(crate) fn connect(&mut self, key: Key, children: Vec<Child>) -> Option<String> {
+        let job = self.jobs.get_mut(&key)?;
         let mut sockets = Vec::new();
+        let mut problem = None;
         for (local, child) in children.into_iter().enumerate() {
             let task = job.plan.tasks[local];
             for outlet in child.outputs {
-                job.streams += 1;
+                let Outlet { stream, pipe, file } = outlet;
                 let events = self.events.clone();
-                let reader = match outlet.file {
-                    Some((file, label)) => tokio::spawn(async move {
-                        let problem = io::copy_to_file(outlet.pipe, file, label).await.err();
-                        let problem = problem.map(|e| format!("write output of task {task}: {e}"));
-                        // The shell may be leaving.
-                        let _ = events.send(Event::StreamEnd { key, problem });
-                    }),
+                let read = match file {
+                    Some(to) => job.copy(key, (task, stream), pipe, to, events),
                     None if child.terminal.is_none() => {
-                        job.unread.push(Unread { task, stream: outlet.stream, pipe: outlet.pipe });
+                        job.unread.push(Unread { task, stream, pipe });
                         continue;
                     }
-                    None => {
-                        job.read(key, task, outlet.stream, outlet.pipe, events);
-                        continue;
-                    }
+                    None => job.read(key, task, stream, pipe, events),
                 };
-                job.readers.push(reader.abort_handle());
+                problem = read.err().or(problem);
             }
             let mut feed = Feed { terminal: child.terminal, ..Feed::default() };
-            if let Some(pipe) = child.stdin {
-                let (send, inputs) = mpsc::unbounded_channel();
-                let queued_bytes = Arc::clone(&feed.queued_bytes);
-                tokio::spawn(io::write_input(pipe, inputs, queued_bytes, feed.terminal.is_some()));
-                feed.send = Some(send);
+            match child.stdin.map(io::writing) {
+                None => {}
+                Some(Ok(pipe)) => {
+                    let (send, inputs) = mpsc::unbounded_channel();
+                    let queued_bytes = Arc::clone(&feed.queued_bytes);
+                    tokio::spawn(io::write_input(pipe, inputs, queued_bytes, feed.terminal.is_some()));
+                    feed.send = Some(send);
+                }
+                Some(Err(e)) => problem = Some(format!("pass input to task {task}: {e}")),
             }
             job.inputs.push(feed);
             sockets.extend(child.pmi);
@@ -68,6 +65,7 @@ impl Shell {
         if !sockets.is_empty() {
             self.pmi_connect(key, sockets);
         }
+        problem
     }
 
     /// The job's tasks have just been started: its pipes are read soon, unless it is over before.
@@ -80,8 +78,12 @@ impl Shell {
     /// It is not over: whatever it says is read as it comes.
     pub(crate) fn read_from_now_on(&mut self, key: Key) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
+        let mut problem = None;
         for Unread { task, stream, pipe } in std::mem::take(&mut job.unread) {
-            job.read(key, task, stream, pipe, self.events.clone());
+            problem = job.read(key, task, stream, pipe, self.events.clone()).err().or(problem);
+        }
+        if let Some(note) = problem {
+            self.fail(key, note, 1 << 8);
         }
     }
 
@@ -97,13 +99,14 @@ impl Shell {
         for (unread, state) in unread.into_iter().zip(states) {
             let Some(job) = self.jobs.get_mut(&key) else { return };
             match job.rest(&unread, state) {
-                Some(bytes) => {
-                    job.streams = job.streams.saturating_sub(1);
-                    if !bytes.is_empty() {
-                        self.output(key, unread.stream, unread.task, bytes);
+                Some(bytes) if bytes.is_empty() => {}
+                Some(bytes) => self.output(key, unread.stream, unread.task, bytes),
+                None => {
+                    let Unread { task, stream, pipe } = unread;
+                    if let Err(note) = job.read(key, task, stream, pipe, self.events.clone()) {
+                        self.output_lost(key, note);
                     }
                 }
-                None => job.read(key, unread.task, unread.stream, unread.pipe, self.events.clone()),
             }
         }
     }
@@ -111,6 +114,9 @@ impl Shell {
 
 impl Job {
     /// What comes out of that pipe is output of this task.
+    ///
+    /// # Errors
+    /// It cannot be read.
     pub(crate) fn read(
         &mut self,
         key: Key,
@@ -118,22 +124,48 @@ impl Job {
         stream: Stream,
         pipe: OwnedFd,
         events: mpsc::UnboundedSender<Event>,
-    ) {
+    ) -> Result<(), String> {
+        let pipe = io::reading(pipe).map_err(|e| unread(task, &e))?;
         let options = &self.plan.options;
         // Who types does not wait for the end of a line.
         let typed = options.pty.as_ref().is_some_and(|pty| pty.interactive);
         let lines = options.lines[usize::from(stream == Stream::Stderr)] && !typed;
         let room = Arc::clone(&self.room);
-        let reader = tokio::spawn(async move {
-            io::read_output(pipe, lines, room, |bytes| {
+        self.streams += 1;
+        tokio::spawn(async move {
+            let whole = io::read_output(pipe, lines, &room.bytes, &room.call, |bytes| {
                 // The shell may be leaving.
                 let _ = events.send(Event::Output { key, stream, task, bytes });
             })
             .await;
+            let problem = (!whole).then(|| {
+                format!("some output of task {task} is lost: the job was told to end, and nobody took it")
+            });
             // As above.
-            let _ = events.send(Event::StreamEnd { key, problem: None });
+            let _ = events.send(Event::StreamEnd { key, problem });
         });
-        self.readers.push(reader.abort_handle());
+        Ok(())
+    }
+
+    /// The same for what goes to a file.
+    fn copy(
+        &mut self,
+        key: Key,
+        who: (u32, Stream),
+        pipe: OwnedFd,
+        to: (Arc<Lines>, String),
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Result<(), String> {
+        let pipe = io::reading(pipe).map_err(|e| unread(who.0, &e))?;
+        let room = Arc::clone(&self.room);
+        self.streams += 1;
+        tokio::spawn(async move {
+            let copied = io::copy_to_file(pipe, to, who, &room.call).await;
+            let problem = copied.err().map(|e| format!("write output of task {}: {e}", who.0));
+            // The shell may be leaving.
+            let _ = events.send(Event::StreamEnd { key, problem });
+        });
+        Ok(())
     }
 
     /// All that is in a pipe which nobody writes to any more; none: it takes a reader.
@@ -150,11 +182,15 @@ impl Job {
             return None;
         }
         // The room comes back when these bytes are acknowledged.
-        let room = self.room.try_acquire_many(u32::try_from(len).ok()?).ok()?;
+        let room = self.room.bytes.try_acquire_many(u32::try_from(len).ok()?).ok()?;
         let mut bytes = vec![0; len];
         let read = rustix::io::read(pipe, &mut bytes[..]).ok()?;
         room.forget();
         bytes.truncate(read);
         Some(bytes)
     }
+}
+
+fn unread(task: u32, error: &std::io::Error) -> String {
+    format!("read output of task {task}: {error}")
 }

@@ -2,6 +2,7 @@
 
 use crate::collective::Collected;
 use crate::files::rendered;
+use crate::io::Last;
 use crate::jobs::{Phase, worse};
 use crate::launch::Opened;
 use crate::options::Sink;
@@ -9,7 +10,8 @@ use crate::shell::{Event, For, Key, Shell, wall};
 use flurm_wire::exec::What;
 use flurm_wire::rexec::Stream;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::sync::Arc;
 
 /// Exit code 1, of a job whose tasks have none that is higher.
 const LOST_STATUS: i32 = 1 << 8;
@@ -99,15 +101,20 @@ impl Shell {
         let Ok(path) = rendered(&job.plan, 0, template) else { return };
         let line = format!("flurm-shell: job.exception: {}\n", std::mem::take(&mut job.why));
         job.streams += 1;
-        let events = self.events.clone();
-        // A file system may take its time.
-        let writer = tokio::task::spawn_blocking(move || {
-            let file = File::options().append(true).open(&path);
-            let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        let (events, room) = (self.events.clone(), Arc::clone(&job.room));
+        tokio::spawn(async move {
+            let to = path.clone();
+            // A file system may take its time.
+            let writer = tokio::task::spawn_blocking(move || {
+                File::options().append(true).open(&to)?.write_all(line.as_bytes())
+            });
+            let written = tokio::select! {
+                written = writer => written.map_err(io::Error::other).flatten(),
+                () = room.call.heard(Last::Now) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
+            };
             let problem = written.err().map(|e| format!("write to {path}: {e}"));
             // The shell may be leaving.
             let _ = events.send(Event::StreamEnd { key, problem });
         });
-        job.readers.push(writer.abort_handle());
     }
 }

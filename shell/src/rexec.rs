@@ -2,7 +2,7 @@
 
 use crate::end::{Field, GRACE_MS};
 use crate::env;
-use crate::io::{self, Given, Input, PIECE_BYTES_MAX};
+use crate::io::{self, Given, Input, Last, PIECE_BYTES_MAX, Room};
 use crate::launch::{Launched, Work};
 use crate::shell::{Event, For, Owner, Shell};
 use flurm_client::Client;
@@ -12,7 +12,7 @@ use flurm_wire::rexec::{Control, Run, RunOutput, Stream};
 use flurm_wire::{Address, ErrorCode, Message, WireError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// After the program has ended, what holds its pipes open is not waited for any longer than this.
 const LINGER: Duration = Duration::from_secs(1);
@@ -73,9 +73,22 @@ impl Shell {
             }
         };
         self.owners.insert(child.pid, Owner::Exec(id));
+        let outputs = child.outputs.into_iter().map(|outlet| Ok((outlet.stream, io::reading(outlet.pipe)?)));
+        let pipes = outputs.collect::<std::io::Result<Vec<_>>>();
+        let pipes = pipes.and_then(|outputs| Ok((outputs, child.stdin.map(io::writing).transpose()?)));
+        let (outputs, stdin) = match pipes {
+            Ok(pipes) => pipes,
+            Err(e) => {
+                self.families.end(field, Instant::now(), Duration::from_millis(GRACE_MS));
+                self.execs.remove(&id);
+                let errno = e.raw_os_error().unwrap_or(libc::EIO);
+                return self
+                    .respond(message, RunOutput::Failed { rank, errno, text: format!("its pipes: {e}") });
+            }
+        };
         let (ended, exit) = oneshot::channel();
         exec.exit = Some(ended);
-        if let Some(pipe) = child.stdin {
+        if let Some(pipe) = stdin {
             let (send, inputs) = mpsc::unbounded_channel();
             exec.input = Some(send);
             tokio::spawn(io::write_input(pipe, inputs, Arc::default(), false));
@@ -86,15 +99,13 @@ impl Shell {
         let Some(client) = self.client.clone() else { return };
         let events = self.events.clone();
         let (pieces, output) = mpsc::unbounded_channel();
-        for outlet in child.outputs {
-            let pieces = pieces.clone();
-            let room = Arc::new(Semaphore::new(PIECES_MAX * PIECE_BYTES_MAX));
+        let room = Arc::new(Room::new(PIECES_MAX * PIECE_BYTES_MAX));
+        for (stream, pipe) in outputs {
+            let (pieces, room) = (pieces.clone(), Arc::clone(&room));
             tokio::spawn(async move {
-                let stream = outlet.stream;
-                let back = Arc::clone(&room);
-                io::read_output(outlet.pipe, false, room, move |bytes| {
+                io::read_output(pipe, false, &room.bytes, &room.call, move |bytes| {
                     // The client may have gone.
-                    let _ = pieces.send((stream, bytes, Arc::clone(&back)));
+                    let _ = pieces.send((stream, bytes));
                 })
                 .await;
             });
@@ -104,7 +115,7 @@ impl Shell {
             let started = RunOutput::Started { rank, pid: child.pid };
             if client.respond(&message, &started, true).await.is_ok() {
                 // A lost connection ends the stream; the program goes on until somebody ends it.
-                let _ = stream_out(&client, &message, rank, output, exit).await;
+                let _ = stream_out(&client, &message, rank, output, &room, exit).await;
             }
             // The shell may be leaving.
             let _ = events.send(Event::ExecOver(id));
@@ -161,13 +172,14 @@ impl Shell {
     }
 }
 
-type Piece = (Stream, Vec<u8>, Arc<Semaphore>);
+type Piece = (Stream, Vec<u8>);
 
 async fn stream_out(
     client: &Client,
     message: &Message,
     rank: Rank,
     mut output: mpsc::UnboundedReceiver<Piece>,
+    room: &Room,
     mut exit: oneshot::Receiver<i32>,
 ) -> Result<(), flurm_client::ClientError> {
     let mut status = None;
@@ -181,11 +193,11 @@ async fn stream_out(
         };
         tokio::select! {
             piece = output.recv() => match piece {
-                Some((stream, bytes, room)) => {
+                Some((stream, bytes)) => {
                     let len = bytes.len();
                     let (data, base64) = io::encode(bytes);
                     client.respond(message, &RunOutput::Output { rank, stream, data, base64 }, true).await?;
-                    room.add_permits(len);
+                    room.bytes.add_permits(len);
                 }
                 None => break,
             },
@@ -193,7 +205,11 @@ async fn stream_out(
                 status = Some(ended.unwrap_or(1 << 8));
                 deadline = Some(tokio::time::Instant::now() + LINGER);
             }
-            () = late => break,
+            () = late => {
+                // Their end is the end of the output.
+                room.call.tell(Last::Rest);
+                deadline = None;
+            }
         }
     }
     let status = match status {

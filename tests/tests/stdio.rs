@@ -49,6 +49,65 @@ fn files_take_templates() {
     assert_eq!(read("err.sh".into()), "e\ne\n");
 }
 
+/// A file that takes nothing before somebody reads, as a file system does that hesitates.
+fn slow_file(instance: &Instance) -> std::path::PathBuf {
+    let path = instance.dir.path().join("slow");
+    let name = std::ffi::CString::new(path.to_str().expect("text")).expect("no NUL");
+    // SAFETY: a valid path.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    path
+}
+
+/// More than a FIFO and we ourselves hold; the rest stays in the task's pipe when the task is over.
+const SLOW: [&str; 6] =
+    ["-n2", "-l", "--output=slow", "sh", "-c", "[ $FLURM_TASK_RANK = 1 ] || seq 10000 40000"];
+
+#[test]
+fn a_file_system_that_takes_its_time_loses_nothing() {
+    let instance = Instance::start(1);
+    let path = slow_file(&instance);
+    let mut job = instance.command(&["run"]).args(SLOW).spawn().expect("a job");
+    let mut file = std::fs::File::open(path).expect("its other end");
+    // Its tasks are over at once. Readers of pipes that others hold open end a second later.
+    assert!(
+        flurm_tests::wait_child(&mut job, Duration::from_secs(4)).is_none(),
+        "something is not written yet"
+    );
+    let mut text = String::new();
+    file.read_to_string(&mut text).expect("text");
+    let wanted: String = (10_000..=40_000).map(|n| format!("0: {n}\n")).collect();
+    assert!(text == wanted, "{} of {} bytes", text.len(), wanted.len());
+    assert!(job.wait().expect("our child").success());
+}
+
+#[test]
+fn what_a_file_did_not_take_before_the_job_was_ended_is_said() {
+    let instance = Instance::start(1);
+    let path = slow_file(&instance);
+    let id = instance.ok(&[&["submit"][..], &SLOW].concat());
+    let _file = std::fs::File::open(path).expect("its other end");
+    instance.ok(&["job", "wait-event", &id, "start"]);
+    instance.ok(&["cancel", &id]);
+    instance.ok(&["job", "wait-event", &id, "clean"]);
+    let log = instance.ok(&["job", "eventlog", &id]);
+    let said = |line: &&str| line.contains("type=\"output\"") && line.contains("task 0");
+    assert!(log.lines().any(|line| said(&line)), "{log}");
+}
+
+#[test]
+fn long_lines_have_one_label() {
+    let instance = Instance::start(1);
+    let line = "head -c 200000 /dev/zero | tr '\\0' x; echo";
+    instance.ok(&["run", "-l", "--output=long", "sh", "-c", line]);
+    let text = std::fs::read_to_string(instance.dir.path().join("long")).expect("a file");
+    assert!(
+        text == format!("0: {}\n", "x".repeat(200_000)),
+        "{} bytes, {} labels",
+        text.len(),
+        text.matches(':').count()
+    );
+}
+
 #[test]
 fn files_of_output_are_closed_to_those_whom_the_submitter_keeps_out() {
     use std::os::unix::fs::MetadataExt as _;

@@ -124,8 +124,9 @@ impl Shell {
             } else {
                 // What the library has to say is for the user to read.
                 let (task, room) = (plan.tasks.first().copied().unwrap_or(0), Arc::clone(room));
+                let Ok(pipe) = io::reading(outlet.pipe) else { continue };
                 tokio::spawn(async move {
-                    io::read_output(outlet.pipe, true, room, |bytes| {
+                    io::read_output(pipe, true, &room.bytes, &room.call, |bytes| {
                         // As above.
                         let _ = events.send(Event::Output { key, stream: Stream::Stderr, task, bytes });
                     })
