@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use flurm_client::blocking;
 use flurm_client::uri::{self, Level};
-use flurm_client::{Client, ClientError};
+use flurm_client::{Client, ClientError, Uri};
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -27,9 +27,21 @@ impl Face {
         Face::name(std::env::args_os().next().as_deref())
     }
 
+    /// Names of a variable that an instance sets twice, that one first which a user of our name sets.
+    pub fn variables(&self, bare: &str) -> [String; 2] {
+        let prefixes = if self.name == "flux" { ["FLUX", "FLURM"] } else { ["FLURM", "FLUX"] };
+        prefixes.map(|prefix| format!("{prefix}_{bare}"))
+    }
+
+    /// Where our own instance is.
+    pub fn uri(&self) -> Result<Uri, ClientError> {
+        let [first, second] = self.variables("URI");
+        Uri::from_environment([&first, &second])
+    }
+
     /// A connection for commands that ask and are answered.
     pub fn connect(&self) -> Result<blocking::Client, Failure> {
-        Ok(blocking::Client::connect_level(self.level)?)
+        Ok(blocking::Client::connect_level(&self.uri()?, self.level)?)
     }
 
     /// A runtime with a connection, for commands that listen to several sources at once.
@@ -41,8 +53,8 @@ impl Face {
             .enable_all()
             .build()
             .map_err(ClientError::Runtime)?;
-        let level = self.level;
-        let result = runtime.block_on(async move { work(uri::connect(level).await?).await });
+        let (own, level) = (self.uri()?, self.level);
+        let result = runtime.block_on(async move { work(uri::connect(&own, level).await?).await });
         // A thread may still wait for standard input, and nothing it reads is wanted any more.
         runtime.shutdown_background();
         result
@@ -71,6 +83,9 @@ mod tests {
             assert_eq!(Face::name(Some(OsStr::new(word))), name, "{word}");
         }
         assert_eq!(Face::name(None), "flurm");
-        assert_eq!(Face { name: "flux", level: Level::Own }.prefix("job"), "flux-job");
+        let flux = Face { name: "flux", level: Level::Own };
+        assert_eq!(flux.prefix("job"), "flux-job");
+        assert_eq!(flux.variables("URI"), ["FLUX_URI", "FLURM_URI"]);
+        assert_eq!(Face { name: "flurm", ..flux }.variables("URI"), ["FLURM_URI", "FLUX_URI"]);
     }
 }

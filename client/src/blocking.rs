@@ -24,9 +24,9 @@ impl Client {
 
     /// # Errors
     /// As [`uri::connect`].
-    pub fn connect_level(level: Level) -> Result<Client, ClientError> {
+    pub fn connect_level(from: &Uri, level: Level) -> Result<Client, ClientError> {
         let runtime = runtime()?;
-        let inner = runtime.block_on(uri::connect(level))?;
+        let inner = runtime.block_on(uri::connect(from, level))?;
         Ok(Client { runtime: runtime.into(), inner })
     }
 

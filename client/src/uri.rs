@@ -45,14 +45,18 @@ impl Uri {
         &self.path
     }
 
-    /// The instance this process belongs to: `FLURM_URI`, else `FLUX_URI`.
+    /// The instance this process belongs to: what the first of these variables says that is set. An instance sets
+    /// both; they differ where a user has set one, and then it is the one of the name that the user knows.
     ///
     /// # Errors
-    /// Neither is set, or it is no address.
-    pub fn from_environment() -> Result<Uri, ClientError> {
-        let set = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
-        let text = set("FLURM_URI").or_else(|| set("FLUX_URI")).ok_or(ClientError::NoInstance)?;
-        Uri::parse(&text)
+    /// None is set, or it is no address.
+    pub fn from_environment(names: [&str; 2]) -> Result<Uri, ClientError> {
+        Uri::first_of(names, |name| std::env::var(name).ok())
+    }
+
+    fn first_of(names: [&str; 2], value: impl Fn(&str) -> Option<String>) -> Result<Uri, ClientError> {
+        let mut set = names.into_iter().filter_map(|name| value(name).filter(|text| !text.is_empty()));
+        Uri::parse(&set.next().ok_or(ClientError::NoInstance)?)
     }
 }
 
@@ -74,12 +78,12 @@ pub enum Level {
     Root,
 }
 
-/// Connect to the instance at `level`, asking each one on the way for its parent.
+/// Connect to the instance at `level`, seen from the one at `uri`, asking each one on the way for its parent.
 ///
 /// # Errors
-/// No instance, nobody answers, or there are fewer levels than asked for.
-pub async fn connect(level: Level) -> Result<Client, ClientError> {
-    let mut client = Client::connect(&Uri::from_environment()?).await?;
+/// Nobody answers, or there are fewer levels than asked for.
+pub async fn connect(uri: &Uri, level: Level) -> Result<Client, ClientError> {
+    let mut client = Client::connect(uri).await?;
     let climb = match level {
         Level::Own => 0,
         Level::Parent(n) => n,
@@ -117,6 +121,21 @@ mod tests {
         {
             assert!(matches!(Uri::parse(bad), Err(ClientError::Uri { .. })), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_first_variable_that_is_set_says_where() {
+        let set = |name: &str| match name {
+            "A" => Some("local:///a".to_owned()),
+            "B" => Some("local:///b".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        let found = |names| Uri::first_of(names, set).map(|uri| uri.to_string()).ok();
+        assert_eq!(found(["A", "B"]).as_deref(), Some("local:///a"));
+        assert_eq!(found(["B", "A"]).as_deref(), Some("local:///b"));
+        assert_eq!(found(["EMPTY", "A"]).as_deref(), Some("local:///a"));
+        assert_eq!(found(["NONE", "EMPTY"]), None);
     }
 
     #[test]

@@ -14,6 +14,12 @@ flux alloc -n1 flux -r getattr instance-level
 id=$(flux alloc --bg -N1)
 flux uri --wait $id | cut -d: -f1
 #> local
+FLUX_URI=$(flux uri $id) flux getattr instance-level
+#> 1
+FLURM_URI=$(flux getattr local-uri) FLUX_URI=$(flux uri $id) flux resource list -n -o '{nnodes}' -s all
+#> 1
+FLURM_URI=$(flux getattr local-uri) FLUX_URI=junk flux jobs 2> /dev/null || echo code $?
+#> code 1
 flux proxy $id flux getattr instance-level
 #> 1
 flux proxy $id flux run echo through the proxy

@@ -59,7 +59,7 @@ impl Args {
                 other => other.into(),
             })?;
             if bg {
-                return leave(&client, id, options.quiet).await;
+                return leave(face, &client, id, options.quiet).await;
             }
             if verbose > 0 {
                 crate::say!("jobid: {}", Script::of_locale().id(id));
@@ -80,7 +80,7 @@ impl Args {
 }
 
 /// Says where the instance is, once it is there.
-async fn leave(client: &Client, id: JobId, quiet: bool) -> Result<u8, Failure> {
+async fn leave(face: &Face, client: &Client, id: JobId, quiet: bool) -> Result<u8, Failure> {
     let name = Script::of_locale().id(id);
     let mut failed = None;
     job::wait::<Failure>(client, &[id], Some("memo"), |job| {
@@ -101,7 +101,8 @@ async fn leave(client: &Client, id: JobId, quiet: bool) -> Result<u8, Failure> {
         let log = job::lookup(client, id, &["eventlog"]).await?.pop().unwrap_or_default();
         let uri = log.lines().rev().find_map(|line| uri_of(&serde_json::from_str(line).ok()?));
         if let Some(uri) = uri {
-            crate::say!("{name} is ready: export FLURM_URI={uri}");
+            let [variable, _] = face.variables("URI");
+            crate::say!("{name} is ready: export {variable}={uri}");
         }
         writeln!(out::stdout(), "{name}")?;
     }

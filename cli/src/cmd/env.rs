@@ -19,7 +19,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
-        let inside = flurm_client::Uri::from_environment().is_ok();
+        let inside = face.uri().is_ok();
         let uri = if inside {
             Some(face.connect()?.run(async |client| attr::get(&client, "local-uri").await)?)
         } else {

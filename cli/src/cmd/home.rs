@@ -3,13 +3,12 @@
 use crate::face::Face;
 use crate::failure::Failure;
 use crate::{out, when};
-use flurm_client::Uri;
 use flurm_wire::job::{List, Listed};
 use flurm_wire::{Dest, resource, state};
 use std::io::Write;
 
 pub fn run(face: &Face) -> Result<u8, Failure> {
-    if Uri::from_environment().is_err() {
+    if face.uri().is_err() {
         let slurm = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
         let job = slurm("SLURM_JOB_ID").zip(slurm("SLURM_JOB_NUM_NODES"));
         out::stdout().write_all(outside(face.name, job).as_bytes())?;

@@ -147,7 +147,7 @@ impl Target {
                 let mut found = None;
                 let slot = &mut found;
                 face.connected(async |client| {
-                    *slot = Some(of_path(client, path, self.wait).await?);
+                    *slot = Some(of_path(face, client, path, self.wait).await?);
                     Ok(0)
                 })?;
                 Ok(found.expect("it is there when the search has not failed"))
@@ -157,9 +157,9 @@ impl Target {
 }
 
 /// Goes from instance to instance, as a path says.
-async fn of_path(mut client: Client, path: &str, wait: bool) -> Result<Place, Failure> {
+async fn of_path(face: &Face, mut client: Client, path: &str, wait: bool) -> Result<Place, Failure> {
     if path.starts_with('/') {
-        client = uri::connect(uri::Level::Root).await?;
+        client = uri::connect(&face.uri()?, uri::Level::Root).await?;
     }
     let mut steps = path.split('/').filter(|step| !step.is_empty() && *step != ".").peekable();
     let mut place = Place::local(&attr::get(&client, "local-uri").await?)?;

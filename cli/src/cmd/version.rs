@@ -3,7 +3,6 @@
 use crate::face::Face;
 use crate::failure::Failure;
 use crate::out;
-use flurm_client::Uri;
 use flurm_wire::Dest;
 use flurm_wire::state;
 use std::io::Write;
@@ -17,11 +16,12 @@ impl Args {
         let mut out = out::stdout();
         writeln!(out, "{:<10} {}", "commands:", env!("CARGO_PKG_VERSION"))?;
         // Outside an instance there is no broker to name, and that is fine.
-        let Ok(uri) = Uri::from_environment() else { return Ok(0) };
+        let Ok(uri) = face.uri() else { return Ok(0) };
         if let Ok(info) = face.connect().and_then(|client| Ok(client.call(Dest::Local, &state::Get {})?)) {
             writeln!(out, "{:<10} {}", "broker:", info.version)?;
         }
-        writeln!(out, "{:<10} {uri}", if face.name == "flux" { "FLUX_URI:" } else { "FLURM_URI:" })?;
+        let [name, _] = face.variables("URI");
+        writeln!(out, "{:<10} {uri}", format!("{name}:"))?;
         Ok(0)
     }
 }
