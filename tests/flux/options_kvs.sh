@@ -85,3 +85,33 @@ flux kvs eventlog get --watch --count=2 --waitcreate soon | wc -l
 #> 2
 flux kvs namespace create --owner=77 theirs && flux kvs -N theirs getroot -o
 #> 77
+flux kvs namespace create foo bar
+flux kvs put -N foo a.x=1 && flux kvs put a.z=0 --namespace=bar
+flux kvs get --namespace=foo a.x
+#> 1
+flux kvs dir -N foo a
+#> a.x = 1
+flux kvs ls -N foo a
+#> x
+flux kvs link -N foo a.x l && flux kvs readlink -N foo l
+#> a.x
+flux kvs mkdir -N foo d && flux kvs unlink -N foo d && flux kvs getroot -N foo -s
+#> 4
+flux kvs version -N foo; flux kvs wait -N foo 1
+#> 4
+flux kvs eventlog append -N foo log begin && flux kvs eventlog get -N foo -u log | grep -c begin
+#> 1
+flux kvs eventlog wait-event -N foo -u log begin | grep -c begin
+#> 1
+flux kvs copy -S foo -D bar a.x a.y && flux kvs get -N bar a.y
+#> 1
+FLUX_KVS_NAMESPACE=foo flux kvs get a.x
+#> 1
+FLUX_KVS_NAMESPACE=foo flux kvs get -N bar a.z
+#> 0
+flux kvs get --watch -N foo a > /dev/null 2>&1 || echo a directory $?
+#> a directory 1
+flux kvs namespace list | awk '$1 == "foo" {print NF, $3}'
+#> 3 0x00000000
+flux kvs namespace list | head -1 | xargs
+#> NAMESPACE OWNER FLAGS

@@ -1,5 +1,6 @@
 //! `flurm archive`: files in the key-value store, for all nodes of an instance.
 
+use crate::cmd::kvs;
 use crate::face::Face;
 use crate::failure::{FAILED, Failure};
 use crate::{out, when};
@@ -116,31 +117,29 @@ struct Remove {
 impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
         face.connected(async |client| match self.command {
-            Command::Create(args) => args.run(&client).await,
-            Command::List(args) => args.run(&client).await,
-            Command::Extract(args) => args.run(&client).await,
-            Command::Remove(args) => args.run(&client).await,
+            Command::Create(args) => args.run(face, &client).await,
+            Command::List(args) => args.run(face, &client).await,
+            Command::Extract(args) => args.run(face, &client).await,
+            Command::Remove(args) => args.run(face, &client).await,
         })
     }
 }
 
 impl Which {
-    fn namespace(&self) -> String {
-        let named =
-            || ["FLURM_KVS_NAMESPACE", "FLUX_KVS_NAMESPACE"].iter().find_map(|name| std::env::var(name).ok());
-        let named = if self.no_force_primary { named() } else { None };
-        named.filter(|name| !name.is_empty()).unwrap_or_else(|| PRIMARY.to_owned())
+    fn namespace(&self, face: &Face) -> String {
+        let named = if self.no_force_primary { kvs::of_environment(face) } else { None };
+        named.unwrap_or_else(|| PRIMARY.to_owned())
     }
 
-    async fn index(&self, client: &Client) -> Result<Index, Failure> {
-        let index = files::index(client, &self.namespace(), &self.name).await?;
+    async fn index(&self, face: &Face, client: &Client) -> Result<Index, Failure> {
+        let index = files::index(client, &self.namespace(face), &self.name).await?;
         Ok(index.ok_or_else(|| FilesError::None(self.name.clone()))?)
     }
 }
 
 impl Create {
-    async fn run(self, client: &Client) -> Result<u8, Failure> {
-        let (namespace, name) = (self.which.namespace(), &self.which.name);
+    async fn run(self, face: &Face, client: &Client) -> Result<u8, Failure> {
+        let (namespace, name) = (self.which.namespace(face), &self.which.name);
         let before = files::index(client, &namespace, name).await?;
         if before.is_some() && !self.overwrite && !self.append {
             return Err(Failure::new(format!("archive `{name}` is there already"))
@@ -158,8 +157,8 @@ impl Create {
 }
 
 impl List {
-    async fn run(self, client: &Client) -> Result<u8, Failure> {
-        let index = self.which.index(client).await?.select(self.pattern.as_deref());
+    async fn run(self, face: &Face, client: &Client) -> Result<u8, Failure> {
+        let index = self.which.index(face, client).await?.select(self.pattern.as_deref());
         let mut out = out::stdout();
         for entry in &index.entries {
             match (self.raw, self.long) {
@@ -174,10 +173,10 @@ impl List {
 }
 
 impl Extract {
-    async fn run(self, client: &Client) -> Result<u8, Failure> {
-        let (namespace, name) = (self.which.namespace(), &self.which.name);
+    async fn run(self, face: &Face, client: &Client) -> Result<u8, Failure> {
+        let (namespace, name) = (self.which.namespace(face), &self.which.name);
         let index = match self.waitcreate {
-            None => self.which.index(client).await?,
+            None => self.which.index(face, client).await?,
             Some(limit_s) => {
                 let index = files::awaited(client, &namespace, name);
                 match Duration::try_from_secs_f64(limit_s) {
@@ -223,8 +222,8 @@ async fn extract(
 }
 
 impl Remove {
-    async fn run(self, client: &Client) -> Result<u8, Failure> {
-        let (namespace, name) = (self.which.namespace(), &self.which.name);
+    async fn run(self, face: &Face, client: &Client) -> Result<u8, Failure> {
+        let (namespace, name) = (self.which.namespace(face), &self.which.name);
         let there = match files::index(client, &namespace, name).await {
             Ok(index) => index.is_some(),
             // What cannot be read can still be removed.

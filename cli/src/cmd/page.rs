@@ -42,7 +42,8 @@ fn table(root: &clap::Command, path: &str) -> String {
         })
     };
     let mut rows = String::new();
-    for arg in command.get_arguments().filter(|a| !a.is_hide_set() && a.get_id() != "help" && !is_known(a)) {
+    let shown = |a: &clap::Arg| !a.is_hide_set() && !a.is_global_set() && a.get_id() != "help";
+    for arg in command.get_arguments().filter(|a| shown(a) && !is_known(a)) {
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
         writeln!(rows, "| `{}` | {} |", signature(arg), help.replace('|', "\\|")).expect("a String takes it");
     }
@@ -63,7 +64,8 @@ fn signature(arg: &clap::Arg) -> String {
         (None, Some(long)) => long,
         (Some(short), Some(long)) => format!("{short}, {long}"),
     };
-    let text = match (takes, arg.is_require_equals_set()) {
+    let may_be_alone = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
+    let text = match (takes, may_be_alone) {
         (false, _) => text,
         (true, true) => format!("{text}[={value}]"),
         (true, false) => format!("{text}={value}"),

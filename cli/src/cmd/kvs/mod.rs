@@ -20,8 +20,8 @@ use std::io::Write;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Another namespace than the primary one
-    #[arg(short = 'N', long, value_name = "NAME", default_value = PRIMARY, hide_default_value = true)]
-    namespace: String,
+    #[arg(short = 'N', long, value_name = "NAME", global = true)]
+    namespace: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -240,10 +240,15 @@ enum Namespace {
 
 impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
-        face.connected(async |client| {
-            Store { client, namespace: self.namespace, at: None }.run(self.command).await
-        })
+        let namespace = self.namespace.or_else(|| of_environment(face)).unwrap_or_else(|| PRIMARY.to_owned());
+        face.connected(async |client| Store { client, namespace, at: None }.run(self.command).await)
     }
+}
+
+/// The namespace that the environment asks for.
+pub fn of_environment(face: &Face) -> Option<String> {
+    let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    face.variables("KVS_NAMESPACE").into_iter().find_map(set)
 }
 
 struct Store {
@@ -340,7 +345,8 @@ impl Store {
             if get.watch || get.waitcreate {
                 let count = if get.watch { get.count } else { Some(1) };
                 let Get { waitcreate, append, raw, .. } = *get;
-                self.watch(key, &Watch { waitcreate, count, label, append, raw }, out).await?;
+                let values_only = true;
+                self.watch(key, &Watch { waitcreate, count, label, append, raw, values_only }, out).await?;
                 continue;
             }
             if get.treeobj {
@@ -356,10 +362,7 @@ impl Store {
             }
             match self.node(key).await? {
                 Node::Value(value) => print(out, label, &value, get.raw)?,
-                Node::Dir(_) => {
-                    return Err(Failure::new(format!("`{key}` is a directory"))
-                        .hint(format!("`flurm kvs dir {key}` shows what is in it")));
-                }
+                Node::Dir(_) => return Err(is_directory(key)),
                 Node::Symlink(_) => {
                     return Err(Failure::new(format!("`{key}` is a link that leads nowhere")));
                 }
@@ -382,6 +385,7 @@ impl Store {
                     before = text.len();
                 }
                 Some(Node::Value(value)) => print(out, how.label, &value, how.raw)?,
+                Some(Node::Dir(_)) if how.values_only => return Err(is_directory(key)),
                 Some(Node::Dir(entries)) => {
                     let names: Vec<&str> = entries.iter().map(|(name, _)| name.as_str()).collect();
                     writeln!(out, "{}", names.join(" "))?;
@@ -497,9 +501,10 @@ impl Store {
                 }
             }
             Namespace::List => {
-                writeln!(out, "{:<36} {:>10}", "NAMESPACE", "OWNER")?;
+                writeln!(out, "{:<36} {:>10} {:>10}", "NAMESPACE", "OWNER", "FLAGS")?;
                 for (name, owner) in self.client.call(Dest::Leader, &Namespaces {}).await?.namespaces {
-                    writeln!(out, "{name:<36} {owner:>10}")?;
+                    // Flux has flags of namespaces, and none of them here.
+                    writeln!(out, "{name:<36} {owner:>10} 0x{:08X}", 0)?;
                 }
             }
         }
@@ -515,6 +520,13 @@ struct Watch<'a> {
     label: Option<&'a str>,
     append: bool,
     raw: bool,
+    /// A directory is a mistake.
+    values_only: bool,
+}
+
+fn is_directory(key: &str) -> Failure {
+    Failure::new(format!("`{key}` is a directory"))
+        .hint(format!("`flurm kvs dir {key}` shows what is in it, `flurm kvs watch {key}` each change of it"))
 }
 
 fn key_and_text(pair: &str) -> Result<(&str, &str), Failure> {
