@@ -388,8 +388,7 @@ impl<'a> Session<'a> {
             self.printer.end_line();
             self.printer.flush()?;
         }
-        let signum = self.status.unwrap_or(0) & 0x7f;
-        if signum != 0 {
+        if let Some(signum) = flurm_types::signal_of(code.into()) {
             crate::say!("{prefix}: task(s) {}", signals::describe(signum));
         } else if code != 0 {
             crate::say!("{prefix}: task(s) exited with exit code {code}");

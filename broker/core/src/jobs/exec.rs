@@ -9,7 +9,7 @@ use super::{Jobs, no_such_job};
 use crate::cx::Cx;
 use flurm_job_manager::{Job, Raised, Request};
 use flurm_sched::ResourceChange;
-use flurm_types::{Entry, Idset, JobId, JobState, Rank};
+use flurm_types::{Entry, Idset, JobId, JobState, Rank, exit_code, job_status};
 use flurm_wire::exec::{ABORT, Kill, PROLOG, Report, Reports, STAGE_IN, ShellReady, Start, What};
 use flurm_wire::fact::GuestLog;
 use flurm_wire::job::{Done, Exception, Stdin};
@@ -84,11 +84,6 @@ impl Run {
             self.status = status;
         }
     }
-}
-
-/// As a shell prints it: 128 + signal when killed.
-fn exit_code(status: i32) -> i32 {
-    if status & 0x7f != 0 { 128 + (status & 0x7f) } else { (status >> 8) & 0xff }
 }
 
 impl Runs {
@@ -307,7 +302,7 @@ impl Jobs {
             self.expect(cx, &Request::Start { id });
         }
         if all_gone && unfinished && (running || lived) {
-            self.expect(cx, &Request::Finish { id, status });
+            self.expect(cx, &Request::Finish { id, status: job_status(status) });
         }
         let ending = self.manager.job(id).is_some_and(|job| job.state() == JobState::Cleanup);
         if ending && !releasable.is_empty() {

@@ -5,7 +5,7 @@ use super::guest::INPUT_LEN_MAX;
 use super::{Jobs, no_such_job, wire_error};
 use crate::cx::{Cx, asker};
 use flurm_job_manager::{Job, Manager, Raised, Request};
-use flurm_types::{Idset, JobId, JobState, Rank, Urgency};
+use flurm_types::{Idset, JobId, JobState, Rank, Urgency, exit_code, signal_of};
 use flurm_wire::fact::{GuestLog, JobFact};
 use flurm_wire::job::{Done, Exception, Kill, Memo, PerJob, Raise, SetUrgency, Stdin, WaitOne, Waited};
 use flurm_wire::shell::StdinHere;
@@ -270,8 +270,10 @@ fn waited(job: &Job) -> Waited {
         (Some(exception), _) if exception.note.is_empty() => format!("exception {}", exception.kind),
         (Some(exception), _) => format!("exception {}: {}", exception.kind, exception.note),
         (None, Some(0)) => String::new(),
-        (None, Some(status)) if status & 0x7f != 0 => format!("killed by signal {}", status & 0x7f),
-        (None, Some(status)) => format!("exited with code {}", status >> 8),
+        (None, Some(status)) => match signal_of(exit_code(status)) {
+            Some(signum) => format!("killed by signal {signum}"),
+            None => format!("exited with code {}", exit_code(status)),
+        },
         (None, None) => "ended before it started".to_owned(),
     };
     Waited { id: job.id(), success: errstr.is_empty(), errstr }

@@ -3,7 +3,7 @@
 //! Between two moments at which something changes, so many cores are used, so many are out of service, and the rest are
 //! idle for one reason: jobs wait for resources, jobs wait for others (or for a time), or no job waits.
 
-use flurm_types::{Entry, Idset, JobId, JobResult, JobState, R, Timestamp};
+use flurm_types::{Entry, Idset, JobId, JobResult, JobState, R, Timestamp, exit_code, signal_of};
 use flurm_wire::job::JobRecord;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -123,8 +123,10 @@ fn kind(job: &JobRecord) -> Option<String> {
         JobResult::Canceled => Some("canceled".to_owned()),
         JobResult::Failed => Some(match (exception, job.waitstatus) {
             (Some(exception), _) => format!("exception {}", exception.kind),
-            (None, Some(status)) if status & 0x7f != 0 => format!("signal {}", status & 0x7f),
-            (None, Some(status)) => format!("exit code {}", status >> 8 & 0xff),
+            (None, Some(status)) => match signal_of(exit_code(status)) {
+                Some(signum) => format!("signal {signum}"),
+                None => format!("exit code {}", exit_code(status)),
+            },
             (None, None) => "unknown".to_owned(),
         }),
     }
@@ -336,7 +338,7 @@ mod tests {
         let jobs = [
             ran(json!({ "waitstatus": 768 })),
             ran(json!({ "waitstatus": 768 })),
-            ran(json!({ "waitstatus": 9 })),
+            ran(json!({ "waitstatus": 137 << 8 })),
             ran(json!({ "exception": { "type": "oom", "severity": 0, "note": "" } })),
             json!({ "result": "CANCELED" }),
             json!({}),
