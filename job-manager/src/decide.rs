@@ -81,7 +81,7 @@ pub enum Request {
 
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    #[error("job submission{} is disabled: {reason}", to(queue))]
+    #[error("job submission{} is disabled{}", to(queue), because(reason))]
     Disabled { queue: String, reason: String },
     #[error("there is no job {0}")]
     NoSuchJob(JobId),
@@ -185,6 +185,11 @@ impl Manager {
         let job = self.job(id).ok_or(Refusal::NoSuchJob(id))?;
         if job.state() == JobState::Inactive { Err(Refusal::Inactive(id)) } else { Ok(job) }
     }
+}
+
+/// Nobody has to give a reason.
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
 
 fn to(queue: &str) -> String {

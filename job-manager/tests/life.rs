@@ -408,6 +408,8 @@ fn gates_and_restarts_are_in_the_log() {
     w.run(1, 0);
     w.submit(2, &[]);
     w.submit(3, &["afterok:ƒ2"]);
+    w.tell(gate(Turn::Disable { reason: String::new() }));
+    assert_eq!(w.submit(4, &[]), "job submission is disabled");
     w.tell(gate(Turn::Disable { reason: "maintenance".into() }));
     assert_eq!(w.submit(4, &[]), "job submission is disabled: maintenance");
     assert_eq!(w.manager.submitted("batch0", 1), Some(JobId(1)));

@@ -64,7 +64,9 @@ impl Args {
         } else {
             let paper = Paper { args: &args, script: Script::of_locale(), color: args.color.wanted() };
             let mut text = String::new();
-            paper.draw(&tree, "", "", &mut text);
+            if !args.down || tree.status != Health::Full {
+                paper.draw(&tree, "", "", &mut text);
+            }
             out::stdout().write_all(text.as_bytes())?;
         }
         Ok(0)
@@ -89,17 +91,16 @@ struct Paper<'a> {
 impl Paper<'_> {
     /// One line for the node, after `head`; what hangs below it begins with `indent`.
     fn draw(&self, node: &TreeStatus, head: &str, indent: &str, text: &mut String) {
-        if self.args.down && node.status == Health::Full {
-            return;
-        }
         let (on, off) = if self.color { (colour(node.status), "\x1b[0m") } else { ("", "") };
         text.push_str(&format!("{head}{} {}: {on}{}{off}", node.rank, node.host, name(node.status)));
         if self.args.verbose > 0 {
             text.push_str(&format!(" for {}", when::rough(node.for_secs)));
         }
         text.push('\n');
-        for (at, child) in node.children.iter().enumerate() {
-            let last = at + 1 == node.children.len();
+        let shown = |child: &&TreeStatus| !self.args.down || child.status != Health::Full;
+        let mut children = node.children.iter().filter(shown).peekable();
+        while let Some(child) = children.next() {
+            let last = children.peek().is_none();
             let (branch, below) = if self.args.no_pretty { ("", "") } else { self.script.branch(last) };
             self.draw(child, &format!("{indent}{branch}"), &format!("{indent}{below}"), text);
         }
@@ -159,6 +160,6 @@ mod tests {
         let args = StatusArgs { down: true, ..args };
         text.clear();
         Paper { args: &args, script: Script { ascii: true }, color: false }.draw(&tree, "", "", &mut text);
-        assert_eq!(text, "0 n0: degraded\n|- 1 n1: degraded\n|  `- 3 n3: lost\n");
+        assert_eq!(text, "0 n0: degraded\n`- 1 n1: degraded\n   `- 3 n3: lost\n");
     }
 }

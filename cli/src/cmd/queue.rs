@@ -3,7 +3,8 @@
 use crate::face::Face;
 use crate::failure::Failure;
 use crate::format::{self, Column, Value};
-use crate::{out, when};
+use crate::out::{self, Script};
+use crate::when;
 use clap::Subcommand;
 use flurm_types::{R, counted};
 use flurm_wire::Dest;
@@ -226,6 +227,13 @@ struct Row {
     queue: QueueInfo,
     all: R,
     free: R,
+    script: Script,
+}
+
+impl Row {
+    fn mark(&self, is_open: bool) -> Value {
+        word(is_open, if self.script.ascii { ["y", "n"] } else { ["✔", "✗"] })
+    }
 }
 
 static COLUMNS: &[Column<Row>] = &[
@@ -242,9 +250,9 @@ static COLUMNS: &[Column<Row>] = &[
         header: "SCHED",
         value: |row, _| word(row.queue.started, ["started", "stopped"]),
     },
-    Column { name: "enabled", header: "EN", value: |row, _| word(row.queue.enabled, ["✔", "✗"]) },
+    Column { name: "enabled", header: "EN", value: |row, _| row.mark(row.queue.enabled) },
     Column { name: "enabled.ascii", header: "EN", value: |row, _| word(row.queue.enabled, ["y", "n"]) },
-    Column { name: "started", header: "ST", value: |row, _| word(row.queue.started, ["✔", "✗"]) },
+    Column { name: "started", header: "ST", value: |row, _| row.mark(row.queue.started) },
     Column { name: "started.ascii", header: "ST", value: |row, _| word(row.queue.started, ["y", "n"]) },
     Column { name: "pending", header: "PENDING", value: |row, _| Value::Int(row.queue.pending as i64) },
     Column { name: "running", header: "RUNNING", value: |row, _| Value::Int(row.queue.running as i64) },
@@ -340,9 +348,10 @@ impl List {
         let status = client.call(Dest::Leader, &ask)?;
         let info = super::resource::ask(&client)?;
         let share = super::resource::Share::of(&info, when::now());
+        let script = Script::of_locale();
         let row = |queue: QueueInfo| {
             let (all, free) = (info.all.restrict(&queue.ranks), share.free.restrict(&queue.ranks));
-            Row { all, free, queue }
+            Row { all, free, queue, script }
         };
         let mut rows: Vec<Row> = status.queues.into_iter().map(row).collect();
         format.print(&mut out::stdout(), &mut rows, !self.format.no_header, |_| None)?;

@@ -92,7 +92,8 @@ impl Jobs {
                 && let Some(reason) =
                     self.manager.gates().of(&jobspec.attributes().queue.clone().unwrap_or_default()).disabled
             {
-                return Err(invalid(format!("job submission to that queue is disabled: {reason}")));
+                let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+                return Err(invalid(format!("job submission to that queue is disabled{why}")));
             }
             if !site.unchecked {
                 self.sched.satisfiable(&jobspec, cx.now).map_err(invalid)?;

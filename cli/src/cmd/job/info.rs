@@ -25,7 +25,7 @@ impl Info {
         for value in values {
             // Logs end with a newline of their own.
             out.write_all(value.as_bytes())?;
-            if !value.ends_with('\n') {
+            if !value.is_empty() && !value.ends_with('\n') {
                 out.write_all(b"\n")?;
             }
         }
