@@ -127,13 +127,24 @@ pub fn user_name(uid: u32) -> String {
             return name;
         }
     }
-    let line = |line: &str| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == uid.to_string()).then(|| name.to_owned())
-    };
+    user(|_, number| number == uid.to_string()).map_or_else(|| uid.to_string(), |(name, _)| name)
+}
+
+/// The number of a user, who may be given by it.
+pub fn user_id(user: &str) -> Option<u32> {
+    let own = rustix::process::getuid().as_raw();
+    let of_name = || self::user(|name, _| name == user)?.1.parse().ok();
+    user.parse().ok().or_else(|| (user == user_name(own)).then_some(own)).or_else(of_name)
+}
+
+/// Name and number of the first such user of this host.
+fn user(is_meant: impl Fn(&str, &str) -> bool) -> Option<(String, String)> {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    users.lines().find_map(line).unwrap_or_else(|| uid.to_string())
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        is_meant(name, number).then(|| (name.to_owned(), number.to_owned()))
+    })
 }
 
 /// Does a person read the listing?
@@ -149,10 +160,8 @@ pub fn columns() -> Option<usize> {
 
 /// A wait status as a shell reports it: the code, or 128 and the signal.
 pub fn exit_code(status: i32) -> u8 {
-    let signal = status & 0x7f;
-    let code = if signal != 0 { 128 + signal } else { status >> 8 & 0xff };
     // Signals end at 64, codes at 255.
-    u8::try_from(code).unwrap_or(u8::MAX)
+    u8::try_from(flurm_types::exit_code(status)).unwrap_or(u8::MAX)
 }
 
 /// A line on standard error. That nobody reads it is no reason to end.

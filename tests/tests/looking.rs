@@ -57,11 +57,7 @@ fn listings_have_the_jobs_that_are_asked_for() {
         ("jobs --stats-only -q debug", 0, "1 running, 0 completed, 0 failed, 0 pending"),
         ("jobs -n -o {contextual_info} --name=held", 0, "held"),
         ("jobs -q none", 1, "error: queue none not found\nhint: the queues are batch, debug"),
-        (
-            "jobs -u nobody-here",
-            1,
-            "error: no jobs of user nobody-here here\nhint: an instance runs jobs of its owner only",
-        ),
+        ("jobs -u nobody-here", 1, "error: there is no user nobody-here here"),
         ("pgrep -n -o {name} ^(here|held)$", 0, "held\nhere"),
         ("pgrep -n -a -o {name} d$", 0, "held\nbad\ngood"),
         ("pgrep -c 1 -n -o {name} e", 0, "held"),
@@ -115,7 +111,16 @@ fn more_jobs_than_a_page_has_are_all_listed() {
     assert_eq!(ids.len(), 5000);
     assert!(ids.windows(2).all(|two| two[0] > two[1]), "newest first, each once");
     assert_eq!(instance.ok(&["jobs", "-c", "4500", "-n", "-o", "{id}"]).lines().count(), 4500);
-    assert_eq!(instance.ok(&["jobs", "-n", "-o", "{id}"]).lines().count(), 1000);
+    let cut = instance.run(&["jobs", "-n", "-o", "{id}"]);
+    assert_eq!(cut.stderr, "flurm-jobs: output truncated at 1000 jobs; -c 0 shows all\n");
+    assert_eq!(cut.ok().lines().count(), 1000);
+    for (tool, words) in [("job", ["job", "list"]), ("pstree", ["pstree", "-a"])] {
+        let said = instance.run(&words).stderr;
+        assert!(
+            said.starts_with(&format!("flurm-{tool}: output truncated at 1000 jobs")),
+            "{words:?}: {said}"
+        );
+    }
     assert_eq!(instance.ok(&["job", "last", "[4998:]"]).lines().count(), 2);
 }
 

@@ -324,6 +324,12 @@ pub struct List {
     /// Just these, in this order; an unknown id is an error.
     #[serde(default)]
     pub ids: Vec<JobId>,
+    /// It is not: those that are known are listed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub known: bool,
+    /// Of this user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub userid: Option<u32>,
     /// States wanted; empty means all.
     #[serde(default)]
     pub states: Vec<JobState>,

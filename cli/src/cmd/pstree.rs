@@ -1,7 +1,7 @@
 //! `flurm pstree`: jobs as a tree, with those of instances below the jobs that these are.
 
 use super::jobs::inside::{self, Inside};
-use super::jobs::{COLUMNS, Row, Selection, View, colour_of};
+use super::jobs::{COLUMNS, COUNT_DEFAULT, Row, Selection, View, colour_of, say_cut};
 use crate::face::Face;
 use crate::failure::Failure;
 use crate::format::Format;
@@ -20,9 +20,9 @@ pub struct Args {
     /// Jobs in any state, with the state behind their names
     #[arg(short, long)]
     all: bool,
-    /// At most so many jobs of each instance; 0 for all
-    #[arg(short, long, value_name = "N", default_value_t = 1000)]
-    count: usize,
+    /// At most so many jobs of each instance (1000); 0 for all
+    #[arg(short, long, value_name = "N")]
+    count: Option<usize>,
     /// Only jobs in these states or with these results
     #[arg(short, long, value_name = "STATE|RESULT,…", value_delimiter = ',')]
     filter: Vec<String>,
@@ -147,13 +147,14 @@ impl Args {
         let parent = self.parent_label.as_deref().unwrap_or(label);
         let parent = if self.parent_ids { format!("{{id.f58}} {parent}") } else { parent.to_owned() };
         let tree = Tree {
+            face,
             args: &self,
             inside: details.as_ref().is_some_and(|d| d.needs(|name| name.starts_with("instance."))),
             combine: !self.no_combine && details.is_none(),
             label: Format::parse(label, COLUMNS)?,
             parent: Format::parse(&parent, COLUMNS)?,
             list: List {
-                max_entries: self.count,
+                max_entries: self.count.unwrap_or(COUNT_DEFAULT),
                 ..Selection::of_states(self.filter.clone()).list(self.all)?
             },
             view: Rc::new(View::new(when::now(), Script::of_locale())),
@@ -213,6 +214,7 @@ impl Args {
 
 /// How a tree is made.
 struct Tree<'a> {
+    face: &'a Face,
     args: &'a Args,
     label: Format<Row>,
     parent: Format<Row>,
@@ -226,9 +228,10 @@ struct Tree<'a> {
 
 impl Tree<'_> {
     fn nodes(&self, client: &blocking::Client, list: &List, level: usize) -> Result<Vec<Node>, Failure> {
-        let jobs = client.run(async |client| job::list(&client, list).await)?.jobs;
-        let mut nodes: Vec<Node> = Vec::with_capacity(jobs.len());
-        for job in jobs {
+        let listed = client.run(async |client| job::list(&client, list).await)?;
+        say_cut(self.face, "pstree", self.args.count, &listed);
+        let mut nodes: Vec<Node> = Vec::with_capacity(listed.jobs.len());
+        for job in listed.jobs {
             let node = self.node(job, level);
             let known = nodes.iter_mut().find(|known| {
                 self.combine && known.below.is_empty() && node.below.is_empty() && known.label == node.label

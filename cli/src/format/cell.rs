@@ -260,7 +260,8 @@ impl Spec {
     pub fn show(&self, value: &Value) -> String {
         let converted = self.converted(value);
         let (sign, mut text) = self.text(&converted);
-        if self.dash && sign.is_empty() && is_nothing(&text) {
+        // No time is none; a count or a code of 0 is one.
+        if self.dash && sign.is_empty() && text != "0" && is_nothing(&text) {
             "-".clone_into(&mut text);
         }
         if !converted.is_number() {
@@ -434,7 +435,10 @@ mod tests {
             (":.1%", f(0.256), "25.6%"),
             ("!P", f(0.5), "50.000%"),
             (":h", Value::Bool(false), "False"),
-            ("!h:>3", i(0), "  -"),
+            ("!h:>3", i(0), "  0"),
+            (":h", i(0), "0"),
+            (":h", f(0.0), "-"),
+            (":>3h", Value::Empty, "  -"),
             ("!F", f(0.047_011), "0.047s"),
             ("!F", f(9.5), "9.500s"),
             ("!F", f(90.0), "1.5m"),

@@ -9,10 +9,11 @@
 //! `?:` leaves the column out when it is empty in all rows, `+:` widens it to its longest value, `?+:` does both.
 //! In the spec, a final `+` marks values that were cut, `h` shows `-` for empty ones. Conversions are `!D` date,
 //! `!d` date by `strftime`, `!F` duration, `!H` hours, `!P` percent. `sort:` names keys. What a row knows is a
-//! table of [`Column`]s; `cell.rs` has values and their specs, `number.rs` Python's numbers, `own.rs` the formats
-//! that people keep in files.
+//! table of [`Column`]s; `cell.rs` has values and their specs, `like.rs` finds what was meant, `number.rs` Python's
+//! numbers, `own.rs` the formats that people keep in files.
 
 mod cell;
+mod like;
 mod number;
 mod own;
 
@@ -65,11 +66,13 @@ impl<T> Chosen<T> {
             })
         });
         found.ok_or_else(|| {
-            let known: Vec<String> = columns
-                .iter()
-                .map(|c| if c.name.ends_with('.') { format!("{}*", c.name) } else { c.name.to_owned() })
-                .collect();
-            Failure::usage(format!("no field `{name}` here")).hint(format!("fields: {}", known.join(" ")))
+            let names = columns.iter().map(|column| column.name);
+            let all = "`-o help` lists all fields";
+            let hint = match like::nearest(name, names) {
+                Some(near) => format!("did you mean `{near}`? {all}"),
+                None => all.to_owned(),
+            };
+            Failure::usage(format!("no field `{name}` here")).hint(hint)
         })
     }
 
@@ -359,7 +362,7 @@ mod tests {
             ("{name:<7.7+}|", "alpha  |\nbeta-a+|\n       |\n"),
             ("{name:>6.4}|", "  alph|\n  beta|\n      |\n"),
             ("{name:^7.3}|", "  alp  |\n  bet  |\n       |\n"),
-            ("{n:>3h} {n}", "  3 3\n 12 12\n  - 0\n"),
+            ("{n:>3h} {n}", "  3 3\n 12 12\n  0 0\n"),
             ("{n:03d}", "003\n012\n000\n"),
             ("{time:.1f} {time!F:h} {time!H}", "90.5 1.508m 0:01:30\n0.0 - 0:00:00\n3700.0 1.028h 1:01:40\n"),
             ("{{{n}}}", "{3}\n{12}\n{0}\n"),

@@ -27,9 +27,15 @@ impl Jobs {
         let (jobs, more) = if list.ids.is_empty() {
             self.matching(&list, &cx.config.site)?
         } else {
-            let known = |id: &JobId| self.manager.job(*id).ok_or_else(|| no_such_job(*id));
-            let jobs: Vec<&Job> = list.ids.iter().map(known).collect::<Result<_, _>>()?;
-            (jobs.into_iter().map(|job| self.record(job)).collect(), false)
+            let mut jobs = Vec::with_capacity(list.ids.len());
+            for id in &list.ids {
+                match self.manager.job(*id) {
+                    Some(job) if of_user(job, &list) => jobs.push(self.record(job)),
+                    None if !list.known => return Err(no_such_job(*id)),
+                    Some(_) | None => {}
+                }
+            }
+            (jobs, false)
         };
         cx.respond(m, &Listed { jobs, more, stats: self.stats_of(&list.queues) });
         Ok(())
@@ -107,10 +113,12 @@ impl Jobs {
     pub(super) fn lookup(&mut self, cx: &mut Cx, m: &Message) -> Result<(), WireError> {
         let Lookup { id, keys } = m.body()?;
         let job = self.manager.job(id).ok_or_else(|| no_such_job(id))?;
-        // A log that nothing was written to yet is there, and empty.
+        // A log that nothing was written to yet is there, and empty, as soon as the job has a place to run.
+        let placed = job.r_json().is_some();
         let is_log = |key: &str| matches!(key, "guest.exec.eventlog" | "guest.output" | "guest.input");
         let value = |key: &String| {
-            self.text_of(job, key).or_else(|| is_log(key).then(String::new)).ok_or_else(|| {
+            let empty = || (placed && is_log(key)).then(String::new);
+            self.text_of(job, key).or_else(empty).ok_or_else(|| {
                 WireError::new(ErrorCode::NotFound, format!("job {id} has no `{key}`")).hint(
                     "keys are jobspec, J, R, eventlog, guest.exec.eventlog, guest.input and guest.output",
                 )
@@ -238,10 +246,15 @@ impl Jobs {
     }
 }
 
+fn of_user(job: &Job, list: &List) -> bool {
+    list.userid.is_none_or(|userid| userid == job.userid())
+}
+
 fn matches(job: &Job, list: &List) -> bool {
     let brief = job.brief();
     let any = |empty: bool, found: bool| empty || found;
-    any(list.states.is_empty(), list.states.contains(&job.state()))
+    of_user(job, list)
+        && any(list.states.is_empty(), list.states.contains(&job.state()))
         && any(list.results.is_empty(), job.result().is_none_or(|r| list.results.contains(&r)))
         && list.name.as_ref().is_none_or(|name| **name == *brief.name)
         && any(list.queues.is_empty(), list.queues.iter().any(|queue| **queue == *brief.queue))

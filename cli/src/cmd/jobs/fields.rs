@@ -3,8 +3,10 @@
 use super::inside::Inside;
 use crate::format::{Column, Value};
 use crate::out::{self, Script};
-use flurm_types::{Encoding, JobResult, JobState, Status, Timestamp};
+use crate::signals;
+use flurm_types::{Encoding, JobResult, JobState, Status, Timestamp, exit_code, signal_of};
 use flurm_wire::job::JobRecord;
+use serde_json::json;
 use std::rc::Rc;
 
 /// What all rows of a listing share.
@@ -34,6 +36,9 @@ pub struct Row {
 
 /// The exit code that stands for a job which was cancelled before it started.
 const NEVER_STARTED: i64 = -128;
+
+/// Of a job that failed before it started.
+const FAILED_EARLY: i64 = 1;
 
 pub static COLUMNS: &[Column<Row>] = &[
     Column { name: "id", header: "JOBID", value: |r, _| r.view.script.id(r.job.id).into() },
@@ -73,7 +78,7 @@ pub static COLUMNS: &[Column<Row>] = &[
     Column {
         name: "exception.occurred",
         header: "EXCEPTION-OCCURRED",
-        value: |r, _| r.job.exception.is_some().into(),
+        value: |r, _| r.exception_occurred().into(),
     },
     Column {
         name: "exception.severity",
@@ -93,19 +98,19 @@ pub static COLUMNS: &[Column<Row>] = &[
     Column { name: "inactive_reason", header: "INACTIVE-REASON", value: |r, _| r.inactive_reason().into() },
     Column { name: "ntasks", header: "NTASKS", value: |r, _| r.job.ntasks.into() },
     Column { name: "ncores", header: "NCORES", value: |r, _| r.job.ncores.into() },
-    Column { name: "nnodes", header: "NNODES", value: |r, _| r.job.nnodes.into() },
+    Column { name: "nnodes", header: "NNODES", value: |r, _| r.nnodes().into() },
     Column { name: "ranks", header: "RANKS", value: |r, _| r.job.ranks.to_string().into() },
     Column { name: "nodelist", header: "NODELIST", value: |r, _| r.job.nodelist.as_str().into() },
     Column { name: "duration", header: "DURATION", value: |r, _| r.job.duration.into() },
     Column { name: "t_submit", header: "T_SUBMIT", value: |r, _| r.job.t_submit.into() },
-    Column { name: "t_depend", header: "T_DEPEND", value: |r, _| r.job.t_depend.into() },
-    Column { name: "t_priority", header: "T_PRIORITY", value: |r, _| r.job.t_priority.into() },
-    Column { name: "t_sched", header: "T_SCHED", value: |r, _| r.job.t_sched.into() },
-    Column { name: "t_run", header: "T_RUN", value: |r, _| r.job.t_run.into() },
-    Column { name: "t_cleanup", header: "T_CLEANUP", value: |r, _| r.job.t_cleanup.into() },
-    Column { name: "t_inactive", header: "T_INACTIVE", value: |r, _| r.job.t_inactive.into() },
+    Column { name: "t_depend", header: "T_DEPEND", value: |r, _| time(r.job.t_depend) },
+    Column { name: "t_priority", header: "T_PRIORITY", value: |r, _| time(r.job.t_priority) },
+    Column { name: "t_sched", header: "T_SCHED", value: |r, _| time(r.job.t_sched) },
+    Column { name: "t_run", header: "T_RUN", value: |r, _| time(r.job.t_run) },
+    Column { name: "t_cleanup", header: "T_CLEANUP", value: |r, _| time(r.job.t_cleanup) },
+    Column { name: "t_inactive", header: "T_INACTIVE", value: |r, _| time(r.job.t_inactive) },
     Column { name: "runtime", header: "RUNTIME", value: |r, _| r.runtime().into() },
-    Column { name: "expiration", header: "EXPIRATION", value: |r, _| r.job.expiration.into() },
+    Column { name: "expiration", header: "EXPIRATION", value: |r, _| time(Some(r.job.expiration)) },
     Column { name: "t_remaining", header: "T_REMAINING", value: |r, _| r.remaining().into() },
     Column {
         name: "dependencies",
@@ -131,6 +136,8 @@ pub static COLUMNS: &[Column<Row>] = &[
     Column { name: "contextual_info", header: "INFO", value: |r, _| r.info().into() },
     Column { name: "contextual_time", header: "TIME", value: |r, _| r.time().into() },
     Column { name: "uri", header: "URI", value: |r, _| r.annotation("user.uri") },
+    // That is the only form there is.
+    Column { name: "uri.local", header: "URI", value: |r, _| r.annotation("user.uri") },
     Column { name: "instance.stats", header: "STATS", value: |r, _| r.inside(|i| i.counts().into()) },
     Column { name: "instance.stats.total", header: "NJOBS", value: |r, _| r.inside(|i| i.total().into()) },
     Column { name: "instance.utilization", header: "CPU%", value: |r, _| r.inside(Inside::utilization) },
@@ -217,6 +224,8 @@ pub static COLUMNS: &[Column<Row>] = &[
     },
     Column { name: "annotations", header: "ANNOTATIONS", value: |r, _| r.annotation("") },
     Column { name: "annotations.", header: "ANNOTATIONS", value: |r, rest| r.annotation(rest) },
+    Column { name: "sched", header: "SCHED", value: |r, _| r.annotation("sched") },
+    Column { name: "user", header: "USER", value: |r, _| r.annotation("user") },
     Column { name: "sched.", header: "SCHED", value: |r, rest| r.annotation(&format!("sched.{rest}")) },
     Column { name: "user.", header: "USER", value: |r, rest| r.annotation(&format!("user.{rest}")) },
 ];
@@ -226,7 +235,8 @@ impl Row {
         Status::new(self.job.state, self.job.result)
     }
 
-    /// The record with what is derived from it.
+    /// The record with what is derived from it, in the shape that Flux gives it: what is unset is left out, but there
+    /// are always annotations, and always the word whether there was an exception.
     pub fn json(&self) -> serde_json::Value {
         let mut value = serde_json::to_value(&self.job).expect("a record has string keys");
         let fields = value.as_object_mut().expect("a record is an object");
@@ -236,7 +246,40 @@ impl Row {
         fields.insert("runtime".into(), self.runtime().into());
         fields.insert("t_remaining".into(), self.remaining().into());
         fields.insert("returncode".into(), self.returncode().into());
+        fields.insert("nnodes".into(), self.nnodes().into());
+        fields.insert("dependencies".into(), self.job.dependencies.as_slice().into());
+        let zero_is_unset = |key: &str| key.starts_with("t_") || key == "runtime" || key == "expiration";
+        fields.retain(|key, value| {
+            let unset = zero_is_unset(key) && value.as_f64() == Some(0.0);
+            !(unset || value.is_null() || value == "")
+        });
+        match fields.get_mut("exception") {
+            Some(exception) => exception["occurred"] = true.into(),
+            None => drop(fields.insert("exception".into(), json!({ "occurred": false }))),
+        }
+        let annotations = fields.entry("annotations").or_insert_with(|| json!({}));
+        let user = annotations.get_mut("user").and_then(serde_json::Value::as_object_mut);
+        // The address of an instance is a field of its own.
+        if let Some(user) = user
+            && let Some(uri) = user.remove("uri")
+        {
+            if user.is_empty() {
+                drop(annotations.as_object_mut().and_then(|all| all.remove("user")));
+            }
+            fields.insert("uri".into(), uri);
+        }
         value
+    }
+
+    /// Known once it has resources, or where it asks for nodes.
+    fn nnodes(&self) -> Option<u32> {
+        Some(self.job.nnodes).filter(|nnodes| *nnodes > 0)
+    }
+
+    /// Nobody knows before its end that there will be none.
+    fn exception_occurred(&self) -> Option<bool> {
+        let occurred = self.job.exception.is_some();
+        (occurred || self.job.state == JobState::Inactive).then_some(occurred)
     }
 
     fn inside(&self, value: impl Fn(&Inside) -> Value) -> Value {
@@ -274,13 +317,13 @@ impl Row {
         if self.job.state < JobState::Run { self.job.duration } else { self.runtime() }
     }
 
-    /// Exit code; negative: the signal that ended it.
+    /// Exit code, as a shell counts it: 128 and the signal where one ended its tasks.
     fn returncode(&self) -> Option<i64> {
-        match self.job.waitstatus {
-            Some(status) if status & 0x7f != 0 => Some(-i64::from(status & 0x7f)),
-            Some(status) => Some(i64::from(status >> 8 & 0xff)),
-            None if self.job.state == JobState::Inactive => Some(NEVER_STARTED),
-            None => None,
+        match (self.job.waitstatus, self.job.result) {
+            (Some(status), _) => Some(exit_code(status).into()),
+            (None, Some(JobResult::Canceled)) => Some(NEVER_STARTED),
+            (None, Some(JobResult::Failed)) => Some(FAILED_EARLY),
+            (None, Some(JobResult::Completed | JobResult::Timeout) | None) => None,
         }
     }
 
@@ -293,10 +336,11 @@ impl Row {
                 Some(note) => format!("Canceled: {note}"),
                 None => "Canceled".to_owned(),
             },
-            JobResult::Completed | JobResult::Failed => match (exception, self.returncode()) {
-                (Some(e), _) => format!("Exception: type={} note={}", e.kind, e.note),
-                (None, Some(code)) if code < 0 => format!("Killed by signal {}", -code),
-                (None, code) => format!("Exit {}", code.unwrap_or(0)),
+            JobResult::Completed | JobResult::Failed => match exception.filter(|e| e.kind != "exec") {
+                Some(e) if e.note.is_empty() => format!("Exception: type={}", e.kind),
+                Some(e) => format!("Exception: type={} note={}", e.kind, e.note),
+                // What went wrong when it ran says its exit code.
+                None => ended_as(self.returncode().unwrap_or(0)),
             },
         })
     }
@@ -335,6 +379,24 @@ impl Row {
     }
 }
 
+/// An exit code in Flux's words, which are those of shells.
+fn ended_as(code: i64) -> String {
+    match code {
+        126 => "Command invoked cannot execute".to_owned(),
+        127 => "command not found".to_owned(),
+        128 => "Invalid argument to exit".to_owned(),
+        code => match i32::try_from(code).ok().and_then(signal_of) {
+            Some(signum) => signals::describe(signum),
+            None => format!("Exit {code}"),
+        },
+    }
+}
+
+/// A point in time; 0 stands for one that has not come.
+fn time(time: Option<Timestamp>) -> Value {
+    Value::Float(time.unwrap_or(Timestamp::ZERO).as_secs_f64())
+}
+
 fn emoji(status: Status) -> &'static str {
     match status {
         Status::State(JobState::New | JobState::Depend | JobState::Priority | JobState::Sched) => "⌛",
@@ -351,9 +413,8 @@ fn emoji(status: Status) -> &'static str {
 mod tests {
     use super::*;
     use crate::format::Format;
-    use serde_json::json;
 
-    fn shown(format: &str, record: serde_json::Value) -> String {
+    fn row(record: &serde_json::Value) -> Row {
         let mut record_json = json!({
             "id": 16_777_219_079_u64, "userid": 4_294_967_290_u32, "urgency": 16, "priority": 16,
             "t_submit": 100.0, "state": "SCHED", "name": "solver", "cwd": "/", "ntasks": 4, "ncores": 4,
@@ -364,8 +425,11 @@ mod tests {
             fields.insert(key.clone(), value.clone());
         }
         let view = View::new(Timestamp(200_000_000), Script { ascii: false });
-        let job = serde_json::from_value(record_json).unwrap();
-        let mut rows = [Row { job, view: Rc::new(view), inside: None }];
+        Row { job: serde_json::from_value(record_json).unwrap(), view: Rc::new(view), inside: None }
+    }
+
+    fn shown(format: &str, record: &serde_json::Value) -> String {
+        let mut rows = [row(record)];
         let format = Format::parse(format, COLUMNS).unwrap();
         let mut out = Vec::new();
         format.print(&mut out, &mut rows, false, |_| None).unwrap();
@@ -379,8 +443,18 @@ mod tests {
             "state": "INACTIVE", "result": "FAILED", "waitstatus": 768, "success": false, "t_run": 150.0,
             "t_cleanup": 151.5,
         });
-        let killed = json!({ "state": "INACTIVE", "result": "FAILED", "waitstatus": 9 });
+        let killed = json!({ "state": "INACTIVE", "result": "FAILED", "waitstatus": 35072 });
+        let exec = json!({ "type": "exec", "severity": 0, "note": "nope: No such file or directory" });
+        let nothing =
+            json!({ "state": "INACTIVE", "result": "FAILED", "waitstatus": 32512, "exception": exec });
+        let never = json!({ "type": "dependency", "severity": 0, "note": "never" });
+        let refused = json!({ "state": "INACTIVE", "result": "FAILED", "exception": never });
         let canceled = json!({ "state": "INACTIVE", "result": "CANCELED" });
+        let completed =
+            json!({ "state": "INACTIVE", "result": "COMPLETED", "waitstatus": 0, "success": true });
+        let exception = json!({ "type": "cancel", "severity": 0, "note": "" });
+        let cancelled = json!({ "state": "INACTIVE", "result": "CANCELED", "exception": exception });
+        let instance = json!({ "state": "RUN", "annotations": { "user": { "uri": "local:///x" } } });
         for (format, record, text) in [
             ("{id.f58:>12} {id.dec}", json!({}), "     ƒSZYdiv 16777219079"),
             ("{status} {status_abbrev} {result:h} {state_single}", json!({}), "SCHED S - S"),
@@ -406,11 +480,43 @@ mod tests {
                 failed,
                 "FAILED 3 1.5 Exit 3 False",
             ),
-            ("{returncode} {inactive_reason}", killed, "-9 Killed by signal 9"),
+            ("{waitstatus} {returncode} {inactive_reason}", killed, "35072 137 Killed"),
+            ("{returncode} {inactive_reason}", nothing, "127 command not found"),
+            ("{returncode:h} {inactive_reason}", refused, "1 Exception: type=dependency note=never"),
             ("{returncode} {inactive_reason} {status_abbrev}", canceled, "-128 Canceled CA"),
             ("{username} {user.x:h} {ntasks:>3}", json!({}), "4294967290 -   4"),
+            ("{t_run} {t_cleanup} {t_inactive} {expiration} {t_run:h}", json!({}), "0.0 0.0 0.0 0.0 -"),
+            ("<{nnodes}> {nnodes:h} <{exception.occurred}> {exception.occurred:h}", json!({}), "<> - <> -"),
+            ("{waitstatus:h},{returncode:h} {exception.occurred}", completed, "0,0 False"),
+            ("{exception.severity:h} {exception.occurred}", cancelled, "0 True"),
+            ("{uri.local} {user} {sched:h}", instance, "local:///x {\"uri\":\"local:///x\"} -"),
         ] {
-            assert_eq!(shown(format, record), text, "{format}");
+            assert_eq!(shown(format, &record), text, "{format}");
         }
+    }
+
+    #[test]
+    fn json_has_the_shape_of_flux() {
+        let json = |record: serde_json::Value| row(&record).json();
+        let waits = json(json!({}));
+        assert_eq!((&waits["exception"], &waits["annotations"]), (&json!({ "occurred": false }), &json!({})));
+        assert_eq!((&waits["dependencies"], &waits["duration"]), (&json!([]), &json!(3600.0)));
+        for unset in
+            ["bank", "queue", "returncode", "expiration", "runtime", "t_remaining", "t_run", "nnodes", "uri"]
+        {
+            assert_eq!(waits.get(unset), None, "{unset}");
+        }
+        let exception = json!({ "type": "cancel", "severity": 0, "note": "" });
+        let ended = json(json!({ "state": "INACTIVE", "result": "CANCELED", "exception": exception }));
+        assert_eq!(
+            ended["exception"],
+            json!({ "occurred": true, "type": "cancel", "severity": 0, "note": "" })
+        );
+        let said = json!({ "user": { "uri": "local:///x" }, "sched": { "queue": 1 } });
+        let instance = json(json!({ "state": "RUN", "annotations": said }));
+        assert_eq!(
+            (&instance["uri"], &instance["annotations"]),
+            (&json!("local:///x"), &json!({ "sched": { "queue": 1 } }))
+        );
     }
 }

@@ -47,7 +47,15 @@ const NAMED: format::Named = &[
 ];
 
 /// As many jobs as a person reads; more are asked for with `-c`.
-const COUNT_DEFAULT: usize = 1000;
+pub const COUNT_DEFAULT: usize = 1000;
+
+/// Says that a listing is not whole: those who count its lines would get a wrong number. Who has given the number knows.
+pub fn say_cut(face: &Face, tool: &str, asked: Option<usize>, listed: &Listed) {
+    if asked.is_none() && listed.more {
+        let shown = listed.jobs.len();
+        crate::say!("{}: output truncated at {shown} jobs; -c 0 shows all", face.prefix(tool));
+    }
+}
 
 /// Cut lines where nobody says how wide they may be, and no terminal does either.
 const WIDTH_DEFAULT: usize = 80;
@@ -63,9 +71,9 @@ pub struct Args {
     all: bool,
     #[command(flatten)]
     selection: Selection,
-    /// At most so many; 0 for all
-    #[arg(short, long, value_name = "N", default_value_t = COUNT_DEFAULT)]
-    count: usize,
+    /// At most so many (1000); 0 for all
+    #[arg(short, long, value_name = "N")]
+    count: Option<usize>,
     /// Only jobs of this name
     #[arg(long)]
     name: Option<String>,
@@ -90,7 +98,7 @@ pub struct Args {
     #[command(flatten)]
     format: format::Options,
     /// Cut lines after so many characters (alone: at the edge of the terminal)
-    #[arg(short, long, value_name = "N", num_args = 0..=1, require_equals = true)]
+    #[arg(short, long, value_name = "N", num_args = 0..=1)]
     width: Option<Option<usize>>,
     /// Order by these fields, those with `-` from the largest down
     #[arg(long, value_name = "[-]FIELD,…", allow_hyphen_values = true)]
@@ -133,20 +141,28 @@ impl Selection {
 
     /// What to ask for; active jobs, if neither `everything` is wanted nor a state named.
     pub fn list(&self, everything: bool) -> Result<List, Failure> {
-        of_owner(self.user.as_deref())?;
+        let userid = owner(self.user.as_deref())?;
         let (mut states, results) = filter(&self.filter)?;
         if self.filter.is_empty() && !everything {
             states = JobState::ALL.into_iter().filter(|state| state.is_active()).collect();
         }
-        Ok(List { states, results, queues: self.queue.clone(), ..List::default() })
+        Ok(List { states, results, userid, queues: self.queue.clone(), ..List::default() })
     }
 }
 
-/// Refuses users who have no jobs here.
+/// The user whose jobs are wanted, if not those of all.
+pub fn owner(user: Option<&str>) -> Result<Option<u32>, Failure> {
+    let Some(user) = user.filter(|user| *user != "all") else { return Ok(None) };
+    let known = out::user_id(user);
+    known.map(Some).ok_or_else(|| Failure::new(format!("there is no user {user} here")))
+}
+
+/// Refuses users who have no jobs here, where jobs are to be changed.
 pub fn of_owner(user: Option<&str>) -> Result<(), Failure> {
-    let Some(user) = user.filter(|user| *user != "all") else { return Ok(()) };
     let uid = rustix::process::getuid().as_raw();
-    if user != uid.to_string() && user != out::user_name(uid) {
+    if let (Some(user), Some(other)) = (user, owner(user)?)
+        && other != uid
+    {
         return Err(Failure::new(format!("no jobs of user {user} here"))
             .hint("an instance runs jobs of its owner only"));
     }
@@ -167,18 +183,19 @@ impl Args {
         let mut list = self.selection.list(self.all || !self.ids.is_empty() || self.since.is_some())?;
         list.name.clone_from(&self.name);
         list.since = self.since.as_ref().map(|text| when::instant(text, when::now())).transpose()?;
-        list.max_entries = self.count;
+        list.max_entries = self.count.unwrap_or(COUNT_DEFAULT);
         let client = face.connect()?;
         if self.stats_only {
             return self.stats_only(&client, list);
         }
         let view = Rc::new(View::new(when::now(), Script::of_locale()));
-        let listing = Listing { args: &self, format, list, view };
+        let listing = Listing { face, args: &self, format, list, view };
         // Ids and nodes are those of this instance; the ones below have others.
         let here = List {
             ids: self.ids.clone(),
+            known: true,
             ranks: self.include.as_ref().map(|word| ranks(&client, word)).transpose()?,
-            max_entries: if self.ids.is_empty() { self.count } else { 0 },
+            max_entries: if self.ids.is_empty() { listing.list.max_entries } else { 0 },
             ..listing.list.clone()
         };
         if self.json {
@@ -217,6 +234,7 @@ impl Args {
 
 /// A listing of an instance, and of those below it.
 struct Listing<'a> {
+    face: &'a Face,
     args: &'a Args,
     format: Format<Row>,
     /// What is asked of each instance.
@@ -226,7 +244,10 @@ struct Listing<'a> {
 
 impl Listing<'_> {
     fn rows(&self, client: &blocking::Client, list: &List) -> Result<(Vec<Row>, JobStats), Failure> {
-        let Listed { jobs, stats, .. } = client.run(async |client| job::list(&client, list).await)?;
+        let listed = client.run(async |client| job::list(&client, list).await)?;
+        self.say_unknown(list, &listed.jobs)?;
+        say_cut(self.face, "jobs", self.args.count, &listed);
+        let Listed { jobs, stats, .. } = listed;
         let inside = self.format.needs(|column| column.starts_with("instance."));
         let row = |job: JobRecord| {
             let below = if inside { inside::connect(&job) } else { None };
@@ -235,6 +256,21 @@ impl Listing<'_> {
             Row { job, view: self.view.clone(), inside }
         };
         Ok((jobs.into_iter().map(row).collect(), stats))
+    }
+
+    /// Ids of jobs that are not there, purged perhaps; it is a mistake only if there are no others.
+    fn say_unknown(&self, list: &List, found: &[JobRecord]) -> Result<(), Failure> {
+        let is_found = |id: &JobId| found.iter().any(|job| job.id == *id);
+        let unknown: Vec<JobId> = list.ids.iter().copied().filter(|id| !is_found(id)).collect();
+        match unknown[..] {
+            [] => return Ok(()),
+            [id] if list.ids.len() == 1 => return Err(Failure::new(format!("there is no job {id}"))),
+            _ => {}
+        }
+        for id in &unknown {
+            crate::say!("{}: JobID {} unknown", self.face.prefix("jobs"), self.view.script.id(*id));
+        }
+        if unknown.len() == list.ids.len() { Err(Failure::silent(FAILED)) } else { Ok(()) }
     }
 
     fn show(&self, client: &blocking::Client, list: &List, path: &str, level: usize) -> Result<(), Failure> {
