@@ -39,8 +39,12 @@ impl Topic for Heartbeat {
 }
 
 /// Child → parent: I leave on purpose. Parent → child: so should you (`shutdown`).
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Goodbye {}
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Goodbye {
+    /// What to leave with, when the instance was ended from outside; 0 when it has ended in its own way.
+    #[serde(default)]
+    pub code: i32,
+}
 
 impl Topic for Goodbye {
     const NAME: &'static str = "overlay.goodbye";

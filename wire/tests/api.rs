@@ -349,7 +349,7 @@ fn examples() -> String {
         &overlay::Welcome { rank: Rank(1), epoch: 8, leader: Rank(0) },
     );
     line(out, &overlay::Heartbeat {}, &done);
-    line(out, &overlay::Goodbye {}, &done);
+    line(out, &overlay::Goodbye { code: 143 }, &done);
     line(
         out,
         &overlay::Status {},

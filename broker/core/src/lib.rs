@@ -391,7 +391,10 @@ impl Core {
         match (m.kind, &*m.topic) {
             (Kind::Request, Hello::NAME) => overlay.hello(&mut cx, m),
             (Kind::Response, Hello::NAME) => overlay.welcome(&mut cx, m),
-            (Kind::Request, Goodbye::NAME) => overlay.goodbye(&mut cx, m.src.rank),
+            (Kind::Request, Goodbye::NAME) => {
+                let goodbye: Goodbye = m.body().unwrap_or_default();
+                overlay.goodbye(&mut cx, m.src.rank, goodbye.code);
+            }
             // A heartbeat has done its work by being heard.
             _ => {}
         }
@@ -409,7 +412,7 @@ impl Core {
                         self.shell_joined(now, out);
                     }
                 }
-                Change::ToldToLeave => self.leave(now),
+                Change::ToldToLeave { code } => self.told_to_leave(now, code),
                 Change::Orphaned => self.orphaned(now),
                 Change::Online(ranks) => {
                     let hosts = self.hosts(&ranks);

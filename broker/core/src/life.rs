@@ -6,6 +6,10 @@
 //!            └─► Cleanup ─ no active job ─► Shutdown ─ children and shell gone ─► Finalize: exit
 //!   others:  Join ─ welcome ─► Run ─ parent's goodbye, or no parent for too long ─► Shutdown ─► Finalize
 //! ```
+//!
+//! The exit code of the instance is that of rank 0, which is its initial program's. Others end with 0, unless the instance
+//! was ended from outside: then every one has a code that says so. A launcher that does not get rank 0's, since its node
+//! is the one that failed, would otherwise take what it gets for success.
 
 use crate::Core;
 use crate::cx::{Cx, asker};
@@ -43,6 +47,8 @@ pub(crate) struct Life {
     missing_named: bool,
     initial: Initial,
     exit_code: i32,
+    /// What has ended the instance from outside, as an exit code: a signal, or that others are out of reach. 0: nothing has.
+    outside: i32,
     /// Somebody wants the instance to end: a signal or a request.
     stopping: bool,
     hup_again_ms: Option<u64>,
@@ -81,6 +87,7 @@ impl Life {
             missing_named: false,
             initial: if config.initial_program.is_some() { Initial::Waiting } else { Initial::None },
             exit_code: 0,
+            outside: 0,
             stopping: false,
             hup_again_ms: None,
             waiters: Vec::new(),
@@ -133,6 +140,10 @@ impl Core {
     /// The instance is to end; `code` is its exit code unless the initial program's end gives one.
     pub(crate) fn stop(&mut self, now: Now, code: i32) {
         let again = std::mem::replace(&mut self.life.stopping, true);
+        // Who leaves already has the code for it; a launcher that is in a hurry then does not change it.
+        if self.life.outside == 0 && self.life.state < BrokerState::Shutdown {
+            self.life.outside = code;
+        }
         if self.config.rank.0 == 0 {
             if !again {
                 self.life.exit_code = code;
@@ -141,7 +152,9 @@ impl Core {
             self.cx(now).at_once().tell(Dest::Leader, &Shutdown {});
         } else {
             // Nobody there to end the instance, or nobody who does: at least this broker ends.
-            self.life.exit_code = code;
+            if self.life.state < BrokerState::Shutdown {
+                self.life.exit_code = code;
+            }
             self.leave(now);
         }
     }
@@ -255,8 +268,24 @@ impl Core {
             "state",
             "hint: look at the output of those brokers, or wait longer: -Sbroker.join-timeout=10m",
         );
-        self.life.exit_code = 1;
+        self.fail(now);
+    }
+
+    /// Ends this broker and those below it, since it cannot reach whom it needs.
+    fn fail(&mut self, now: Now) {
+        (self.life.exit_code, self.life.outside) = (1, 1);
         self.leave(now);
+    }
+
+    /// By the parent, with the code that it has for us.
+    pub(crate) fn told_to_leave(&mut self, now: Now, code: i32) {
+        if self.life.state < BrokerState::Shutdown {
+            if code != 0 {
+                self.life.outside = code;
+            }
+            self.life.exit_code = self.life.outside;
+            self.leave(now);
+        }
     }
 
     /// Hosts that are waited for.
@@ -327,9 +356,15 @@ impl Core {
         if self.leads() {
             self.note_life(now, FINISH);
         }
-        let Core { config, out, overlay, shell, .. } = self;
+        let Core { config, out, overlay, shell, life, .. } = self;
         let mut cx = Cx::new(now, config, out);
-        overlay.farewell_down(&mut cx);
+        // The end of the program says best what has become of it, if that is no success.
+        let code = match (life.outside, life.exit_code) {
+            (0, _) => 0,
+            (outside, 0) => outside,
+            (_, own) => own,
+        };
+        overlay.farewell_down(&mut cx, code);
         shell.quit(&mut cx);
         cx.wake_at(now.mono_ms + config.heartbeat_ms);
         cx.wake_at(now.mono_ms + SHUTDOWN_MS_MAX);
@@ -353,8 +388,7 @@ impl Core {
             let parent = self.overlay.parent().expect("only ranks with a parent are orphaned");
             let text = format!("rank {parent} has been gone for too long: this broker ends");
             self.cx(now).log(3, "state", text);
-            self.life.exit_code = 1;
-            self.leave(now);
+            self.fail(now);
         }
     }
 

@@ -4,7 +4,7 @@ mod rim;
 
 use flurm_core::{CoreConfig, Guest, Input, Output, Peer, Role};
 use flurm_types::{Idset, R, RNode, Rank};
-use flurm_wire::overlay::{Goodbye, Hello};
+use flurm_wire::overlay::{Goodbye, Hello, Welcome};
 use flurm_wire::resource::Inventory;
 use flurm_wire::state::BrokerState;
 use flurm_wire::{Address, ClientId, Dest, Message, Topic, shell};
@@ -74,7 +74,7 @@ fn the_leader_ends_at_the_goodbye_of_its_last_child() {
     // The tell of what the child has was answered with nothing, which nobody would have read.
     assert_eq!(told(&rim, CHILD), ["overlay.hello", "overlay.goodbye"]);
     // Nothing more is written, so nothing is waited for.
-    say(&mut rim, CHILD, 0, &Goodbye {});
+    say(&mut rim, CHILD, 0, &Goodbye::default());
     assert_eq!(exit(&rim), Some(0));
     assert_eq!(warnings(&rim), [""; 0]);
 }
@@ -136,7 +136,7 @@ fn a_child_that_comes_late_is_told_to_leave_and_one_that_never_comes_costs_a_hea
         if comes {
             hello(&mut rim);
             assert_eq!(told(&rim, CHILD), ["overlay.goodbye"]);
-            say(&mut rim, CHILD, 0, &Goodbye {});
+            say(&mut rim, CHILD, 0, &Goodbye::default());
         } else {
             rim.now_ms += 1_000;
             rim.step(Input::Wake);
@@ -156,10 +156,73 @@ fn a_broker_that_is_told_to_leave_before_it_has_joined_does() {
     rim.step(Input::Message { from: Peer::Client(SHELL), message });
     assert_eq!(rim.sent(SHELL).len(), 0, "there is no way to the leader yet");
     rim.step(Input::PeerUp(PARENT));
-    say(&mut rim, PARENT, 0, &Goodbye {});
+    say(&mut rim, PARENT, 0, &Goodbye::default());
     // It hears nothing before it is welcome.
     assert_eq!(told(&rim, Peer::Client(SHELL)), ["shell.hello", "shell.quit"]);
     rim.step(Input::GuestExited { guest: Guest::Shell, status: 0 });
     assert_eq!(told(&rim, PARENT), ["overlay.hello", "overlay.goodbye"]);
     assert_eq!(exit(&rim), Some(0));
+}
+
+#[test]
+fn the_leader_tells_its_children_that_the_instance_was_ended_from_outside() {
+    const HUP: i32 = 1;
+    // Ended by a signal, or asked to: what its program ends with, and what others are told to leave with.
+    for (signal, status, told) in [
+        (true, HUP, 128 + HUP),
+        (true, 7 << 8, 7),
+        (true, 0, 128 + TERM),
+        (false, HUP, 0),
+        (false, 7 << 8, 0),
+    ] {
+        let mut rim = Rim::up(two(), &[]);
+        hello(&mut rim);
+        let node = RNode { rank: 1, host: "vm".into(), cores: (0..4).collect(), gpus: Idset::default() };
+        say(&mut rim, CHILD, 0, &Inventory { r: R::from_nodes([node]) });
+        rim.commit();
+        if signal {
+            // A launcher tells all; one that was told first has asked for it by now.
+            rim.ask(rim::USER, 4, &flurm_wire::state::Shutdown {});
+            rim.step(Input::Signal(TERM));
+        } else {
+            rim.ask(rim::USER, 5, &flurm_wire::state::Shutdown {});
+        }
+        rim.commit();
+        rim.ask(SHELL, 2, &shell::InitialExited { status });
+        rim.commit();
+        let goodbye = rim.out.iter().find_map(|output| match output {
+            Output::Send { to: CHILD, message } if message.topic == Goodbye::NAME => {
+                Some(message.body::<Goodbye>().expect("its type"))
+            }
+            _ => None,
+        });
+        assert_eq!(goodbye.map(|goodbye| goodbye.code), Some(told), "{signal} {status}");
+    }
+}
+
+#[test]
+fn a_broker_below_leaves_with_a_code_when_the_instance_was_ended_from_outside() {
+    let normal = [(None, 0, 0), (None, 129, 129), (Some(TERM), 0, 128 + TERM), (Some(TERM), 129, 129)];
+    for (signal, told, code) in normal {
+        let mut rim = Rim::new(CoreConfig { rank: Rank(1), initial_program: None, ..two() });
+        rim.step(Input::Role(Role::Follower { term: 1, leader: Some(Rank(0)) }));
+        rim.step(Input::PeerUp(PARENT));
+        let called = rim.out.iter().find_map(|output| match output {
+            Output::Send { to: PARENT, message } => Some(message.clone()),
+            _ => None,
+        });
+        let above = Address { rank: Rank(0), client: ClientId(0) };
+        let welcome = Welcome { rank: Rank(0), epoch: 1, leader: Rank(0) };
+        let message = called.expect("its hello").respond(above, &welcome, false);
+        rim.step(Input::Message { from: PARENT, message });
+        rim.out.clear();
+        signal.into_iter().for_each(|signal| rim.step(Input::Signal(signal)));
+        let asks: &[&str] = if signal.is_some() { &["state.shutdown"] } else { &[] };
+        assert_eq!(self::told(&rim, PARENT), asks);
+        say(&mut rim, PARENT, 0, &Goodbye { code: told });
+        // It is leaving by now, and in its own way.
+        rim.step(Input::Signal(TERM));
+        rim.step(Input::GuestExited { guest: Guest::Shell, status: 0 });
+        assert_eq!(exit(&rim), Some(code), "{signal:?} {told}");
+    }
 }

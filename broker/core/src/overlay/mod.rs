@@ -42,7 +42,9 @@ pub(crate) enum Change {
     /// There is a way to the leader, the first one or a new one.
     Joined,
     /// The parent told us to leave.
-    ToldToLeave,
+    ToldToLeave {
+        code: i32,
+    },
     /// The parent has been silent for too long.
     Orphaned,
 }
@@ -60,7 +62,7 @@ pub(crate) struct Overlay {
     /// The parent has not heard of our present `online`.
     unsaid: bool,
     /// Whoever comes now is told to leave.
-    leaving: bool,
+    leaving: Option<Goodbye>,
     ticked_ms: u64,
 }
 
@@ -116,7 +118,7 @@ impl Overlay {
             online: Idset::from(me.0),
             changes: Vec::new(),
             unsaid: false,
-            leaving: false,
+            leaving: None,
             ticked_ms: 0,
         }
     }
@@ -253,8 +255,8 @@ impl Overlay {
         child.known = true;
         if first {
             child.hello = Some(asker(m));
-            if self.leaving {
-                cx.at_once().tell(Dest::Rank(hello.rank), &Goodbye {});
+            if let Some(goodbye) = &self.leaving {
+                cx.at_once().tell(Dest::Rank(hello.rank), goodbye);
             } else if joined {
                 let welcome = Welcome { rank: self.me, epoch: cx.config.epoch, leader: Rank(0) };
                 cx.at_once().respond(m, &welcome);
@@ -299,28 +301,29 @@ impl Overlay {
         }
     }
 
-    pub fn goodbye(&mut self, cx: &mut Cx, from: Rank) {
+    pub fn goodbye(&mut self, cx: &mut Cx, from: Rank, code: i32) {
         if self.parent() == Some(from) {
-            self.changes.push(Change::ToldToLeave);
+            self.changes.push(Change::ToldToLeave { code });
         } else if self.children.contains_key(&from) {
             self.set_online(cx, from, Idset::default(), &Idset::default());
         }
     }
 
     /// Tell all children to leave, those that are still to come as well.
-    pub fn farewell_down(&mut self, cx: &mut Cx) {
-        self.leaving = true;
+    pub fn farewell_down(&mut self, cx: &mut Cx, code: i32) {
+        let goodbye = Goodbye { code };
         let children: Vec<Rank> = self.children.keys().copied().filter(|c| self.open(*c)).collect();
         for child in children {
-            cx.at_once().tell(Dest::Rank(child), &Goodbye {});
+            cx.at_once().tell(Dest::Rank(child), &goodbye);
         }
+        self.leaving = Some(goodbye);
     }
 
     /// Tell the parent that we leave, which is the last it hears.
     pub fn farewell_up(&mut self, cx: &mut Cx) {
         self.unsaid = false;
         if let Some(parent) = self.parent().filter(|p| self.open(*p)) {
-            cx.at_once().tell(Dest::Rank(parent), &Goodbye {});
+            cx.at_once().tell(Dest::Rank(parent), &Goodbye::default());
         }
     }
 
