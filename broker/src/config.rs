@@ -345,6 +345,7 @@ impl Settings {
             }
         }
         let duration = |name: &str| attributes.get(name).map(|text| duration(name, text)).transpose();
+        duration(crate::bootstrap::lease::INTERVAL)?;
         let interface_hint = attributes.get("tbon.interface-hint").or(config.tbon.interface_hint.as_ref());
         let lost_timeout = attributes.get("tbon.lost-timeout").or(config.tbon.lost_timeout.as_ref());
         let lost_timeout = lost_timeout.map(|text| self::duration("tbon.lost-timeout", text)).transpose()?;

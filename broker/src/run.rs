@@ -10,7 +10,7 @@
 //! behind, events wait, and so do their senders; the log's own events never do.
 
 use crate::boot::Boot;
-use crate::bootstrap::{Parent, announce, rundir};
+use crate::bootstrap::{JobOf, announce, lease, rundir};
 use crate::clock::{self, Clock};
 use crate::event::{EVENTS_MAX, Event, Events};
 use crate::guests::{self, Shell};
@@ -67,12 +67,12 @@ enum RunError {
 }
 
 /// Runs the broker that `boot` describes to its end; the process's exit code. `listener` is bound to the address that
-/// the peers were told. On rank 0, `initial` is what runs once the instance does, and `job_of` hears where that is.
+/// the peers were told. On rank 0, `initial` is what runs once the instance does; `job_of` hears where that is, or says until when.
 pub fn broker(
     boot: Boot,
     listener: Option<TcpListener>,
     initial: Option<StartInitial>,
-    job_of: Option<Parent>,
+    job_of: Option<JobOf>,
 ) -> i32 {
     start_tracing();
     // Started as /proc/self/exe, we would be called `exe`. Nothing depends on the name.
@@ -114,7 +114,7 @@ fn run(
     mut boot: Boot,
     listener: Option<TcpListener>,
     initial: Option<StartInitial>,
-    job_of: Option<Parent>,
+    job_of: Option<JobOf>,
 ) -> Result<i32, RunError> {
     let rundir = boot.rundir.clone();
     let path = || rundir.display().to_string();
@@ -128,8 +128,10 @@ fn run(
     let ended = runtime.block_on(
         async {
             let mut broker = Broker::new(boot, listener, initial)?;
-            if let Some(parent) = job_of.filter(|_| broker.boot.rank == Rank(0)) {
-                announce::begin(&broker.boot, parent);
+            match job_of.filter(|_| broker.boot.rank == Rank(0)) {
+                Some(JobOf::Instance(parent)) => announce::begin(&broker.boot, parent),
+                Some(JobOf::Slurm(job)) => lease::begin(&broker.boot, job),
+                None => {}
             }
             let code = broker.live().await?;
             broker.finish().await;

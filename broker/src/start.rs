@@ -1,7 +1,7 @@
 //! `flurm start`, `flurm broker`: from options and environment to a running broker, and its exit code.
 
 use crate::boot::Boot;
-use crate::bootstrap::{Mistake, NoBoot, Ready, Vars, bootstrap, rundir, slurm, testsize};
+use crate::bootstrap::{JobOf, Mistake, NoBoot, Ready, Vars, bootstrap, rundir, slurm, testsize};
 use crate::guard::{self, Line};
 use flurm_types::{Environment, Rank};
 use flurm_wire::shell::StartInitial;
@@ -173,7 +173,7 @@ fn initial_environment(vars: &Vars, ready: &Ready, program: Option<&Path>) -> En
         vars.iter().map(|(name, value)| (name.clone(), keep(name).then(|| value.clone()))).collect();
     let uri = ready.boot.uri();
     let path = program.and_then(|program| path_with(vars.get("PATH").map_or("", |path| path), program));
-    let enclosing = ready.job_of.as_ref().and_then(|of| Some(of.task?.job.f58()));
+    let enclosing = ready.job_of.as_ref().and_then(JobOf::id);
     let ours = [
         ("FLURM_ENCLOSING_ID", enclosing.clone()),
         ("FLUX_ENCLOSING_ID", enclosing),

@@ -223,13 +223,13 @@ struct Inside<'a> {
 }
 
 impl<'a> Inside<'a> {
-    fn start(lab: &'a Lab, orphan: &str) -> Inside<'a> {
+    fn start(lab: &'a Lab, options: &str) -> Inside<'a> {
         let config = "[fake-resources]\nnnodes = 3\ncores-per-node = 4\n";
         std::fs::write(lab.home.join("fake.toml"), config).expect("the user's home is shared");
         let uri = lab.home.join("uri");
         let _ = std::fs::remove_file(&uri);
         let start = format!(
-            "srun --mpi=none --overlap --no-kill flurm start -Stbon.lost-timeout=3s -Sbroker.orphan-timeout={orphan} \
+            "srun --mpi=none --overlap --no-kill flurm start -Stbon.lost-timeout=3s {options} \
              --config-path=fake.toml sh -c \"echo \\$FLURM_URI >uri.new; mv uri.new uri; exec sleep 1000\""
         );
         let batch =
@@ -271,7 +271,7 @@ impl<'a> Inside<'a> {
 #[test]
 fn a_node_that_is_cut_off_is_used_again_when_it_is_back_and_has_cleaned_up() {
     let Some(lab) = Lab::up("cut") else { return };
-    let inside = Inside::start(&lab, "5m");
+    let inside = Inside::start(&lab, "-Sbroker.orphan-timeout=5m");
     inside.lose();
     let here = "ps -eo args | grep -c \"[s]leep 77123498\"; hostname";
     let next = inside.ok(&format!("submit -n1 --requires=hosts:node3 sh -c '{here}'"));
@@ -288,7 +288,7 @@ fn a_node_that_is_cut_off_is_used_again_when_it_is_back_and_has_cleaned_up() {
 #[test]
 fn a_node_that_is_cut_off_for_too_long_ends_its_tasks_by_itself() {
     let Some(lab) = Lab::up("orphan") else { return };
-    let inside = Inside::start(&lab, "4s");
+    let inside = Inside::start(&lab, "-Sbroker.orphan-timeout=4s");
     inside.lose();
     eventually("the end of all on node3", DEADLINE, || (lab.flurms("node3") == 0).then_some(()));
     lab.script(&["heal", "node3"]).ok();
@@ -303,7 +303,7 @@ fn a_node_that_is_cut_off_for_too_long_ends_its_tasks_by_itself() {
 #[test]
 fn what_hides_from_a_cancellation_is_found_in_the_cgroups_of_slurm() {
     let Some(lab) = Lab::up("hide") else { return };
-    let inside = Inside::start(&lab, "5m");
+    let inside = Inside::start(&lab, "-Sbroker.orphan-timeout=5m");
     let hide = "trap \"\" TERM; (setsid env -i sh -c \"trap : TERM; sleep 77123498; sleep 77123498\" &) ; sleep 77123498";
     let id = inside.ok(&format!("submit --requires=hosts:node2 sh -c '{hide}'"));
     let there =
@@ -320,7 +320,7 @@ fn what_hides_from_a_cancellation_is_found_in_the_cgroups_of_slurm() {
 #[test]
 fn a_login_node_reaches_the_instance_of_a_job_through_srun() {
     let Some(lab) = Lab::up("proxy") else { return };
-    let inside = Inside::start(&lab, "5m");
+    let inside = Inside::start(&lab, "-Sslurm.poll-interval=1s");
     let id = lab.login("squeue --noheader --format=%i").ok().trim().to_owned();
     let path = inside.uri.strip_prefix("local://").expect("an address here");
     assert_eq!(lab.login(&format!("flurm uri slurm:{id}")).ok().trim(), format!("ssh://node1{path}"));
@@ -341,6 +341,17 @@ fn a_login_node_reaches_the_instance_of_a_job_through_srun() {
     // One that was started through it is there for those inside.
     let job = proxy("PROXY flurm submit sleep 77123498").ok();
     assert_eq!(inside.ok("jobs -n -o {name}"), "sleep", "{job}");
+    // When Slurm has another time limit, the instance and what runs in it have it too.
+    for minutes in [30, 20] {
+        let limit = format!("timelimit={minutes}");
+        lab.script(&["exec", "node1", "scontrol", "update", &format!("jobid={id}"), &limit]).ok();
+        let range = minutes * 60 - 300..=minutes * 60;
+        eventually("the new end", DEADLINE, || {
+            let left =
+                |args: &str| inside.ok(&format!("job timeleft {args}")).parse::<u64>().expect("seconds");
+            (range.contains(&left("")) && range.contains(&left(job.trim()))).then_some(())
+        });
+    }
     let refused = lab.login("flurm proxy slurm:4711 true").code_is(1);
     assert!(refused.stderr.contains("no instance of Slurm job 4711 answers"), "{}", refused.stderr);
     inside.ok("cancel --all");

@@ -13,6 +13,7 @@
 
 pub mod announce;
 pub mod card;
+pub mod lease;
 pub mod mistake;
 pub mod net;
 pub mod parent;
@@ -50,8 +51,27 @@ pub struct Ready {
     pub listener: Option<TcpListener>,
     /// The Slurm step that this instance has taken; what runs inside it shall not take it again.
     pub outer_step: Option<String>,
-    /// The instance around this one, and which of its jobs this is.
-    pub job_of: Option<Parent>,
+    /// Whose job this instance is.
+    pub job_of: Option<JobOf>,
+}
+
+/// Who has given us our nodes, and says when they go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobOf {
+    /// The instance around this one.
+    Instance(Parent),
+    /// Slurm, with the id of its job.
+    Slurm(String),
+}
+
+impl JobOf {
+    /// Of the job in the instance around this one.
+    pub fn id(&self) -> Option<String> {
+        match self {
+            JobOf::Instance(parent) => Some(parent.task?.job.f58()),
+            JobOf::Slurm(_) => None,
+        }
+    }
 }
 
 /// Becomes part of an instance, or learns why not.
@@ -275,9 +295,10 @@ impl Start<'_> {
         let mut attributes = settings.attributes.clone();
         let instance_level = launched.map_or(0, |launched| launched.level);
         let parent = self.around.parent.as_ref().filter(|_| instance_level > 0);
-        let job_of = parent.filter(|parent| parent.task.is_some()).cloned();
+        let job_of = parent.filter(|parent| parent.task.is_some()).cloned().map(JobOf::Instance);
+        let job_of = job_of.or_else(|| self.around.job.as_ref().map(|job| JobOf::Slurm(job.id.clone())));
         attributes.extend(parent.map(|parent| ("parent-uri".to_owned(), parent.uri.clone())));
-        attributes.extend(job_of.as_ref().and_then(|of| Some(("jobid".to_owned(), of.task?.job.f58()))));
+        attributes.extend(job_of.as_ref().and_then(|of| Some(("jobid".to_owned(), of.id()?))));
         let parent_end = launched.and_then(|l| l.r.as_ref()).map(|r| r.expiration);
         let job_end = self.around.job.as_ref().map(|job| job.end);
         let boot = Boot {

@@ -13,8 +13,8 @@ use crate::face::Face;
 use crate::failure::Failure;
 use crate::out;
 use flurm_client::ClientError;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -34,11 +34,11 @@ const HELLO: &[u8] = b"\nflurm-relay ";
 /// Bytes before which a relay has said who it is.
 const HELLO_BYTES_MAX: usize = 64 << 10;
 
-/// Bytes that travel together.
-const CHUNK_BYTES: usize = 32 << 10;
+/// Bytes that travel together. Slurm passes on what tasks write line by line, and in pieces of 1024 bytes.
+const CHUNK_BYTES: usize = 1000;
 
 /// Chunks of a connection, in one direction, that its reader has not got yet; who sends more waits.
-const CREDIT: usize = 16;
+const CREDIT: usize = 512;
 
 /// In place of a length: so many chunks have been read.
 const TAKEN: u32 = 1 << 31;
@@ -387,13 +387,10 @@ async fn serve(
     tokio::spawn(write_frames(to, frames));
     let mut ends = Ends::default();
     let mut arrived = Reader::default();
-    let mut newest = 0;
+    let mut over = Over::default();
     while let Some(frame) = arrived.next(&mut from).await {
-        // Numbers rise; one that is not there any more has been closed at this end.
-        if let Frame::Chunk(id, _) = frame
-            && id > newest
-        {
-            newest = id;
+        let of = if let Frame::Chunk(id, _) = frame { Some(id) } else { None };
+        if let Some(id) = of.filter(|id| !over.has(*id) && !ends.0.contains_key(id)) {
             match connect().await {
                 Some(stream) => ends.attach(id, stream, &mux),
                 // That the tunnel is gone is seen by whoever reads it.
@@ -401,6 +398,33 @@ async fn serve(
             }
         }
         ends.deliver(frame, &mux);
+        if let Some(id) = of.filter(|id| !ends.0.contains_key(id)) {
+            over.add(id);
+        }
+    }
+}
+
+/// Numbers of connections that have ended. They rise, but the first words of two that begin together come in any order.
+#[derive(Debug, Default)]
+struct Over {
+    /// All up to this one.
+    below: u32,
+    above: BTreeSet<u32>,
+}
+
+impl Over {
+    fn has(&self, id: u32) -> bool {
+        id <= self.below || self.above.contains(&id)
+    }
+
+    fn add(&mut self, id: u32) {
+        if self.has(id) {
+            return;
+        }
+        self.above.insert(id);
+        while self.above.remove(&(self.below + 1)) {
+            self.below += 1;
+        }
     }
 }
 
@@ -479,6 +503,9 @@ impl Ends {
     }
 }
 
+/// Behind each frame, so that it is a line and nobody waits for its end.
+const LINE_END: u8 = b'\n';
+
 /// Writes frames until the tunnel breaks, or nobody has more.
 async fn write_frames(mut to: impl AsyncWrite + Unpin, mut frames: mpsc::UnboundedReceiver<Frame>) {
     while let Some(frame) = frames.recv().await {
@@ -490,6 +517,7 @@ async fn write_frames(mut to: impl AsyncWrite + Unpin, mut frames: mpsc::Unbound
         let written = async {
             to.write_all(&head).await?;
             to.write_all(&bytes).await?;
+            to.write_all(&[LINE_END]).await?;
             to.flush().await
         };
         if written.await.is_err() {
@@ -509,19 +537,18 @@ impl Reader {
         loop {
             if let Some((head, rest)) = self.bytes.split_at_checked(8) {
                 let number = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes"));
-                let id = number(0);
-                if number(4) == TAKEN {
-                    self.bytes.drain(..8);
-                    return Some(Frame::Taken(id));
-                }
-                let len = usize::try_from(number(4)).ok()?;
+                let (id, taken) = (number(0), number(4) == TAKEN);
+                let len = if taken { 0 } else { usize::try_from(number(4)).ok()? };
                 if len > CHUNK_BYTES {
                     return None;
                 }
-                if rest.len() >= len {
+                if let Some(end) = rest.get(len) {
+                    if *end != LINE_END {
+                        return None;
+                    }
                     let bytes = rest[..len].to_vec();
-                    self.bytes.drain(..8 + len);
-                    return Some(Frame::Chunk(id, bytes));
+                    self.bytes.drain(..=8 + len);
+                    return Some(if taken { Frame::Taken(id) } else { Frame::Chunk(id, bytes) });
                 }
             }
             // Cancelling this read loses nothing.
@@ -608,6 +635,25 @@ mod tests {
             lazy.read_exact(&mut rest).await.expect("all the rest");
         };
         tokio::time::timeout(Duration::from_secs(60), all).await.expect("nobody waits for another");
+    }
+
+    #[tokio::test]
+    async fn connections_that_begin_together_are_both_made_and_none_begins_again() {
+        let (sender, frames) = mpsc::unbounded_channel();
+        let (near, far) = tokio::io::duplex(1 << 12);
+        tokio::spawn(write_frames(near, frames));
+        for (id, text) in [(2, "b"), (1, "a"), (2, ""), (1, ""), (2, "late"), (3, "c")] {
+            assert!(sender.send(Frame::Chunk(id, text.into())).is_ok());
+        }
+        drop(sender);
+        let made = std::cell::Cell::new(0);
+        let (to, _kept) = tokio::io::duplex(1 << 12);
+        let connect = async || {
+            made.set(made.get() + 1);
+            UnixStream::pair().ok().map(|(near, _far)| near)
+        };
+        serve(far, to, connect).await;
+        assert_eq!(made.get(), 3);
     }
 
     #[tokio::test]
