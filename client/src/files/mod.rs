@@ -1,6 +1,6 @@
 //! Archives of files in the key-value store ([`flurm_wire::files`]): put there, looked up, had piece by piece.
 //!
-//! Nothing here holds more than a piece and the index. Reading the files is in [`pack`], writing them in [`unpack`].
+//! Nothing here holds more than a piece and the index. Reading the files is in `pack`, writing them in `unpack`.
 
 mod pack;
 mod unpack;
