@@ -201,7 +201,7 @@ fn the_log_of_its_execution_says_what_was_done() {
         .collect();
     assert_eq!(names, ["init", "starting", "shell.init", "shell.start", "complete", "done"]);
     // It says so of a job that is over as well.
-    assert!(log.contains(r#"{"service":"shell","leader-rank":0,"size":2}"#), "{log}");
+    assert!(log.contains(r#"{"leader-rank":0,"service":"shell","size":2}"#), "{log}");
     let told = instance.ok(&["job", "eventlog", "-p", "exec", &id]);
     assert!(told.contains("leader-rank=0 size=2"), "{told}");
     let followed = instance.ok(&["job", "wait-event", "-p", "exec", &id, "shell.start"]);
@@ -248,7 +248,6 @@ fn each_task_runs_the_program_of_its_line() {
 fn options_that_cannot_work_are_refused_with_a_way_out() {
     let instance = Instance::start(1);
     for (option, wanted) in [
-        ("stage-in", "--add-file sends files along"),
         ("nosetpgrp", "process group of its own"),
         ("stop-tasks-in-exec", "debugger"),
         ("initrc=x", "Lua"),

@@ -30,7 +30,7 @@ pub struct Args {
     /// Submit in random order
     #[arg(long)]
     shuffle: bool,
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "")]
     define: Vec<String>,
     #[command(flatten)]
     follow: Follow,
