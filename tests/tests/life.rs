@@ -203,7 +203,7 @@ fn the_log_of_its_execution_says_what_was_done() {
     // It says so of a job that is over as well.
     assert!(log.contains(r#"{"leader-rank":0,"service":"shell","size":2}"#), "{log}");
     let told = instance.ok(&["job", "eventlog", "-p", "exec", &id]);
-    assert!(told.contains("leader-rank=0 size=2"), "{told}");
+    assert!(told.contains(r#"leader-rank=0 service="shell" size=2"#), "{told}");
     let followed = instance.ok(&["job", "wait-event", "-p", "exec", &id, "shell.start"]);
     assert!(followed.contains("shell.start"), "{followed}");
     assert_eq!(instance.ok(&["job", "wait-event", &id, "exec.shell.start"]), followed);
