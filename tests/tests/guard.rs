@@ -104,7 +104,7 @@ fn signals_reach_the_broker_and_the_code_is_the_brokers() {
     assert_eq!(alone.ok(&["run", "echo", "fine"]), "fine");
     kill(alone.guard(), libc::SIGTERM);
     let status = alone.wait();
-    assert_eq!(status.code(), Some(143), "the signal's, not that of the program it ends: {:?}", status.signal());
+    assert_eq!(status.code(), Some(143), "it is the signal's: {:?}", status.signal());
     assert!(alone.is_gone());
 }
 
