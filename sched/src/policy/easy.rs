@@ -100,7 +100,7 @@ fn serve(sched: &mut Sched, id: JobId, now: Now, out: &mut Vec<SchedOutput>, vis
     let Some(job) = sched.queue.get(id) else { return };
     let (lane, key, wants) = (job.lane, job.key, sched.wants(job));
     let found = candidate(sched, &wants, now, visited).ok();
-    let excess = found.as_ref().and_then(|r| sched.excess(lane, sched.load_of(id, r)));
+    let mut excess = found.as_ref().and_then(|r| sched.excess(lane, sched.load_of(id, r)));
     let start = match (found, &excess) {
         (Some(r), None) => {
             began(sched, &r, visited);
@@ -129,6 +129,9 @@ fn serve(sched: &mut Sched, id: JobId, now: Now, out: &mut Vec<SchedOutput>, vis
                 sched.wait(now, id, None, None, out, visited);
                 return;
             }
+            // Were there room, its queue would keep it back: that counts, whatever there is room for by now.
+            excess = found.as_ref().and_then(|(_, r)| sched.excess(lane, sched.load_of(id, r)));
+            let found = found.filter(|_| excess.is_none());
             found.map(|(room, r)| Start { at: r.starttime, seen: now.wall, room, r, spare: None })
         }
     };
