@@ -11,10 +11,11 @@
 use crate::collective::Collected;
 use crate::end::Field;
 use crate::env::Block;
-use crate::jobs::{Job, exit_code};
+use crate::jobs::Job;
 use crate::launch::{Launched, Work};
 use crate::shell::{For, Key, Owner, Shell, Timer};
 use crate::wrap;
+use flurm_types::exit_code;
 use flurm_wire::exec::What;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -29,7 +29,7 @@ use crate::shell::{For, Key, Owner, Shell, Timer, wall};
 use crate::stage::Staging;
 use crate::sysmon::{self, Usage};
 use crate::wrap;
-use flurm_types::R;
+use flurm_types::{R, exit_code};
 use flurm_wire::Message;
 use flurm_wire::exec::{ABORT, Kill, Start, StartJob, What};
 use flurm_wire::job::Stdin;
@@ -118,11 +118,6 @@ pub(crate) enum Phase {
     /// All its processes are gone.
     Empty,
     Gone,
-}
-
-/// 128 + signal counts as a shell counts it.
-pub(crate) fn exit_code(status: i32) -> i32 {
-    if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) }
 }
 
 pub(crate) fn worse(a: i32, b: i32) -> i32 {

@@ -14,7 +14,7 @@
 use crate::Core;
 use crate::cx::{Cx, asker};
 use crate::door::Output;
-use flurm_types::{Entry, Fsd, Hostlist, Now};
+use flurm_types::{Entry, Fsd, Hostlist, Now, exit_code};
 use flurm_wire::job::Done;
 use flurm_wire::state::{BrokerState, FINISH, Get, Info, STARTLOG, Shutdown, Wait};
 use flurm_wire::{Address, Dest, ErrorCode, Message, Topic, WireError};
@@ -168,7 +168,7 @@ impl Core {
             // A program that we end because a signal ends the instance has no say: the code is that signal's.
             let ours = self.life.stopping && self.life.exit_code != 0 && matches!(signal, 1 | 9);
             if !ours {
-                self.life.exit_code = if signal == 0 { status >> 8 & 0xff } else { 128 + signal };
+                self.life.exit_code = exit_code(status);
             }
         }
     }
