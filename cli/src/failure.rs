@@ -76,13 +76,6 @@ impl Failure {
         }
     }
 
-    /// Commands in it have the name by which we were called.
-    #[must_use]
-    pub fn called(self, name: &str) -> Failure {
-        let rename = |text: String| renamed(&text, name);
-        Failure { text: self.text.map(rename), hint: self.hint.map(rename), ..self }
-    }
-
     /// What is wrong and the way out, for those who print them elsewhere.
     pub fn said(&self) -> (&str, Option<&str>) {
         (self.text.as_deref().unwrap_or(""), self.hint.as_deref())
@@ -202,11 +195,10 @@ mod tests {
 
     #[test]
     fn called_as_flux_we_speak_of_flux() {
-        let failure =
-            || Failure::new("flurm x: /tmp/flurm y").hint("`flurm jobs`, or flurm start; FLURM_URI");
-        assert_eq!(failure().called("flurm"), failure());
-        let hint = Some("`flux jobs`, or flux start; FLURM_URI");
-        assert_eq!(failure().called("flux").lines(), ("flux x: /tmp/flurm y", hint));
+        let said = ["flurm x: /tmp/flurm y", "`flurm jobs`, or flurm start; FLURM_URI"];
+        assert_eq!(said.map(|text| renamed(text, "flurm")), said);
+        let flux = ["flux x: /tmp/flurm y", "`flux jobs`, or flux start; FLURM_URI"];
+        assert_eq!(said.map(|text| renamed(text, "flux")), flux);
     }
 
     #[test]

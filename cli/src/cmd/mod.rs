@@ -219,23 +219,23 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
     }
     let plugins = match submitting(&words).map_or_else(|| Ok(Plugins::default()), Plugins::load) {
         Ok(plugins) => Arc::new(plugins),
-        Err(failure) => return failure.called(name).say(),
+        Err(failure) => return failure.say(),
     };
     let command = match with_options_of(&plugins, command_for(&words)) {
         Ok(command) => command,
-        Err(failure) => return failure.called(name).say(),
+        Err(failure) => return failure.say(),
     };
     match parse_as(command, name, &words, &plugins).map(|cli| cli.run(name, &words)) {
-        Ok(Ok(code)) => out::lost().map_or(code, |error| Failure::from(error).called(name).say()),
-        Ok(Err(failure)) => failure.with_typed_id(&words).called(name).say(),
+        Ok(Ok(code)) => out::lost().map_or(code, |error| Failure::from(error).say()),
+        Ok(Err(failure)) => failure.with_typed_id(&words).say(),
         Err(error) => {
             if error.kind() == clap::error::ErrorKind::InvalidSubcommand
                 && let Some(external) = external::External::find(&words)
             {
-                return external.run(name).unwrap_or_else(|failure| failure.called(name).say());
+                return external.run(name).unwrap_or_else(|failure| failure.say());
             }
             if let Some(failure) = strange::explain(&error, &words) {
-                return failure.called(name).say();
+                return failure.say();
             }
             print(&error, name);
             u8::try_from(error.exit_code()).unwrap_or(crate::failure::USAGE)
