@@ -1,25 +1,12 @@
 //! What a misspelt name was meant to be.
 
+use strsim::levenshtein;
+
 /// The name that takes the fewest edits, if they are few for its length.
 pub fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let few = 1 + typed.chars().count() / 4;
-    let near = names.map(|name| (edits(typed, name), name)).filter(|(edits, _)| *edits <= few);
+    let near = names.map(|name| (levenshtein(typed, name), name)).filter(|(edits, _)| *edits <= few);
     near.min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
-}
-
-/// Characters to add, drop or replace (Levenshtein's distance).
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut costs: Vec<usize> = (0..=to.len()).collect();
-    for (row, a) in from.chars().enumerate() {
-        let mut above_left = std::mem::replace(&mut costs[0], row + 1);
-        for (at, b) in to.iter().enumerate() {
-            let replaced = above_left + usize::from(a != *b);
-            above_left = costs[at + 1];
-            costs[at + 1] = replaced.min(costs[at] + 1).min(above_left + 1);
-        }
-    }
-    costs[to.len()]
 }
 
 #[cfg(test)]
@@ -40,6 +27,7 @@ mod tests {
         ] {
             assert_eq!(nearest(typed, names.into_iter()), near, "{typed}");
         }
+        let edits = levenshtein;
         assert_eq!((edits("kitten", "sitting"), edits("", "ab"), edits("ab", "")), (3, 2, 2));
     }
 }
