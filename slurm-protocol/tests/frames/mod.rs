@@ -43,7 +43,8 @@ pub struct Frame {
 }
 
 pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
+    // From other crates as well, which read these frames in their tests.
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../slurm-protocol/tests/vectors")
 }
 
 /// Frames of one release.

@@ -1,0 +1,114 @@
+//! What ran in a job, as accounting shows it: the batch script, steps, or the job's own tasks as step 0.
+
+use super::job::{Entry, Kind, NO_NODES, Site, exit, span, state, text};
+use super::tres::Tres;
+use flurm_slurm_protocol::NO_VAL;
+use flurm_slurm_protocol::constants::{
+    JOB_CANCELLED, JOB_COMPLETE, JOB_FAILED, JOB_TIMEOUT, SLURM_BATCH_SCRIPT,
+};
+use flurm_slurm_protocol::structures::{DbStepRec, StepId};
+use flurm_types::Hostlist;
+use flurm_wire::job::JobRecord;
+use serde_json::Value;
+
+/// From here on up numbers of steps are names (`batch`, `extern`).
+pub(super) const NAMED: u32 = 0xffff_fff0;
+
+/// A job within a job.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    pub job: &'a JobRecord,
+    pub number: u32,
+    /// What its jobspec keeps for Slurm's clients.
+    pub slurm: &'a Value,
+    pub gpus: u32,
+}
+
+/// All of a job's, the batch script first.
+pub(super) fn records(site: &Site<'_>, entry: &Entry<'_>, kind: Kind, job_state: u32) -> Vec<DbStepRec> {
+    let own = match kind {
+        _ if entry.job.t_run.is_none() => None,
+        Kind::Batch => Some(batch(site, entry, job_state)),
+        Kind::Tasks => Some(tasks(site, entry, job_state)),
+        Kind::Allocation => None,
+    };
+    let others = entry.steps.iter().filter(|step| step.job.t_run.is_some());
+    own.into_iter().chain(others.map(|step| record(site, entry.number, step))).collect()
+}
+
+fn record(site: &Site<'_>, job: u32, step: &Step<'_>) -> DbStepRec {
+    let tres = Tres {
+        cpus: step.job.ncores.into(),
+        nodes: step.job.nnodes.into(),
+        gpus: step.gpus.into(),
+        ..Tres::default()
+    };
+    let state = state(step.job);
+    let base = of(site, job, step.number, step.job, state);
+    DbStepRec {
+        ntasks: step.job.ntasks,
+        req_cpufreq_min: NO_VAL,
+        req_cpufreq_max: NO_VAL,
+        req_cpufreq_gov: NO_VAL,
+        submit_line: text(step.slurm, "submit_line"),
+        std_err: text(step.slurm, "std_err"),
+        std_in: text(step.slurm, "std_in"),
+        std_out: text(step.slurm, "std_out"),
+        tres_alloc_str: tres.text().into(),
+        ..base
+    }
+}
+
+/// A job's own tasks.
+fn tasks(site: &Site<'_>, entry: &Entry<'_>, state: u32) -> DbStepRec {
+    let step = Step { job: entry.job, number: 0, slurm: entry.slurm, gpus: entry.gpus };
+    DbStepRec { state: narrow(state), ..record(site, entry.number, &step) }
+}
+
+/// The script, which runs on the first node.
+fn batch(site: &Site<'_>, entry: &Entry<'_>, state: u32) -> DbStepRec {
+    let job = entry.job;
+    let hosts: Hostlist = job.nodelist.parse().unwrap_or_default();
+    let first = hosts.get(0).unwrap_or(NO_NODES);
+    // Nodes of a job are alike as a rule.
+    let cpus = job.ncores.div_ceil(job.nnodes.max(1));
+    // A signal ended it that somebody sent for the job's sake.
+    let state = if state == JOB_TIMEOUT { JOB_CANCELLED } else { state };
+    DbStepRec {
+        nnodes: 1,
+        nodes: first.into(),
+        ntasks: 1,
+        stepname: "batch".into(),
+        tres_alloc_str: Tres { cpus: cpus.into(), nodes: 1, ..Tres::default() }.text().into(),
+        ..of(site, entry.number, SLURM_BATCH_SCRIPT, job, state)
+    }
+}
+
+/// What all kinds have.
+fn of(site: &Site<'_>, job: u32, step: u32, tasks: &JobRecord, state: u32) -> DbStepRec {
+    let (start, end, elapsed) = span(tasks, state, site.now);
+    // A step has no other word for an end that was not its own.
+    let state = match (state, tasks.waitstatus) {
+        (JOB_COMPLETE, Some(status)) if status != 0 => JOB_FAILED,
+        _ => state,
+    };
+    DbStepRec {
+        elapsed,
+        end,
+        exitcode: exit(tasks),
+        nnodes: tasks.nnodes,
+        nodes: tasks.nodelist.as_str().into(),
+        requid: u32::MAX,
+        start,
+        state: narrow(state),
+        step_id: StepId { sluid: Some(0), job_id: job, step_id: step, step_het_comp: NO_VAL },
+        stepname: tasks.name.as_str().into(),
+        cwd: tasks.cwd.as_str().into(),
+        timelimit: Some(NO_VAL),
+        ..DbStepRec::default()
+    }
+}
+
+fn narrow(state: u32) -> u16 {
+    state.try_into().unwrap_or(u16::MAX)
+}
