@@ -12,7 +12,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, Zeroizing};
@@ -74,12 +74,18 @@ impl Boot {
         self.epoch = u64::try_from(now.0).unwrap_or(0).max(self.epoch.saturating_add(1));
     }
 
+    /// Where the other brokers reach this one; of a broker that is alone, where only this host does.
+    pub fn address(&self) -> IpAddr {
+        self.peers.get(&self.rank).map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), SocketAddr::ip)
+    }
+
     /// What the mind needs of all this.
     pub fn core(&self, started: Timestamp, initial_program: Option<StartInitial>) -> CoreConfig {
         let mut attributes = self.attributes.clone();
         let statedir = self.statedir.as_ref().unwrap_or(&self.rundir);
         attributes.extend([
             ("broker.pid".to_owned(), std::process::id().to_string()),
+            ("tbon.address".to_owned(), self.address().to_string()),
             ("rundir".to_owned(), self.rundir.display().to_string()),
             ("statedir".to_owned(), statedir.display().to_string()),
         ]);

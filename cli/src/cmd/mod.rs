@@ -44,6 +44,7 @@ mod shell;
 mod shutdown;
 mod simulate;
 mod slurm;
+mod slurm_service;
 mod start;
 mod startlog;
 mod strange;
@@ -158,6 +159,8 @@ enum Command {
     Task(task::Args),
     #[command(hide = true)]
     PmixServer(pmix_server::Args),
+    #[command(hide = true)]
+    SlurmService(slurm_service::Args),
 }
 
 /// The groups of `flurm --help`.
@@ -407,6 +410,7 @@ impl Cli {
             Some(Command::Shell(args)) => args.run(&face),
             Some(Command::Task(args)) => args.run(&face),
             Some(Command::PmixServer(args)) => args.run(&face),
+            Some(Command::SlurmService(args)) => args.run(&face),
         }
     }
 }

@@ -1,0 +1,45 @@
+//! Which message is answered by whom.
+
+mod nodes;
+mod partitions;
+
+use crate::context::Context;
+use crate::door::{Reply, Request};
+use flurm_client::ClientError;
+use flurm_slurm_protocol::{Body, errors};
+use flurm_wire::ErrorCode;
+use std::sync::Arc;
+
+/// The answer, or the number of an error.
+pub type Answer = Result<Reply, u32>;
+
+/// One line per message type. What is not listed is not supported.
+pub async fn answer(ctx: Arc<Context>, request: Request) -> Reply {
+    let name = request.body.name();
+    let answered = match &request.body {
+        Body::RequestPing => Ok(Reply::Code(0)),
+        Body::RequestPartitionInfo(asked) => partitions::list(&ctx, asked).await,
+        Body::RequestNodeInfo(asked) => nodes::list(&ctx, request.version, asked).await,
+        _ => Err(errors::ESLURM_NOT_SUPPORTED),
+    };
+    let reply = answered.unwrap_or_else(Reply::Code);
+    tracing::debug!(message = name, version = %request.version, peer = %request.peer, "answered");
+    reply
+}
+
+/// Slurm's number for anything that has none: -1.
+const SLURM_ERROR: u32 = u32::MAX;
+
+/// A refusal of the instance as a number of Slurm's.
+pub fn number(error: &ClientError) -> u32 {
+    match error {
+        ClientError::Refused(refusal) => match refusal.code {
+            ErrorCode::NotFound => errors::ESLURM_INVALID_JOB_ID,
+            ErrorCode::Denied => errors::ESLURM_ACCESS_DENIED,
+            ErrorCode::NoService => errors::ESLURM_NOT_SUPPORTED,
+            ErrorCode::Unavailable => errors::ESLURM_DISABLED,
+            _ => SLURM_ERROR,
+        },
+        _ => errors::SLURM_COMMUNICATIONS_CONNECTION_ERROR,
+    }
+}
