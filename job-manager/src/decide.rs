@@ -95,6 +95,11 @@ pub enum Refusal {
     Dependency(String),
     #[error("job {0} has its resources already")]
     Placed(JobId),
+    /// Of a job within a job.
+    #[error("{0}")]
+    Within(String),
+    #[error("job {0} cannot let go of what a job within it still has")]
+    Occupied(JobId),
     /// An answer that nobody waits for any more.
     #[error("job {0} does not wait for this")]
     Late(JobId),
@@ -146,6 +151,7 @@ impl Manager {
                     return Err(Refusal::Late(*id));
                 }
                 draft.say(*id, Event::Finish(*status));
+                draft.end_within(job, "cancel", "");
             }
             Request::Release { id, ranks } => draft.release(self.active_job(*id)?, ranks)?,
             Request::Memo { id, keys } => {
@@ -161,12 +167,15 @@ impl Manager {
                 }
                 if let Some(expiration) = expiration.filter(|_| job.state() == JobState::Run) {
                     draft.say(*id, Event::ResourceUpdate(expiration));
+                    draft.move_within(job, expiration);
                 }
             }
             Request::Purge { id } => {
                 if self.job(*id).ok_or(Refusal::NoSuchJob(*id))?.state() != JobState::Inactive {
                     return Err(Refusal::Active(*id));
                 }
+                let inner = self.inner(*id).into_iter().flat_map(|inner| &inner.over);
+                inner.for_each(|inner| draft.say(*inner, Event::Purge));
                 draft.say(*id, Event::Purge);
             }
             Request::Note { id, name } => {
@@ -201,14 +210,16 @@ fn priority(urgency: Urgency) -> i64 {
 }
 
 /// A decision in the making.
-struct Draft<'a> {
-    manager: &'a Manager,
-    now: Now,
+pub(crate) struct Draft<'a> {
+    pub(crate) manager: &'a Manager,
+    pub(crate) now: Now,
     events: Vec<(JobId, Event)>,
     /// Needs that this decision meets.
     met: BTreeMap<JobId, Vec<Need>>,
     /// Jobs that this decision ends.
     ended: BTreeSet<JobId>,
+    /// Jobs within others that this decision tells to end.
+    pub(crate) ending: BTreeSet<JobId>,
     /// What others may have waited for, not yet looked at.
     happened: VecDeque<Course>,
     /// Arrays as they will be after this decision.
@@ -217,21 +228,24 @@ struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     fn new(manager: &'a Manager, now: Now) -> Draft<'a> {
-        let (events, met, ended, happened, crowds) = Default::default();
-        Draft { manager, now, events, met, ended, happened, crowds }
+        let (events, met, ended, ending, happened, crowds) = Default::default();
+        Draft { manager, now, events, met, ended, ending, happened, crowds }
     }
 
-    fn say(&mut self, id: JobId, event: Event) {
+    pub(crate) fn say(&mut self, id: JobId, event: Event) {
         self.events.push((id, event));
     }
 
     fn submit(&mut self, id: JobId, submit: &Submit) -> Result<(), Refusal> {
+        if id == QUEUE || self.manager.job(id).is_some() {
+            return Err(Refusal::Exists(id));
+        }
+        if let Some(within) = &submit.asked.jobspec.attributes().within {
+            return self.submit_within(id, submit, within);
+        }
         let queue = &submit.asked.brief.queue;
         if let Some(reason) = self.manager.gates().of(queue).disabled {
             return Err(Refusal::Disabled { queue: queue.to_string(), reason });
-        }
-        if id == QUEUE || self.manager.job(id).is_some() {
-            return Err(Refusal::Exists(id));
         }
         let mut needs = Vec::new();
         for dependency in &submit.asked.jobspec.attributes().dependencies {
@@ -300,18 +314,25 @@ impl<'a> Draft<'a> {
         if met { Verdict::Met } else { Verdict::Open }
     }
 
-    fn raise(&mut self, job: &Job, raised: Raised) {
+    pub(crate) fn raise(&mut self, job: &Job, raised: Raised) {
         let fatal = raised.is_fatal();
+        let kind = raised.exception.kind.clone();
         let first = job.exception().unwrap_or(&raised.exception).clone();
         self.say(job.id(), Event::Exception(Box::new(raised)));
         if fatal && job.held().is_empty() {
             self.clean(job, job::result(Some(&first), job.status()), true);
+        }
+        if fatal {
+            self.end_within(job, &kind, &format!(" ({kind})"));
         }
     }
 
     fn release(&mut self, job: &Job, ranks: &Idset) -> Result<(), Refusal> {
         if ranks.is_empty() || !ranks.is_subset(job.held()) || job.state() != JobState::Cleanup {
             return Err(Refusal::Late(job.id()));
+        }
+        if !ranks.is_disjoint(&self.manager.held_within(job.id())) {
+            return Err(Refusal::Occupied(job.id()));
         }
         let last = ranks == job.held();
         self.say(job.id(), Event::Release(Box::new(Release { ranks: ranks.clone(), last })));
@@ -323,6 +344,8 @@ impl<'a> Draft<'a> {
     }
 
     fn restart(&mut self, job: &Job) {
+        let manager = self.manager;
+        manager.within(job.id()).for_each(|inner| self.restart(inner));
         if job.state() == JobState::Sched {
             self.say(job.id(), Event::FluxRestart);
             self.say(job.id(), Event::Priority(priority(job.urgency())));
@@ -345,7 +368,8 @@ impl<'a> Draft<'a> {
                     self.meet(job, *need);
                 }
             }
-            if job.deadline().is_some_and(|deadline| deadline <= self.now.wall) {
+            let over = job.deadline().is_some_and(|deadline| deadline <= self.now.wall);
+            if over && !self.ending.contains(&job.id()) {
                 let note = match Fsd::from_secs(job.brief().duration) {
                     Some(limit) if limit > Fsd::ZERO => format!("the time limit of {limit} is over"),
                     _ => "the allocation of the instance is over".to_owned(),

@@ -87,6 +87,7 @@ pub struct Brief {
     pub duration: f64,
     pub array: Option<Array>,
     pub retry_of: Option<JobId>,
+    pub within: Option<JobId>,
 }
 
 impl Asked {
@@ -106,6 +107,7 @@ impl Asked {
             duration: attributes.duration,
             array: attributes.array,
             retry_of: attributes.retry_of,
+            within: attributes.within.as_ref().map(|within| within.id),
         });
         Asked { text, jobspec, brief }
     }

@@ -124,6 +124,11 @@ impl Job {
         self.brief.array.map(|array| array.id.unwrap_or(self.id))
     }
 
+    /// The job on whose resources it runs, if it is within one.
+    pub fn within(&self) -> Option<JobId> {
+        self.brief.within
+    }
+
     pub fn brief(&self) -> &Arc<Brief> {
         &self.brief
     }

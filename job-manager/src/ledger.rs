@@ -26,6 +26,15 @@ impl Ledger {
         })
     }
 
+    /// Does that job hold all of `r`?
+    pub fn holds(&self, id: JobId, r: &R) -> bool {
+        r.nodes.iter().all(|node| {
+            let here = self.0.get(&node.rank).into_iter().flatten();
+            here.filter(|held| held.id == id)
+                .any(|held| node.cores.is_subset(&held.cores) && node.gpus.is_subset(&held.gpus))
+        })
+    }
+
     pub fn take(&mut self, id: JobId, r: &R) {
         for node in &r.nodes {
             let here = self.0.entry(node.rank).or_default();

@@ -24,6 +24,7 @@ mod job;
 mod ledger;
 mod manager;
 mod view;
+mod within;
 
 pub use decide::{Refusal, Request};
 pub use event::{

@@ -6,6 +6,7 @@ use crate::event::{Brief, Event, Submit};
 use crate::gates::{Count, Gates};
 use crate::job::Job;
 use crate::ledger::Ledger;
+use crate::within::Inner;
 use flurm_jobspec::Array;
 use flurm_types::{Idset, JobId, JobResult, JobState, Timestamp};
 use flurm_wire::job::JobStats;
@@ -34,6 +35,8 @@ pub struct Manager {
     arrays: BTreeMap<JobId, Members>,
     /// How far all arrays are whose jobs are not all forgotten.
     crowds: BTreeMap<JobId, Crowd>,
+    /// Jobs within others, by these.
+    inner: BTreeMap<JobId, Inner>,
     /// Who waits for a job.
     waiters: BTreeMap<JobId, BTreeSet<JobId>>,
     /// Begin times and ends of time limits.
@@ -83,7 +86,26 @@ impl Manager {
         self.active.range(ids).filter_map(|id| self.job(*id))
     }
 
-    /// Jobs that are over with their ends, the oldest first.
+    pub(crate) fn inner(&self, id: JobId) -> Option<&Inner> {
+        self.inner.get(&id)
+    }
+
+    /// Active jobs within that one.
+    pub fn within(&self, id: JobId) -> impl Iterator<Item = &Job> {
+        self.inner(id).into_iter().flat_map(|inner| &inner.active).filter_map(|id| self.job(*id))
+    }
+
+    /// Ranks on which jobs within that one have not let go of what they were given.
+    pub fn held_within(&self, id: JobId) -> Idset {
+        self.within(id).fold(Idset::new(), |ranks, job| ranks.union(job.held()))
+    }
+
+    /// How many jobs there are, active or not, within others or not.
+    pub fn known(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Jobs that are over with their ends, the oldest first; those within others are forgotten with these.
     pub fn over(&self) -> impl ExactSizeIterator<Item = (Timestamp, JobId)> {
         self.over.iter().copied()
     }
@@ -162,11 +184,11 @@ impl Manager {
             self.timers.extend(later.map(|deadline| (deadline, id)));
         }
         if matches!(event, Event::JobspecUpdate(_)) {
-            if asked.name != brief.name {
+            if asked.name != brief.name && brief.within.is_none() {
                 self.names.remove(&(asked.name.clone(), id));
                 self.names.insert((brief.name.clone(), id));
             }
-            if asked.queue != brief.queue {
+            if asked.queue != brief.queue && brief.within.is_none() {
                 self.count_queue(&asked.queue, before, JobState::New);
                 self.count_queue(&brief.queue, JobState::New, before);
             }
@@ -180,8 +202,10 @@ impl Manager {
                 crowd.note(course);
             }
         }
-        self.count(before, after, result);
-        self.count_queue(&brief.queue, before, after);
+        if brief.within.is_none() {
+            self.count(before, after, result);
+            self.count_queue(&brief.queue, before, after);
+        }
         match event {
             Event::DependencyAdd(description) => {
                 if let Some(need) = Need::of_description(description) {
@@ -193,10 +217,15 @@ impl Manager {
                     self.forget_need(id, need);
                 }
             }
-            Event::Alloc(alloc) => self.ledger.take(id, &alloc.r),
+            Event::Alloc(alloc) if brief.within.is_none() => self.ledger.take(id, &alloc.r),
             Event::Release(release) => self.ledger.give_back(id, &release.ranks),
             Event::Clean => {
                 self.active.remove(&id);
+                if let Some(inner) = brief.within.and_then(|outer| self.inner.get_mut(&outer)) {
+                    inner.active.remove(&id);
+                    inner.over.insert(id);
+                    return;
+                }
                 self.over.insert((end, id));
                 self.names.remove(&(brief.name.clone(), id));
                 self.leave_array(id, &brief);
@@ -211,7 +240,10 @@ impl Manager {
         }
         self.jobs.insert(id, Box::new(Job::new(id, submit)));
         self.active.insert(id);
-        self.names.insert((submit.asked.brief.name.clone(), id));
+        match submit.asked.brief.within {
+            Some(outer) => drop(self.inner.entry(outer).or_default().active.insert(id)),
+            None => drop(self.names.insert((submit.asked.brief.name.clone(), id))),
+        }
         if let Some(Array { id: first, throttle, count, .. }) = submit.asked.brief.array {
             let first = first.unwrap_or(id);
             self.crowds.entry(first).or_default().join(count);
@@ -235,6 +267,15 @@ impl Manager {
     /// Of a job that is over, nothing but this is left: those who waited for it know how it ended.
     fn forget(&mut self, id: JobId) {
         let Some(job) = self.jobs.remove(&id) else { return };
+        if let Some(outer) = job.within() {
+            if let Some(inner) = self.inner.get_mut(&outer) {
+                inner.over.remove(&id);
+                if inner.active.is_empty() && inner.over.is_empty() {
+                    self.inner.remove(&outer);
+                }
+            }
+            return;
+        }
         self.over.remove(&(job.t_last(), id));
         if let Some(array) = job.array()
             && self.crowds.get_mut(&array).is_some_and(Crowd::forget)

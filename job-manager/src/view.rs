@@ -88,6 +88,7 @@ impl Job {
                 throttle: array.throttle,
             }),
             retry_of: brief.retry_of,
+            within: brief.within,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::limits::{DEPENDENCIES_MAX, ENVIRONMENT_MAX};
 use crate::placement::{self, Placement};
 use crate::read::{Object, items, kernel_text, noun, object, text};
 use crate::task::TaskCount;
+use crate::within::{self, Within};
 use flurm_types::{Constraint, Environment, Fsd, JobId};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct Attributes {
     pub array: Option<Array>,
     /// The job that this one does again (`flurm retry`).
     pub retry_of: Option<JobId>,
+    /// The job on whose resources this one runs, and on which of them.
+    pub within: Option<Within>,
     pub shell_options: Map<String, Value>,
     pub files: Archive,
     /// What tools that start an instance as a job leave for it.
@@ -100,6 +103,13 @@ fn system(
     }
     let array = system.read("array", array::read)?;
     let retry_of = system.read("retry-of", array::job)?;
+    let within = within::read(&mut system)?;
+    let waits = dependencies.as_ref().is_some_and(|list| !list.is_empty()) || array.is_some();
+    if within.is_some() && (waits || cosched.is_some()) {
+        return place.key("within").fail(
+            "a job within another starts at once: it has no dependencies, is in no array and is not co-scheduled",
+        );
+    }
     let files = system.read("files", file::read)?.unwrap_or_default();
     let batch = system.read("batch", object)?;
     let (job_name, job) = system.read("job", job)?.unwrap_or_default();
@@ -130,6 +140,7 @@ fn system(
         cosched,
         array,
         retry_of,
+        within,
         shell_options,
         files,
         batch,

@@ -20,6 +20,7 @@ mod request;
 mod resource;
 pub mod shape;
 mod task;
+mod within;
 mod write;
 
 pub use amend::Amendment;
@@ -35,6 +36,7 @@ pub use placement::{Placement, Share};
 pub use request::Request;
 pub use resource::{Kind, Resource};
 pub use task::{Task, TaskCount};
+pub use within::Within;
 
 use error::Place;
 use flurm_types::Environment;

@@ -85,6 +85,11 @@ impl<'a> Object<'a> {
         self.take(key).map(|value| read(&self.place.key(key), value)).transpose()
     }
 
+    /// Something is wrong with what was at `key`.
+    pub(crate) fn fail<T>(&self, key: &str, rule: impl Into<String>) -> Result<T> {
+        self.place.key(key).fail(rule)
+    }
+
     /// The end of an object that may have known keys only.
     pub(crate) fn close(self) -> Result<()> {
         match self.map.keys().next() {

@@ -7,8 +7,9 @@ use crate::dependency::Dependency;
 use crate::file::Archive;
 use crate::resource::Resource;
 use crate::task::Task;
+use crate::within::BYPASS;
 use crate::{Jobspec, VERSION};
-use flurm_types::{Constraint, Environment, JobId};
+use flurm_types::{Constraint, Environment, JobId, R};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -65,6 +66,10 @@ enum Part<'a> {
     Cosched(&'a Cosched),
     Array(&'a Array),
     Job(JobId),
+    Bypass {
+        #[serde(rename = "R")]
+        r: &'a R,
+    },
     Number(f64),
     Json(&'a Value),
     Map(&'a Map<String, Value>),
@@ -111,6 +116,10 @@ fn system<'a>(a: &'a Attributes, environment: Option<&'a Environment>) -> BTreeM
     }
     if let Some(id) = a.retry_of {
         system.insert("retry-of", Part::Job(id));
+    }
+    if let Some(within) = &a.within {
+        system.insert("within", Part::Job(within.id));
+        system.insert(BYPASS, Part::Bypass { r: &within.r });
     }
     if !a.files.is_empty() {
         system.insert("files", Part::Files(&a.files));

@@ -41,6 +41,8 @@ struct Job {
     /// Steps to come are valid only with the same number: an end overtakes what was planned.
     plan: u64,
     over: bool,
+    /// Whose its cores are: its own, or those of the job that it is within.
+    owner: JobId,
     /// Where its processes live.
     cores: Idset,
     /// How long they take to end once they are told.
@@ -99,9 +101,9 @@ impl Shell {
         acts.push(Act::Send(message));
     }
 
-    /// Jobs of which processes live, and on which cores.
-    pub fn alive(&self) -> impl Iterator<Item = (JobId, &Idset)> {
-        self.jobs.iter().filter(|(_, job)| !job.over).map(|((id, _), job)| (*id, &job.cores))
+    /// Jobs of which processes live, whose cores they are on, and which.
+    pub fn alive(&self) -> impl Iterator<Item = (JobId, JobId, &Idset)> {
+        self.jobs.iter().filter(|(_, job)| !job.over).map(|((id, _), job)| (*id, job.owner, &job.cores))
     }
 
     pub fn cut_off(&mut self, now_ms: u64) {
@@ -167,9 +169,11 @@ impl Shell {
             let word = |n: usize| command[n].as_str().unwrap_or_default();
             let status: i32 = word(2).parse().unwrap_or(0);
             let ending_ms = word(3).parse().unwrap_or(0);
+            let within = &spec["attributes"]["system"]["within"];
+            let owner = serde_json::from_value(within.clone()).unwrap_or(job.id);
             let r = R::parse(job.r.get()).expect("brokers send what the wire says");
             let cores = r.node(self.rank.0).map(|node| node.cores.clone()).unwrap_or_default();
-            self.jobs.insert(key, Job { seq: 0, plan: 0, over: false, cores, ending_ms });
+            self.jobs.insert(key, Job { seq: 0, plan: 0, over: false, owner, cores, ending_ms });
             acts.push(Act::Later { ms: 3, step: Step::Started(key, 0) });
             // `sim`; `forever`, or milliseconds; a status; how long it takes to end when it is told to.
             if let Ok(ms) = word(1).parse::<u64>() {

@@ -3,11 +3,13 @@
 
 use crate::rng::Rng;
 use flurm_jobspec::build::Builder;
-use flurm_types::{JobId, Rank};
+use flurm_types::{JobId, R, Rank};
 use flurm_wire::fact::KvsOp;
-use flurm_wire::job::{Await, Awaited, Raise, SetUrgency, Submit, SubmitFlags, SubmitJob, Submitted};
+use flurm_wire::job::{Await, Awaited, LookedUp, Lookup, Raise, SetUrgency, Submit};
+use flurm_wire::job::{SubmitFlags, SubmitJob, Submitted};
 use flurm_wire::kvs::{self, Commit, Got};
 use flurm_wire::{Address, ClientId, Dest, ErrorCode, Message, Topic};
+use serde_json::json;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
@@ -31,6 +33,13 @@ enum Todo {
     Submit {
         submit_id: String,
         jobs: Vec<(String, bool)>,
+    },
+    /// Learn what that job has, for a job within it.
+    Look(JobId),
+    /// It may have ended meanwhile.
+    Within {
+        submit_id: String,
+        jobspec: String,
     },
     /// Follow these jobs to their end.
     Await(Vec<JobId>),
@@ -120,8 +129,11 @@ impl User {
         if let Some(error) = &message.error {
             let again = matches!(error.code, ErrorCode::Unreachable | ErrorCode::Unavailable);
             // A job may end before its cancellation comes, and a put is read only after it was acknowledged.
-            let fine =
-                matches!((&todo, error.code), (Todo::Cancel(_) | Todo::Urgency(..), ErrorCode::Invalid));
+            let fine = matches!(
+                (&todo, error.code),
+                (Todo::Cancel(_) | Todo::Urgency(..), ErrorCode::Invalid)
+                    | (Todo::Look(_), ErrorCode::NotFound)
+            );
             if again {
                 self.todo.push(todo);
                 acts.push(Act::Later(RETRY_MS));
@@ -144,6 +156,9 @@ impl User {
                         self.todo.push(Todo::Urgency(id, *rng.pick(&[0, 1, 20, 31])));
                     }
                 }
+                if rng.percent(50) {
+                    self.todo.extend(ids.first().map(|id| Todo::Look(*id)));
+                }
                 self.jobs.extend(&ids);
                 self.todo.push(Todo::Await(ids));
             }
@@ -159,6 +174,28 @@ impl User {
                     self.flying.insert(message.tag, Todo::Await(left));
                 } else if !left.is_empty() {
                     return Err(format!("the stream ended before {left:?} did"));
+                }
+            }
+            Todo::Look(id) => {
+                let LookedUp { values } = message.body().map_err(|e| e.text)?;
+                let all = R::parse(&values[0]).map_err(|e| e.to_string())?;
+                let first = all.ranks().iter().take(1).collect();
+                let r = if rng.percent(50) { all } else { all.restrict(&first) };
+                let submit_id = format!("user{}-within-{}-{}", self.number, id.0, rng.range(0, 1_000_000));
+                self.todo.push(Todo::Within { submit_id, jobspec: within(id, &r, rng) });
+            }
+            Todo::Within { .. } => {
+                let Submitted { jobs } = message.body().map_err(|e| e.text)?;
+                match &jobs[0] {
+                    Ok(id) => {
+                        self.jobs.push(*id);
+                        if rng.percent(20) {
+                            self.todo.insert(0, Todo::Cancel(*id));
+                        }
+                        self.todo.push(Todo::Await(vec![*id]));
+                    }
+                    Err(error) if error.code == ErrorCode::Invalid => {}
+                    Err(error) => return Err(format!("a job within another was refused: {error}")),
                 }
             }
             Todo::Put { key, value } => {
@@ -187,15 +224,14 @@ fn request(todo: &Todo, tag: u64) -> Message {
     }
     match todo {
         Todo::Submit { submit_id, jobs } => {
-            let job = |text: &String| SubmitJob {
-                jobspec: RawValue::from_string(text.clone()).expect("the builder writes JSON"),
-                environment: None,
-                urgency: 16,
-                flags: SubmitFlags::default(),
-            };
-            let jobs = jobs.iter().map(|(text, _)| job(text)).collect();
+            let jobs = jobs.iter().map(|(text, _)| submission(text)).collect();
             ask(tag, &Submit { submit_id: submit_id.clone(), environments: Vec::new(), jobs })
         }
+        Todo::Within { submit_id, jobspec } => {
+            let jobs = vec![submission(jobspec)];
+            ask(tag, &Submit { submit_id: submit_id.clone(), environments: Vec::new(), jobs })
+        }
+        Todo::Look(id) => ask(tag, &Lookup { id: *id, keys: vec!["R".to_owned()] }),
         Todo::Await(ids) => ask(tag, &Await { ids: ids.clone(), event: None }),
         Todo::Cancel(id) => {
             let (kind, note) = ("cancel".to_owned(), String::new());
@@ -211,6 +247,26 @@ fn request(todo: &Todo, tag: u64) -> Message {
             ask(tag, &kvs::Get { namespace, key: key.clone(), waitcreate: false, watch: false })
         }
     }
+}
+
+fn submission(jobspec: &str) -> SubmitJob {
+    SubmitJob {
+        jobspec: RawValue::from_string(jobspec.to_owned()).expect("the builder writes JSON"),
+        environment: None,
+        urgency: 16,
+        flags: SubmitFlags::default(),
+    }
+}
+
+/// A job on this part of what another one has.
+fn within(outer: JobId, r: &R, rng: &mut Rng) -> String {
+    let ms = if rng.percent(30) { "forever".to_owned() } else { rng.range(0, 3000).to_string() };
+    let ending_ms = if rng.percent(30) { rng.range(1000, 4000) } else { 10 };
+    let command = vec!["sim".to_owned(), ms, "0".to_owned(), ending_ms.to_string()];
+    let builder = Builder::new(command).cwd("/").ntasks(1);
+    let builder =
+        builder.setattr("system.within", &json!(outer)).setattr("system.alloc-bypass", &json!({"R": r}));
+    builder.build().expect("R is one").to_json()
 }
 
 /// A job that fits somewhere, and whether it runs until it is cancelled.

@@ -347,6 +347,12 @@ pub struct List {
     /// Active, or inactive since then.
     #[serde(default)]
     pub since: Option<Timestamp>,
+    /// Those within this job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<JobId>,
+    /// Those within others as well, which are left out else unless they are named.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub steps: bool,
     /// Only jobs older than this one: the next page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<JobId>,
@@ -427,6 +433,9 @@ pub struct JobRecord {
     /// The job that this one does again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<JobId>,
+    /// The job on whose resources this one runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<JobId>,
 }
 
 /// A job's place in an array, whose name is its first job.

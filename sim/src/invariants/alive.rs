@@ -3,14 +3,15 @@
 
 use super::{Broken, broken};
 use crate::shell::Shell;
-use flurm_types::Idset;
+use flurm_types::{Idset, JobId};
 use flurm_wire::fact::Fact;
 
 /// A shell has been told something.
 pub fn check(shell: &Shell) -> Result<(), Broken> {
     let alive: Vec<_> = shell.alive().collect();
-    for (at, (id, cores)) in alive.iter().enumerate() {
-        if let Some((other, _)) = alive[..at].iter().find(|(_, theirs)| !theirs.is_disjoint(cores)) {
+    for (at, (id, owner, cores)) in alive.iter().enumerate() {
+        let shared = |theirs: &&(JobId, JobId, &Idset)| theirs.1 != *owner && !theirs.2.is_disjoint(cores);
+        if let Some((other, ..)) = alive[..at].iter().find(shared) {
             let text = format!("{id} and {other} both live on cores of rank {}", shell.rank);
             return broken("alive", text);
         }
@@ -27,7 +28,7 @@ pub fn outlived(facts: &[Fact], shells: &[Option<Shell>]) -> u64 {
             let ranks = event.context.as_ref().and_then(|c| c["ranks"].as_str()).unwrap_or_default();
             let ranks: Idset = ranks.parse().unwrap_or_default();
             let there = shells.iter().flatten().filter(|shell| ranks.contains(shell.rank.0));
-            count += there.filter(|shell| shell.alive().any(|(id, _)| id == fact.id)).count() as u64;
+            count += there.filter(|shell| shell.alive().any(|(id, ..)| id == fact.id)).count() as u64;
         }
     }
     count

@@ -9,7 +9,8 @@ use flurm_wire::job::{JobRecord, List};
 
 /// Jobs as a mind lists them that is asked now.
 pub fn list(core: &mut Core, now: Now) -> Vec<JobRecord> {
-    let mut jobs = ask(core, now, &List::default()).map(|listed| listed.jobs).unwrap_or_default();
+    let all = List { steps: true, ..List::default() };
+    let mut jobs = ask(core, now, &all).map(|listed| listed.jobs).unwrap_or_default();
     for job in &mut jobs {
         // What the scheduler says of it is not in the log.
         job.annotations = None;

@@ -149,6 +149,15 @@ impl R {
         })
     }
 
+    /// What the other has, as it is described here; none when there is something in it that is not here.
+    #[must_use]
+    pub fn part(&self, other: &R) -> Option<R> {
+        let node =
+            |theirs: &RNode| Some(RNode { host: self.node(theirs.rank)?.host.clone(), ..theirs.clone() });
+        let nodes = other.nodes.iter().map(node).collect::<Option<Vec<RNode>>>()?;
+        other.is_subset(self).then(|| R { nslots: other.nslots, ..self.cut(nodes) })
+    }
+
     /// What is in either. Times are this one's; slots are forgotten, since two counts do not add up to one.
     ///
     /// # Errors

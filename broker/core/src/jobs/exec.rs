@@ -239,8 +239,12 @@ impl Jobs {
                 run.worsen(status);
                 run.gone.insert(rank);
                 let idle = run.idle.contains(rank);
-                if run.gone != run.ranks {
+                let last = run.gone == run.ranks;
+                if !last {
                     self.await_exit(cx, id);
+                }
+                // What goes on within it holds back its release, and another leader may come meanwhile.
+                if !last || !self.manager.held_within(id).is_empty() {
                     self.add_guest(id, GuestLog::Exec, shell_exit(cx, rank, status, idle));
                 }
                 self.inputs_lost(cx, rank, Some(id));
@@ -295,7 +299,8 @@ impl Jobs {
     pub(super) fn progress(&mut self, cx: &mut Cx, id: JobId) {
         let (Some(job), Some(run)) = (self.manager.job(id), self.runs.runs.get(&id)) else { return };
         let (all_gone, status, lived) = (run.gone == run.ranks, run.aborted.unwrap_or(run.status), run.lived);
-        let releasable = run.gone.intersection(job.held());
+        let occupied = self.manager.held_within(id);
+        let releasable = run.gone.intersection(job.held()).difference(&occupied);
         let unfinished = job.status().is_none();
         let running = job.state() == JobState::Run;
         if running && !job.started() && run.started == run.ranks {
@@ -400,7 +405,7 @@ impl Jobs {
         if run.sent.contains(rank) {
             run.worsen(STATUS_LOST);
         }
-        if run.gone != run.ranks {
+        if run.gone != run.ranks || !self.manager.held_within(id).is_empty() {
             self.add_guest(id, GuestLog::Exec, shell_exit(cx, rank, STATUS_LOST, false));
         }
         self.inputs_lost(cx, rank, Some(id));

@@ -99,7 +99,7 @@ impl Jobs {
         }
         cx.log(6, "sched", format!("the external scheduler {name} takes over"));
         let mut news: Vec<News> = Vec::new();
-        for job in self.manager.active() {
+        for job in self.manager.active().filter(|job| job.within().is_none()) {
             if let Some(r) = job.r().filter(|_| !job.held().is_empty()) {
                 news.push(News {
                     id: Some(job.id()),

@@ -23,7 +23,7 @@ const JOBSPEC_LEN_MAX: usize = 4 << 20;
 const ENVIRONMENT_LEN_MAX: usize = 6 << 20;
 const SUBMIT_ID_LEN_MAX: usize = 128;
 /// Jobs that an instance knows, active or not: some gigabytes.
-const JOBS_MAX: u64 = 4_000_000;
+const JOBS_MAX: usize = 4_000_000;
 /// Environments kept to be shared.
 const ENVIRONMENTS_MAX: usize = 256;
 /// Jobspecs kept to be shared: the ones of the last submissions.
@@ -81,7 +81,11 @@ impl Texts {
             return Ok((asked, &mut self.texts[at]));
         }
         let jobspec = parse(raw, environment).map_err(|e| invalid(format!("jobspec: {e}")))?;
-        let jobspec = site.admit(jobspec).map_err(|rejected| invalid(rejected.why).hint(rejected.hint))?;
+        // What a queue adds and demands was the business of the job that it is within.
+        let jobspec = match jobspec.attributes().within {
+            Some(_) => jobspec,
+            None => site.admit(jobspec).map_err(|rejected| invalid(rejected.why).hint(rejected.hint))?,
+        };
         let text = self.keep(raw, jobspec, true);
         Ok((text.asked.clone(), text))
     }
@@ -217,8 +221,7 @@ impl Jobs {
             let text = format!("a jobspec of {} bytes: the limit is {JOBSPEC_LEN_MAX}", raw.len());
             return Err(WireError::new(ErrorCode::TooBig, text));
         }
-        let stats = self.manager.stats();
-        let known = stats.depend + stats.priority + stats.sched + stats.run + stats.cleanup + stats.inactive;
+        let known = self.manager.known();
         if known >= JOBS_MAX {
             let text = format!("this instance has {known} jobs already, which is the limit");
             return Err(WireError::new(ErrorCode::Unavailable, text));
@@ -234,7 +237,8 @@ impl Jobs {
             ),
         };
         let (asked, text) = self.texts.admit(raw, environment, &cx.config.site)?;
-        if !job.flags.novalidate && !cx.config.site.unchecked {
+        let within = asked.jobspec.attributes().within.is_some();
+        if !within && !job.flags.novalidate && !cx.config.site.unchecked {
             text.fits(&self.sched, cx.now)
                 .map_err(|rule| invalid(rule).hint("`flurm resource list` shows what there is"))?;
         }

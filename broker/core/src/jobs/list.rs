@@ -68,7 +68,11 @@ impl Jobs {
             return *self.manager.stats();
         }
         let mut stats = JobStats::default();
-        for job in self.manager.jobs().filter(|job| queues.iter().any(|queue| **queue == *job.brief().queue))
+        for job in self
+            .manager
+            .jobs()
+            .filter(|job| job.within().is_none())
+            .filter(|job| queues.iter().any(|queue| **queue == *job.brief().queue))
         {
             stats.count(job.state(), job.result());
         }
@@ -253,7 +257,13 @@ fn of_user(job: &Job, list: &List) -> bool {
 fn matches(job: &Job, list: &List) -> bool {
     let brief = job.brief();
     let any = |empty: bool, found: bool| empty || found;
-    of_user(job, list)
+    let asked_for = match (job.within(), list.within) {
+        (Some(_), None) => list.steps,
+        (within, Some(wanted)) => within == Some(wanted),
+        (None, None) => true,
+    };
+    asked_for
+        && of_user(job, list)
         && any(list.states.is_empty(), list.states.contains(&job.state()))
         && any(list.results.is_empty(), job.result().is_none_or(|r| list.results.contains(&r)))
         && list.name.as_ref().is_none_or(|name| **name == *brief.name)

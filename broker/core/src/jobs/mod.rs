@@ -37,7 +37,7 @@ use crate::cx::Cx;
 use crate::door::CoreConfig;
 use exec::Runs;
 use external::Seat;
-use flurm_job_manager::{Duty, Event, Gate, Manager, Raised, Refusal, Request, Turn};
+use flurm_job_manager::{Duty, Event, Gate, Job, Manager, Raised, Refusal, Request, Turn};
 use flurm_jobspec::{Jobspec, OUTPUT_BYTES_KEPT};
 use flurm_sched::{ResourceChange, Sched, SchedInput, SchedOutput};
 use flurm_types::{FluidGenerator, JobId, JobState, Timestamp};
@@ -220,6 +220,9 @@ impl Jobs {
             }
             if let Some(r) = job.r().filter(|_| !job.held().is_empty()) {
                 self.runs.resume(job, self.guests.get(&job.id()).map(|guest| &**guest));
+                if job.within().is_some() {
+                    continue;
+                }
                 let r = if *job.held() == r.ranks() {
                     r.clone()
                 } else {
@@ -369,7 +372,11 @@ impl Jobs {
                 self.tell_sched(cx, SchedInput::Prioritize { id, priority: *priority });
             }
             Event::Release(release) => {
-                self.tell_sched(cx, SchedInput::Free { id, ranks: release.ranks.clone() });
+                match self.manager.job(id).and_then(Job::within) {
+                    // The job that it was within may have waited for this.
+                    Some(outer) => drop(self.dirty.insert(outer)),
+                    None => self.tell_sched(cx, SchedInput::Free { id, ranks: release.ranks.clone() }),
+                }
             }
             Event::JobspecUpdate(_) => self.asks_for_other_things(cx, id),
             Event::ResourceUpdate(expiration) => self.ends_at(cx, id, *expiration),
@@ -584,8 +591,9 @@ fn wire_error(refusal: &Refusal) -> WireError {
         | Refusal::Active(_)
         | Refusal::Dependency(_)
         | Refusal::Placed(_)
+        | Refusal::Within(_)
         | Refusal::Late(_) => ErrorCode::Invalid,
-        Refusal::Overlap { .. } => ErrorCode::Internal,
+        Refusal::Overlap { .. } | Refusal::Occupied(_) => ErrorCode::Internal,
     };
     let error = WireError::new(code, refusal.to_string());
     match refusal {
@@ -599,6 +607,8 @@ fn wire_error(refusal: &Refusal) -> WireError {
         | Refusal::Inactive(_)
         | Refusal::Active(_)
         | Refusal::Placed(_)
+        | Refusal::Within(_)
+        | Refusal::Occupied(_)
         | Refusal::Late(_)
         | Refusal::Overlap { .. } => error,
     }

@@ -26,7 +26,8 @@ impl Jobs {
         if !dry_run {
             // What has ended in this batch is in the log before it is said to be forgotten.
             self.propose(cx);
-            for id in &ids {
+            // With a job go those that were within it, which may be named as well.
+            for id in ids.iter().rev() {
                 self.expect(cx, &Request::Purge { id: *id });
             }
             left = self.manager.stats().inactive;

@@ -1,6 +1,7 @@
 //! The jobs of a leader in a world of two ranks whose shells are played by the test.
 
 mod streams;
+mod within;
 mod world;
 
 use super::*;

@@ -86,7 +86,10 @@ impl Jobs {
         }
         let jobspec =
             parse(&spec.to_string(), Some(&text.environment)).map_err(|e| invalid(e.to_string()))?;
-        let jobspec = site.admit(jobspec).map_err(|rejected| invalid(rejected.why).hint(rejected.hint))?;
+        let jobspec = match job.within() {
+            Some(_) => jobspec,
+            None => site.admit(jobspec).map_err(|rejected| invalid(rejected.why).hint(rejected.hint))?,
+        };
         if job.state() != JobState::Run {
             if moves
                 && let Some(reason) =
@@ -127,7 +130,8 @@ impl Jobs {
     /// The instance ends at another time than before; jobs that would have run until its end, or beyond it, do as well.
     pub fn instance_ends_at(&mut self, cx: &mut Cx, before: Timestamp, end: Timestamp) {
         let new_end = |job: &Job| {
-            let r = job.r().filter(|_| job.state() == JobState::Run)?;
+            // Those within others follow these.
+            let r = job.r().filter(|_| job.state() == JobState::Run && job.within().is_none())?;
             let ends_with_it = r.expiration == before;
             let too_late = !end.is_zero() && r.expiration > end;
             let own = Some(job.brief().duration).filter(|secs| *secs > 0.0);
@@ -154,6 +158,12 @@ impl Jobs {
         let Some(r) = job.r().cloned() else { return };
         let (priority, t_submit, held) = (job.priority(), job.t_submit(), job.held().clone());
         let queue = job.jobspec().and_then(|jobspec| jobspec.attributes().queue.clone());
+        for rank in self.runs.reachable(id).iter() {
+            cx.tell(Dest::Rank(Rank(rank)), &ExpireHere { id, attempt: ATTEMPT, expiration });
+        }
+        if job.within().is_some() {
+            return;
+        }
         let r = if held == r.ranks() { r } else { Arc::new(r.restrict_with_graph(&held)) };
         // For its books alone: to an external scheduler nothing is free.
         let hello = SchedInput::Hello { id, priority, t_submit, queue, r };
@@ -161,9 +171,6 @@ impl Jobs {
             self.sched.step(cx.now, input, &mut Vec::new());
         }
         self.cycle = true;
-        for rank in self.runs.reachable(id).iter() {
-            cx.tell(Dest::Rank(Rank(rank)), &ExpireHere { id, attempt: ATTEMPT, expiration });
-        }
     }
 }
 
