@@ -1,4 +1,17 @@
 //! Our nouns to Slurm's and back: values in, values out, nothing asked and nobody told.
 
+pub mod array;
+pub mod dependency;
+pub mod environment;
+pub mod feature;
 pub mod node;
+pub mod number;
+pub mod options;
+pub mod part;
 pub mod partition;
+pub mod pattern;
+pub mod refusal;
+pub mod refused;
+pub mod site;
+pub mod size;
+pub mod submit;
