@@ -3,11 +3,11 @@
 //!
 //! ```text
 //! = COMMAND
-//! -s, --long=VALUE | FILE of a test that has it
+//! -s, --long=VALUE | FILE of a test that fails when the option is taken and ignored | where the test sees its effect
 //! -s, --long=VALUE | - why it is refused, and what to do instead
 //! ```
 //!
-//! The rows of `COMMANDS` are commands themselves.
+//! The rows of `COMMANDS` are commands themselves. That the tests fail is looked at by `cargo xtask options`.
 
 /// The table.
 const TABLE: &str = include_str!("compat.txt");
@@ -27,8 +27,9 @@ pub struct Row {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum How {
-    /// It works, and this file of the repository, a test, has it.
-    Tested(&'static str),
+    /// It works: this file of the repository is a test that fails when the option is ignored, and `reads` is the word
+    /// for where it sees the effect.
+    Tested { file: &'static str, reads: &'static str },
     /// The way out.
     Refused(&'static str),
 }
@@ -53,10 +54,13 @@ pub fn rows() -> impl Iterator<Item = Row> {
             command = name;
             return None;
         }
-        let (word, how) = line.rsplit_once(" | ")?;
+        let (word, how) = line.split_once(" | ")?;
         let how = match how.strip_prefix("- ") {
             Some(way) => How::Refused(way),
-            None => How::Tested(how),
+            None => {
+                let (file, reads) = how.split_once(" | ").unwrap_or((how, ""));
+                How::Tested { file, reads }
+            }
         };
         Some(Row { command, word, how })
     })
@@ -75,7 +79,7 @@ pub fn refused_command(path: &str) -> Option<&'static str> {
 fn way_out(row: Row) -> Option<&'static str> {
     match row.how {
         How::Refused(way) => Some(way),
-        How::Tested(_) => None,
+        How::Tested { .. } => None,
     }
 }
 
@@ -84,6 +88,18 @@ mod tests {
     use super::*;
     use std::fmt::Write;
     use std::path::{Path, PathBuf};
+
+    /// Where an effect can be seen, and the words of the page for it.
+    const READS: &[(&str, &str)] = &[
+        ("jobspec", "the job's jobspec"),
+        ("R", "the job's R"),
+        ("eventlog", "an eventlog"),
+        ("env", "a task's environment or limits"),
+        ("output", "what is printed"),
+        ("state", "what another command finds then"),
+        ("exit", "the exit code, or when the command ends"),
+        ("nothing", "nowhere: what it asks for is so without it"),
+    ];
 
     fn root() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -134,8 +150,11 @@ mod tests {
                 }
             };
             match row.how {
-                How::Tested(_) if !there => wrong.push(format!("{command} {word}: is not there")),
-                How::Tested(file) => {
+                How::Tested { .. } if !there => wrong.push(format!("{command} {word}: is not there")),
+                How::Tested { reads, .. } if !READS.iter().any(|(kind, _)| *kind == reads) => {
+                    wrong.push(format!("{command} {word}: reads {reads:?}, which is none of {READS:?}"));
+                }
+                How::Tested { file, .. } => {
                     let text = std::fs::read_to_string(root().join(file)).unwrap_or_default();
                     let last = word.rsplit(' ').next().expect("a word");
                     let tested = match row.is_command() {
@@ -160,9 +179,12 @@ mod tests {
         let all: Vec<Row> = rows().collect();
         let refused = all.iter().filter(|row| matches!(row.how, How::Refused(_))).count();
         let mut page = String::from(PAGE);
+        for (word, place) in READS {
+            writeln!(page, "| {word} | {place} |").expect("a String takes it");
+        }
         writeln!(
             page,
-            "Of {} options and commands, {} work and {refused} are refused.",
+            "\nOf {} options and commands, {} work and {refused} are refused.",
             all.len(),
             all.len() - refused,
         )
@@ -176,9 +198,9 @@ mod tests {
             }
             let word = row.word.replace('|', "\\|");
             match row.how {
-                How::Tested(file) => {
+                How::Tested { file, reads } => {
                     let name = file.rsplit('/').next().expect("a name");
-                    writeln!(page, "| `{word}` | works | [{name}](../{file}) |")
+                    writeln!(page, "| `{word}` | works | {reads}: [{name}](../{file}) |")
                 }
                 How::Refused(way) => writeln!(page, "| `{word}` | refused | {} |", way.replace('|', "\\|")),
             }
@@ -194,9 +216,10 @@ mod tests {
     }
 
     const PAGE: &str = "# Flux's command line, option by option\n\n\
-        What a Flux user types, and whether it works here under the name `flux` (a link to `flurm`). What works is used in\n\
-        the test file named (that the option is there and the file has it is checked, not how closely its effect is looked\n\
-        at); what does not is refused by name, with what to do instead. The table is [compat.txt](../cli/src/compat.txt),\n\
-        from which the refusals come as well. Options of `run` are those of `submit`, `bulksubmit`, `batch` and `alloc`\n\
-        where Flux has them there.\n\n";
+        What a Flux user types, and whether it works here under the name `flux` (a link to `flurm`). What works has a test that\n\
+        sees its effect, in the file named, and the word before it says where; `cargo xtask options` runs each of these\n\
+        tests with the option taken away on its way to `flurm`, and each must fail then. What does not is refused by name,\n\
+        with what to do instead. The table is [compat.txt](../cli/src/compat.txt), from which the refusals come as well.\n\
+        Options of `run` are those of `submit`, `bulksubmit`, `batch` and `alloc` where Flux has them there.\n\n\
+        | word | the effect is seen in |\n| --- | --- |\n";
 }

@@ -11,7 +11,7 @@ spec $id '[s["duration"], s["job"]["name"]]'
 #> [300.0, "sizes"]
 flux job info $id R | python3 -c 'import json,sys; e=json.load(sys.stdin)["execution"]; print(e["expiration"] - e["starttime"])'
 #> 300.0
-id=$(flux submit --nodes=1 --exclusive true); flux job status $id; flux job info $id R | flux R decode --count=core
+id=$(flux submit --nodes=1 --ntasks=1 --exclusive true); flux job status $id; flux job info $id R | flux R decode --count=core
 #> 4
 id=$(flux submit --ntasks=3 --cores-per-task=2 true); flux job status $id; flux jobs -n -o '{ntasks} {ncores}' $id
 #> 3 6
@@ -58,8 +58,8 @@ echo typed > input; flux run -n2 --input=input cat
 #> typed
 echo only one | flux run -n2 --input=1 --label-io cat
 #> 1: only one
-flux run --unbuffered sh -c 'printf no-newline'; echo
-#> no-newline
+id=$(flux submit --unbuffered true); spec $id 's["shell"]["options"]["output"]["stdout"]["buffer"]["type"]'
+#> "none"
 flux run --verbose true 2>&1 | grep -c '^jobid: ƒ'
 #> 1
 flux submit --quiet true | wc -l
@@ -72,8 +72,10 @@ flux submit --bcc=1-2 --watch --quiet sh -c 'echo bcc ${FLUX_JOB_CC-none}'
 #> bcc none
 flux submit --wait --cc=0-2 --quiet sh -c 'exit $FLUX_JOB_CC'; echo $?
 #> 2
-id=$(flux submit --wait-event=start sleep 0.01); flux job eventlog $id | grep -c ' start'
+id=$(flux submit --wait-event=clean sleep 0.3); flux job eventlog $id | grep -c ' clean'
 #> 1
+timeout 20 flux run --wait-event=start sh -c 'until test -e go; do sleep 0.1; done; exit 3'; echo $?; touch go
+#> 0
 flux alloc --nslots=2 --cores-per-slot=2 flux resource list -s all -n -o '{nnodes} {ncores}'
 #> 1 4
 flux alloc -N2 flux resource list -s all -n -o '{nnodes} {ncores}'

@@ -42,6 +42,8 @@ flux pstree -l -L 1 -p -n --ascii | tail -1 | grep -c busy
 #> 1
 flux pstree -x -d resources --ascii | grep -c busy
 #> 1
+flux pstree --detail-format='<{ntasks}>' -n --ascii | tail -1
+#> <1>       busy
 flux pstree -X -C --label='<{name}>' --parent-label='{name}' --skip-root=no --ascii | grep -c '<busy>'
 #> 1
 flux watch --all --since=-1h --filter=completed < /dev/null && echo over

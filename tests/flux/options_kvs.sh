@@ -115,3 +115,7 @@ flux kvs namespace list | awk '$1 == "foo" {print NF, $3}'
 #> 3 0x00000000
 flux kvs namespace list | head -1 | xargs
 #> NAMESPACE OWNER FLAGS
+flux kvs namespace remove bar; flux kvs namespace list | grep -c bar
+#> 0
+flux kvs sync && flux kvs sync -N bar 2> /dev/null || echo no such namespace
+#> no such namespace

@@ -26,6 +26,8 @@ flux hostlist --xor a,b b,c
 #> a,c
 flux hostlist --fallback f12345
 #> f12345
+flux hostlist --exclude=0 a,b
+#> b
 flux hostlist --local
 #> node[0-3]
 flux hostlist --quiet --intersect a b || echo empty
@@ -44,6 +46,8 @@ flux overlay status --wait=full --down --no-pretty --color=never | wc -l
 #> 0
 flux overlay status --color=always | grep -c "$(printf '\033')"
 #> 4
+flux uri --remote . | cut -d: -f1
+#> ssh
 flux uri --local .. 2> /dev/null || flux uri --local . | cut -d: -f1
 #> local
 flux proxy --force --nohup --reconnect . sh -c 'flux getattr size'
@@ -54,13 +58,19 @@ flux start --wrap=env,X=1 sh -c 'echo $X'
 #> 1
 flux start --conf=tbon.topo=kary:3 flux getattr tbon.topo
 #> kary:3
-flux start flux shutdown --quiet --verbose=1 --skip-gc --yes 2> /dev/null; echo $?
+flux start flux shutdown --quiet --skip-gc --yes; echo $?
 #> 129
+flux shutdown --verbose=1 $(flux alloc --bg -n1) 2>&1
+#> flux-shutdown: the instance has ended
+flux start sh -c 'trap "" HUP; timeout 5 flux shutdown --background; echo $?'
+#> 0
 id=$(flux submit --urgency=hold -t 1h true)
 flux update --dry-run --wait $id duration=+1h
 #> attributes.system.duration=7200.0
 flux jobs -n -o '{duration!F}' $id
 #> 1h
+flux update --verbose $id duration=+1h
+#> attributes.system.duration=7200.0
 flux cancel -q $id
 flux mini run echo old habits 2> /dev/null
 #> old habits

@@ -11,7 +11,7 @@ flux queue disable --all --nocheckpoint -m why
 #> Job submission is disabled: why
 flux queue disable --verbose --message=later | head -1
 #> Job submission is disabled: later
-flux queue disable --quiet
+flux queue disable --quiet; flux queue enable --quiet; flux queue disable --quiet
 flux queue enable --all
 #> Job submission is enabled
 flux queue enable --verbose --nocheckpoint | wc -l

@@ -6,6 +6,7 @@
 mod bench;
 mod lab;
 mod layers;
+mod options;
 mod source;
 mod tidy;
 
@@ -22,17 +23,23 @@ usage: cargo xtask TASK
   lab status | down       and every other command of tests/lab/slurm-testbed.sh
   lab with CMD...         up, run CMD here, down whatever CMD did
   lab test [ARGS...]      the tests that need the cluster
+  options [COMMAND...]    the test of each of Flux's options fails when the option is ignored
   bench list              what can be measured
   bench NAME... [--json] [--quick]
 ";
 
 fn main() -> ExitCode {
+    if let Some(message) = options::front() {
+        eprintln!("error: {message}");
+        return ExitCode::FAILURE;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["layers"] => report("layers", &layers::check(&source::workspace_root())),
         ["tidy"] => report("tidy", &tidy::check(&source::workspace_root())),
         ["lab", rest @ ..] => lab::main(rest),
+        ["options", only @ ..] => options::main(only),
         ["bench", rest @ ..] => bench::main(rest),
         // One of the processes of `bench fence`.
         ["fence-rank", rounds] => bench::fence_rank(rounds),
