@@ -7,6 +7,8 @@ use flurm_types::{JobId, JobResult};
 /// How far the jobs of one array are.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Crowd {
+    /// Slurm's number of the first one.
+    pub number: u32,
     /// As the submitter has counted them, who may still be submitting; 0 if nobody has.
     count: u32,
     members: u32,
@@ -19,7 +21,9 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    pub fn join(&mut self, count: Option<u32>) {
+    /// `number` if it is the first one.
+    pub fn join(&mut self, count: Option<u32>, number: Option<u32>) {
+        self.number = number.unwrap_or(self.number);
         self.count = count.unwrap_or(0).max(self.count);
         self.members += 1;
     }

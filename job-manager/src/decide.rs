@@ -268,7 +268,8 @@ impl<'a> Draft<'a> {
             // One that has its place at once never hears of it.
             needs.extend(place.filter(|place| self.verdict_at_submit(*place, submit) == Verdict::Open));
         }
-        self.say(id, Event::Submit(Box::new(submit.clone())));
+        let number = self.manager.number_next();
+        self.say(id, Event::Submit(Box::new(Submit { number, ..submit.clone() })));
         self.say(id, Event::Validate);
         for need in &needs {
             self.say(id, Event::DependencyAdd(need.to_string().into()));

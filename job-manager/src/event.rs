@@ -54,6 +54,8 @@ pub struct Submit {
     pub urgency: Urgency,
     pub flags: Flags,
     pub batch: Option<Batch>,
+    /// Slurm's number of the job, dense and from 1; 0 in requests, and in logs of versions that gave none.
+    pub number: u32,
     pub asked: Asked,
 }
 
@@ -237,7 +239,9 @@ impl Event {
 
     fn context(&self) -> Option<Value> {
         match self {
-            Event::Submit(s) => Some(submit_context(s.userid, s.urgency, s.flags, s.batch.as_ref())),
+            Event::Submit(s) => {
+                Some(submit_context(s.userid, s.urgency, s.flags, s.number, s.batch.as_ref()))
+            }
             Event::Validate
             | Event::Depend
             | Event::Start
@@ -287,6 +291,7 @@ impl Event {
                 batch: context
                     .text("submit_id")
                     .and_then(|id| Some(Batch { id: id.into(), index: context.number("submit_index")? })),
+                number: context.number("number").unwrap_or(0),
                 asked: asked?.clone(),
             })),
             "validate" => Event::Validate,
@@ -334,8 +339,17 @@ impl Event {
     }
 }
 
-pub(crate) fn submit_context(userid: u32, urgency: Urgency, flags: Flags, batch: Option<&Batch>) -> Value {
+pub(crate) fn submit_context(
+    userid: u32,
+    urgency: Urgency,
+    flags: Flags,
+    number: u32,
+    batch: Option<&Batch>,
+) -> Value {
     let mut context = json!({ "userid": userid, "urgency": urgency.get(), "flags": flags.0, "version": 1 });
+    if number != 0 {
+        context["number"] = number.into();
+    }
     if let Some(batch) = batch {
         context["submit_id"] = Value::from(&*batch.id);
         context["submit_index"] = batch.index.into();

@@ -23,6 +23,7 @@ pub struct Job {
     started: bool,
     priority: i64,
     batch: Option<Batch>,
+    number: u32,
     text: JobSpecText,
     brief: Arc<Brief>,
     /// Until the job is over.
@@ -65,7 +66,8 @@ pub(crate) enum Line {
 }
 
 impl Job {
-    pub(crate) fn new(id: JobId, submit: &Submit) -> Job {
+    /// `number` is Slurm's, which an old log does not have in `submit`.
+    pub(crate) fn new(id: JobId, number: u32, submit: &Submit) -> Job {
         let Asked { text, jobspec, brief } = submit.asked.clone();
         Job {
             id,
@@ -77,6 +79,7 @@ impl Job {
             started: false,
             priority: 0,
             batch: submit.batch.clone(),
+            number,
             text,
             brief,
             jobspec: Some(jobspec),
@@ -93,6 +96,11 @@ impl Job {
 
     pub fn id(&self) -> JobId {
         self.id
+    }
+
+    /// What Slurm's commands call it.
+    pub fn number(&self) -> u32 {
+        self.number
     }
 
     pub fn userid(&self) -> u32 {
@@ -225,8 +233,13 @@ impl Job {
     pub fn entries(&self, from: usize) -> impl Iterator<Item = Entry> + '_ {
         self.log[from.min(self.log.len())..].iter().map(|(time, line)| match line {
             Line::Submit => {
-                let context =
-                    submit_context(self.userid, self.urgency_at_submit, self.flags, self.batch.as_ref());
+                let context = submit_context(
+                    self.userid,
+                    self.urgency_at_submit,
+                    self.flags,
+                    self.number,
+                    self.batch.as_ref(),
+                );
                 Entry::new(*time, "submit").with_context(context)
             }
             Line::Alloc(annotations) => Entry {

@@ -43,6 +43,8 @@ pub struct Manager {
     timers: BTreeSet<(Timestamp, JobId)>,
     batches: BTreeMap<Arc<str>, Vec<(u32, JobId)>>,
     batch_order: VecDeque<Arc<str>>,
+    /// Slurm's number of the last job that got one.
+    number_last: u32,
 }
 
 /// Active jobs of one array. Those that do not wait for a place have one.
@@ -121,6 +123,18 @@ impl Manager {
 
     pub fn gates(&self) -> &Gates {
         &self.gates
+    }
+
+    /// Slurm's number of the next job.
+    pub(crate) fn number_next(&self) -> u32 {
+        self.number_last.saturating_add(1)
+    }
+
+    /// Slurm's number of the array that a job belongs to: that of its first job.
+    pub fn array_number(&self, job: &Job) -> Option<u32> {
+        let crowd = self.crowds.get(&job.array()?);
+        // A log of a version that let the first job be forgotten first.
+        Some(crowd.map(|crowd| crowd.number).filter(|number| *number != 0).unwrap_or(job.number()))
     }
 
     pub fn is_idle(&self) -> bool {
@@ -238,7 +252,9 @@ impl Manager {
         if self.jobs.contains_key(&id) {
             return;
         }
-        self.jobs.insert(id, Box::new(Job::new(id, submit)));
+        let number = if submit.number == 0 { self.number_next() } else { submit.number };
+        self.number_last = self.number_last.max(number);
+        self.jobs.insert(id, Box::new(Job::new(id, number, submit)));
         self.active.insert(id);
         match submit.asked.brief.within {
             Some(outer) => drop(self.inner.entry(outer).or_default().active.insert(id)),
@@ -246,7 +262,7 @@ impl Manager {
         }
         if let Some(Array { id: first, throttle, count, .. }) = submit.asked.brief.array {
             let first = first.unwrap_or(id);
-            self.crowds.entry(first).or_default().join(count);
+            self.crowds.entry(first).or_default().join(count, (first == id).then_some(number));
             if throttle.is_some() {
                 self.arrays.entry(first).or_default().active.insert(id);
             }

@@ -53,6 +53,7 @@ impl Job {
         let text = |text: &str| text.to_owned();
         JobRecord {
             id: self.id(),
+            number: self.number(),
             userid: self.userid(),
             urgency: self.urgency().get(),
             priority: self.priority(),
@@ -86,6 +87,7 @@ impl Job {
                 id: array.id.unwrap_or(self.id()),
                 index: array.index,
                 throttle: array.throttle,
+                number: self.number(),
             }),
             retry_of: brief.retry_of,
             within: brief.within,

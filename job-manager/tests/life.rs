@@ -119,7 +119,7 @@ impl World {
     fn submit_as(&mut self, id: u64, name: &str, dependencies: &[String], urgency: Urgency) -> String {
         let batch = Some(Batch { id: format!("batch{}", id / 2).into(), index: (id % 2) as u32 });
         let flags = Flags::from(SubmitFlags { waitable: id.is_multiple_of(2), ..SubmitFlags::default() });
-        let submit = Submit { userid: 7, urgency, flags, batch, asked: asked(name, dependencies) };
+        let submit = Submit { userid: 7, urgency, flags, batch, number: 0, asked: asked(name, dependencies) };
         self.tell(Request::Submit { id: JobId(id), submit: Box::new(submit) })
     }
 

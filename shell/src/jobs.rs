@@ -21,7 +21,7 @@ use crate::offer::Program;
 use crate::options::Sink;
 use crate::options::pmi::Ask;
 use crate::pipes::Unread;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Numbers, Plan};
 use crate::pmi::Pmi;
 use crate::pmix::Pmix;
 use crate::scratch;
@@ -174,7 +174,8 @@ impl Shell {
         let (spec, copy) = self.known.jobspec(spec.get(), job.copy)?;
         let r = Arc::new(R::parse(job.r.get()).map_err(|e| e.to_string())?);
         let tmpdir = self.scratch.take(SystemTime::now());
-        let ready = match plan::plan(job.id, &spec, copy, &r, &place, &tmpdir) {
+        let numbers = Numbers { copy, job: job.number, array: job.array_number };
+        let ready = match plan::plan(job.id, &spec, numbers, &r, &place, &tmpdir) {
             Ok(plan) => {
                 self.families.found().map(|family| (Arc::new(plan), family)).ok_or_else(|| TOO_MANY.into())
             }

@@ -58,6 +58,18 @@ pub struct Plan {
     has_twin: bool,
     /// The first job of the job's array; itself without one.
     array: JobId,
+    numbers: Numbers,
+}
+
+/// What a job is called beside its id.
+#[derive(Debug, Copy, Clone, Default)]
+pub struct Numbers {
+    /// Of a job whose jobspec is another copy's.
+    pub copy: Option<u32>,
+    /// Slurm's number of the job.
+    pub job: u32,
+    /// And of the array that it is of; 0 without one.
+    pub array: u32,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -70,14 +82,14 @@ pub enum PlanError {
     Option(#[from] OptionError),
 }
 
-/// `tmpdir` is the job's own directory on this node; `copy` is the number of a job whose jobspec is another copy's.
+/// `tmpdir` is the job's own directory on this node; `numbers` are what it is called elsewhere.
 ///
 /// # Errors
 /// The jobspec asks for something this shell cannot do.
 pub fn plan(
     id: JobId,
     of: &Spec,
-    copy: Option<u32>,
+    numbers: Numbers,
     r: &R,
     place: &Place,
     tmpdir: &str,
@@ -120,7 +132,7 @@ pub fn plan(
         cwd: cwd.to_owned(),
         tmpdir: tmpdir.to_owned(),
         files: attributes.files.clone(),
-        copy: copy.or(options.copy),
+        copy: numbers.copy.or(options.copy),
         options,
         binding,
         program: OnceLock::new(),
@@ -129,12 +141,13 @@ pub fn plan(
         has_twin: r.nodes.iter().filter(|node| node.host == r.nodes[at].host).count() > 1,
         node: r.nodes[at].clone(),
         array: attributes.array.and_then(|array| array.id).unwrap_or(id),
+        numbers,
     };
     // The tasks of a job that is an instance are its brokers; who starts programs in it asks for the slots.
     let told = if is_instance(spec) { self::counts(&spec.tasks()[0].count, &slot, r)? } else { counts };
     let cpus: Vec<u32> = r.nodes.iter().map(|node| node.cores.len() as u32).collect();
     plan.variables =
-        job_variables(&plan, &Told { tasks: &told, cpus: &cpus, slot: &slot, copy }, place, attributes);
+        job_variables(&plan, &Told { tasks: &told, cpus: &cpus, slot: &slot }, place, attributes);
     Ok(plan)
 }
 
@@ -300,15 +313,13 @@ struct Told<'a> {
     tasks: &'a [u32],
     cpus: &'a [u32],
     slot: &'a Slot,
-    /// The number of a job whose jobspec is another copy's.
-    copy: Option<u32>,
 }
 
 /// What all tasks of this rank are told. `SLURM_JOBID`, `SLURM_NODELIST` and `SLURM_STEP_ID` are left out on purpose:
 /// MPI libraries that see them call the outer `srun`.
 fn job_variables(plan: &Plan, told: &Told<'_>, place: &Place, attributes: &Attributes) -> Block {
     let mut block = Block::default();
-    let dec = plan.id.0.to_string();
+    let number = plan.numbers.job.to_string();
     let (ntasks, nnodes) = (plan.ntasks.to_string(), plan.nnodes.to_string());
     let f58 = plan.id.f58();
     let path = plan.id.encode(flurm_types::Encoding::Kvs);
@@ -335,7 +346,7 @@ fn job_variables(plan: &Plan, told: &Told<'_>, place: &Place, attributes: &Attri
     let per_task = told.slot.cores.max(1).to_string();
     let asked = told.tasks.iter().sum::<u32>().to_string();
     for (name, value) in [
-        ("SLURM_JOB_ID", dec.as_str()),
+        ("SLURM_JOB_ID", number.as_str()),
         ("SLURM_JOB_NAME", &plan.name),
         ("SLURM_JOB_NODELIST", &plan.nodelist),
         ("SLURM_JOB_NUM_NODES", &nnodes),
@@ -359,10 +370,9 @@ fn job_variables(plan: &Plan, told: &Told<'_>, place: &Place, attributes: &Attri
         block.push("SLURM_JOB_PARTITION", queue);
     }
     if let Some(array) = &attributes.array {
-        let first = array.id.unwrap_or(plan.id).0.to_string();
-        block.push("SLURM_ARRAY_JOB_ID", &first);
+        block.push("SLURM_ARRAY_JOB_ID", &plan.numbers.array.to_string());
         for (name, number) in [
-            ("SLURM_ARRAY_TASK_ID", Some(told.copy.unwrap_or(array.index))),
+            ("SLURM_ARRAY_TASK_ID", Some(plan.numbers.copy.unwrap_or(array.index))),
             ("SLURM_ARRAY_TASK_COUNT", array.count),
             ("SLURM_ARRAY_TASK_MIN", array.min),
             ("SLURM_ARRAY_TASK_MAX", array.max),
@@ -493,6 +503,8 @@ impl Plan {
             tmpdir: &self.tmpdir,
             copy: self.copy,
             array: self.array,
+            number: self.numbers.job,
+            array_number: self.numbers.array,
             task: local.map(|local| (self.tasks[local], local as u32)),
         })
     }

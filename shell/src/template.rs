@@ -15,6 +15,9 @@ pub struct Tags<'a> {
     pub copy: Option<u32>,
     /// The first job of the array that the job belongs to; itself without one.
     pub array: JobId,
+    /// What Slurm's commands call the job, and the array; 0 without one.
+    pub number: u32,
+    pub array_number: u32,
     /// Global and local rank.
     pub task: Option<(u32, u32)>,
 }
@@ -43,7 +46,20 @@ pub fn check(text: &str, of_task: bool) -> Result<(), Unknown> {
     let node = Node { id: 0, name: "", rank: 0, cores: "", gpus: "", ncores: 0 };
     let task = of_task.then_some((0, 0));
     let (id, copy) = (JobId(0), Some(0));
-    let tags = Tags { id, name: "", nnodes: 0, ntasks: 0, node, tmpdir: "", copy, array: id, task };
+    let (number, array_number) = (0, 0);
+    let tags = Tags {
+        id,
+        name: "",
+        nnodes: 0,
+        ntasks: 0,
+        node,
+        tmpdir: "",
+        copy,
+        array: id,
+        number,
+        array_number,
+        task,
+    };
     tags.render(text).map(drop)
 }
 
@@ -63,6 +79,11 @@ impl Tags<'_> {
             }));
         }
         Some(match tag {
+            "number" => self.number.to_string(),
+            "array.number" => match self.array_number {
+                0 => self.number.to_string(),
+                number => number.to_string(),
+            },
             "name" => self.name.to_owned(),
             "nnodes" => self.nnodes.to_string(),
             "size" | "ntasks" => self.ntasks.to_string(),
@@ -143,6 +164,8 @@ mod tests {
             tmpdir: "/t",
             copy: Some(7),
             array: JobId(0),
+            number: 12,
+            array_number: 11,
             task: Some((3, 1)),
         };
         for (text, wanted) in [
@@ -152,6 +175,7 @@ mod tests {
             ("{{id}}", "ƒ2"),
             ("o-{{array.id.dec}}_{{cc}}", "o-0_7"),
             ("{{array.id}}", "ƒ1"),
+            ("{{number}}-{{array.number}}", "12-11"),
             ("{{tmpdir}}/a{{", "/t/a{{"),
             ("c{{cc}}", "c7"),
             ("plain", "plain"),

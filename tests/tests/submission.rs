@@ -175,7 +175,7 @@ fn options_of_a_job_are_in_the_environment_of_its_tasks() {
         (&["--env-remove=KEPT_?"], "echo $KEPT_A$HOME_OF", "flowers\n"),
         (&["--env-remove=/^KEPT_[A]$/"], "echo $KEPT_A$KEPT_B", "b\n"),
         (&["--env-file=rules"], "echo $NOT_ME$FROM_FILE", "flowers\n"),
-        (&["--env=A={{id.dec}}"], "test $A = $SLURM_JOB_ID && echo same", "same\n"),
+        (&["--env=A={{number}}"], "test $A = $SLURM_JOB_ID && echo same", "same\n"),
         (&["--rlimit=nofile=100"], "ulimit -n", "100\n"),
         (&["--input=in.txt"], "cat", "given\n"),
         (&["--add-file=x=a\nb\n"], "cat $FLUX_JOB_TMPDIR/x", "a\nb\n"),
@@ -409,7 +409,7 @@ fn an_array_runs_so_many_at_a_time() {
     ]);
     let mut lines: Vec<&str> = out.lines().collect();
     lines.sort_unstable();
-    let first = instance.ok(&["jobs", "-a", "-n", "-o", "{id.dec}", "-c", "3"]);
+    let first = instance.ok(&["jobs", "-a", "-n", "-o", "{number}", "-c", "3"]);
     let first = first.lines().last().expect("three jobs").to_owned();
     let line = |i: u32| format!("{i} {i} {i} 3 1-5:2 {first}");
     assert_eq!(lines, [line(1), line(3), line(5)]);

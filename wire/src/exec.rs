@@ -34,8 +34,18 @@ pub struct StartJob {
     /// The job is another copy of that one: its text has this number instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<u32>,
+    /// What Slurm's commands call the job, and the array that it is of; 0 without one.
+    #[serde(default)]
+    pub number: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub array_number: u32,
     /// All of R: a shell finds its own part by its rank.
     pub r: Arc<RawValue>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What a shell says about a job on its rank.

@@ -381,6 +381,9 @@ impl Topic for List {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobRecord {
     pub id: JobId,
+    /// What Slurm's commands call it: dense, from 1.
+    #[serde(default)]
+    pub number: u32,
     pub userid: u32,
     pub urgency: u8,
     pub priority: i64,
@@ -442,6 +445,9 @@ pub struct JobRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobArray {
     pub id: JobId,
+    /// What Slurm's commands call the array: its first job's number.
+    #[serde(default)]
+    pub number: u32,
     pub index: u32,
     /// So many may run at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -60,6 +60,8 @@ fn examples() -> String {
             environment: 0,
             jobspec: 0,
             copy: Some(7),
+            number: 12,
+            array_number: 11,
             r: raw(r().to_value()).into(),
         }],
     };

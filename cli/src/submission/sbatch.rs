@@ -388,8 +388,8 @@ fn file(word: &str, is_array: bool) -> String {
         let letter = after.trim_start_matches(|c: char| c.is_ascii_digit());
         rest = letter.get(1..).unwrap_or("");
         match letter.chars().next() {
-            Some('A') if is_array => out.push_str("{{array.id.dec}}"),
-            Some('j' | 'J' | 'A') => out.push_str("{{id.dec}}"),
+            Some('A') if is_array => out.push_str("{{array.number}}"),
+            Some('j' | 'J' | 'A') => out.push_str("{{number}}"),
             Some('a') if is_array => out.push_str("{cc}"),
             Some('a' | 'n' | 's' | 't') => out.push('0'),
             Some('x') => out.push_str("{{name}}"),
@@ -429,8 +429,8 @@ mod tests {
                 "--time-limit=1-0:0 --job-name=a b --queue=short --bank=acc",
                 "",
             ),
-            ("-o out/%x.%j.%N -e e.%a", "--output=out/{{name}}.{{id.dec}}.{{node.name}} --error=e.0", ""),
-            ("-a 0-9%2;-o o.%A_%4a", "--array=0-9%2 --output=o.{{array.id.dec}}_{cc}", ""),
+            ("-o out/%x.%j.%N -e e.%a", "--output=out/{{name}}.{{number}}.{{node.name}} --error=e.0", ""),
+            ("-a 0-9%2;-o o.%A_%4a", "--array=0-9%2 --output=o.{{array.number}}_{cc}", ""),
             (
                 "-d afterok:1:2,singleton",
                 "--dependency=afterok:1 --dependency=afterok:2 --dependency=singleton",

@@ -83,9 +83,9 @@ impl Habits {
 /// A file name with Slurm's `%j` in it, in an option for a file.
 pub fn check_template(option: &str, template: &str) -> Result<(), Failure> {
     let ours = [
-        ("%j", "{{id.dec}}"),
-        ("%J", "{{id.dec}}"),
-        ("%A", "{{array.id.dec}}"),
+        ("%j", "{{number}}"),
+        ("%J", "{{number}}"),
+        ("%A", "{{array.number}}"),
         ("%a", "{cc}"),
         ("%t", "{{task.id}}"),
         ("%N", "{{node.name}}"),
@@ -106,7 +106,7 @@ pub fn check_template(option: &str, template: &str) -> Result<(), Failure> {
 pub fn check_shell_option(name: &str, whole: &str) -> Result<(), Failure> {
     if name.contains(['/', '%']) || name.ends_with(".out") || name.ends_with(".txt") || name.ends_with(".log")
     {
-        let better = whole.replace("%j", "{{id.dec}}");
+        let better = whole.replace("%j", "{{number}}");
         return Err(Failure::usage(format!("`{whole}` is no option of the job's shell"))
             .hint(format!("for an output file write --output='{better}'")));
     }
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn file_names_of_slurm_are_rewritten_in_the_hint() {
         let failure = check_template("output", "o.%A_%a.out").unwrap_err();
-        assert_eq!(failure.lines().1, Some("write --output='o.{{array.id.dec}}_{cc}.out'"));
+        assert_eq!(failure.lines().1, Some("write --output='o.{{array.number}}_{cc}.out'"));
         assert!(check_template("output", "o.{{id}}").is_ok());
         assert!(check_shell_option("out.%j", "out.%j").is_err());
         assert!(check_shell_option("output.stdout.path", "output.stdout.path=/x").is_ok());

@@ -75,7 +75,7 @@ fn tasks_are_spread_as_slots_lie() {
         ),
     ] {
         let spec = spec(resources, count, options);
-        let plan = plan(JobId(1), &spec, None, &r, &place(rank), "/r/job-1").unwrap();
+        let plan = plan(JobId(1), &spec, Numbers::default(), &r, &place(rank), "/r/job-1").unwrap();
         assert_eq!(plan.tasks, wanted, "{spec:?}");
     }
 }
@@ -83,7 +83,9 @@ fn tasks_are_spread_as_slots_lie() {
 #[test]
 fn a_task_is_told_who_it_is() {
     let spec = spec(nodes(2, slot(2, 2, 1)), json!({"per_slot": 1}), json!({}));
-    let plan = plan(JobId(1), &spec, None, &r(&[(3, "0-3"), (5, "0-3")]), &place(5), "/r/job-1").unwrap();
+    let plan =
+        plan(JobId(1), &spec, Numbers::default(), &r(&[(3, "0-3"), (5, "0-3")]), &place(5), "/r/job-1")
+            .unwrap();
     let submitted = [("OUT".to_owned(), Some("{{name}}.{{task.id}}".to_owned()))].into();
     let base = crate::env::base(&submitted);
     let told: Vec<String> = plan
@@ -127,7 +129,7 @@ fn an_instance_is_told_the_slots_of_its_job_as_tasks() {
                 "shell": {"options": {"per-resource": {"type": "node", "count": 1}}}}},
         });
         let spec = Spec::parse(&text.to_string()).unwrap();
-        let plan = plan(JobId(1), &spec, None, &two, &place(3), "/r/job-1").unwrap();
+        let plan = plan(JobId(1), &spec, Numbers::default(), &two, &place(3), "/r/job-1").unwrap();
         let all: Vec<String> = plan.job_variables().iter().map(str::to_owned).collect();
         let names = [
             "FLUX_JOB_SIZE=",
@@ -153,7 +155,7 @@ fn nodes_on_one_host_are_known_by_their_names() {
     let on = |rank, r: &R| {
         let ids: Vec<_> = r.nodes.iter().map(|node| node.rank).collect();
         let spec = spec(nodes(ids.len() as u32, slot(1, 1, 0)), json!({"per_slot": 1}), json!({}));
-        plan(JobId(1), &spec, None, r, &place(rank), "/r/job-1").unwrap()
+        plan(JobId(1), &spec, Numbers::default(), r, &place(rank), "/r/job-1").unwrap()
     };
     let two = on(3, &r(&[(3, "0"), (5, "0")]));
     assert!(!two.shares_host("c3") && !two.shares_host("c3.example.org"));
@@ -168,7 +170,8 @@ fn nodes_on_one_host_are_known_by_their_names() {
 fn options_work_or_are_refused() {
     let with = |options: Value| {
         let spec = spec(slot(1, 1, 0), json!({"per_slot": 1}), options);
-        plan(JobId(1), &spec, None, &r(&[(0, "0")]), &place(0), "/r/job-1").map(|plan| plan.options)
+        plan(JobId(1), &spec, Numbers::default(), &r(&[(0, "0")]), &place(0), "/r/job-1")
+            .map(|plan| plan.options)
     };
     let plain = with(json!({})).unwrap();
     assert_eq!((&plain.stdin, &plain.stdout, plain.pmi.wire), (&Source::Nothing, &Sink::Log, false));
@@ -201,7 +204,7 @@ fn a_list_of_hosts_says_which_and_not_how_many() {
     let with = |hosts: &str| {
         let options = json!({"taskmap": {"scheme": "hosts", "value": hosts}});
         let spec = spec(nodes(2, slot(2, 1, 0)), json!({"per_slot": 1}), options);
-        plan(JobId(1), &spec, None, &two, &place(3), "/r/job-1").map(|plan| plan.map.nodes())
+        plan(JobId(1), &spec, Numbers::default(), &two, &place(3), "/r/job-1").map(|plan| plan.map.nodes())
     };
     let set = |text: &str| text.parse::<Idset>().unwrap();
     assert_eq!(with("c[5,3]").unwrap(), [set("1,3"), set("0,2")]);
@@ -227,7 +230,15 @@ fn another_copy_is_planned_without_reading_its_jobspec() {
         Spec::parse(&text.to_string()).unwrap()
     };
     let planned = |spec: &Spec, copy| {
-        let plan = plan(JobId(1), spec, copy, &r(&[(0, "0")]), &place(0), "/r/job-1").unwrap();
+        let plan = plan(
+            JobId(1),
+            spec,
+            Numbers { copy, ..Numbers::default() },
+            &r(&[(0, "0")]),
+            &place(0),
+            "/r/job-1",
+        )
+        .unwrap();
         let variables: Vec<String> = plan.job_variables().iter().map(str::to_owned).collect();
         (plan.copy, plan.with_tags(None, |tags| tags.copy), variables)
     };

@@ -209,6 +209,8 @@ fn start(cwd: &Path, ids: &[u64], command: &[&str], ntasks: u32, options: Value,
         environment: 0,
         jobspec: 0,
         copy: None,
+        number: 1,
+        array_number: 0,
         r: Arc::clone(&r),
     };
     Start {

@@ -362,7 +362,10 @@ impl Jobs {
     fn part<'a>(&self, parts: &'a mut BTreeMap<JobId, Part>, said: &mut Said, id: JobId) -> Option<&'a Part> {
         match parts.entry(id) {
             btree_map::Entry::Occupied(there) => Some(there.into_mut()),
-            btree_map::Entry::Vacant(place) => Some(place.insert(said.part(self.manager.job(id)?)?)),
+            btree_map::Entry::Vacant(place) => {
+                let job = self.manager.job(id)?;
+                Some(place.insert(said.part(job, self.manager.array_number(job))?))
+            }
         }
     }
 

@@ -242,8 +242,9 @@ impl Jobs {
             text.fits(&self.sched, cx.now)
                 .map_err(|rule| invalid(rule).hint("`flurm resource list` shows what there is"))?;
         }
-        let submit =
-            Submit { userid: cx.config.owner, urgency, flags: job.flags.into(), batch: Some(batch), asked };
+        let (userid, flags) = (cx.config.owner, job.flags.into());
+        // Who decides gives it its number.
+        let submit = Submit { userid, urgency, flags, batch: Some(batch), number: 0, asked };
         let micros = cx.now.wall.0.saturating_sub(cx.config.starttime.0);
         // From 1: the id 0 is not a job's.
         let id = self.ids.next(u64::try_from(micros / 1000).unwrap_or(0).max(1));

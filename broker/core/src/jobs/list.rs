@@ -81,6 +81,9 @@ impl Jobs {
 
     fn record(&self, job: &Job) -> JobRecord {
         let mut record = job.record();
+        if let (Some(array), Some(number)) = (&mut record.array, self.manager.array_number(job)) {
+            array.number = number;
+        }
         if let Some(said) = self.annotations.get(&job.id()) {
             let annotations = record.annotations.get_or_insert_with(|| Value::Object(Default::default()));
             if let (Some(all), Some(said)) = (annotations.as_object_mut(), said.as_object()) {

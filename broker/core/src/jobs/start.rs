@@ -31,17 +31,21 @@ pub(super) struct Said {
 pub(super) struct Part {
     jobspec: Arc<RawValue>,
     copy: Option<u32>,
+    number: u32,
+    array_number: u32,
     environment: Arc<RawValue>,
     r: Arc<RawValue>,
 }
 
 impl Said {
     /// None: it has no R.
-    pub fn part(&mut self, job: &Job) -> Option<Part> {
+    pub fn part(&mut self, job: &Job, array_number: Option<u32>) -> Option<Part> {
         let text = job.text();
         let r = raw(&**job.r()?);
         let (jobspec, copy) = self.jobspec(&text.jobspec);
-        Some(Part { r, jobspec, copy, environment: known(&mut self.environments, &text.environment, raw) })
+        let environment = known(&mut self.environments, &text.environment, raw);
+        let (number, array_number) = (job.number(), array_number.unwrap_or(0));
+        Some(Part { jobspec, copy, number, array_number, environment, r })
     }
 
     /// The text that goes out, and which copy of it is meant if it is another one's.
@@ -97,8 +101,18 @@ impl Part {
     pub fn add_to(&self, start: &mut Start, id: JobId) {
         let environment = put(&mut start.environments, &self.environment);
         let jobspec = put(&mut start.jobspecs, &self.jobspec);
-        let (copy, r) = (self.copy, Arc::clone(&self.r));
-        start.jobs.push(StartJob { id, attempt: ATTEMPT, environment, jobspec, copy, r });
+        let Part { copy, number, array_number, .. } = *self;
+        let r = Arc::clone(&self.r);
+        start.jobs.push(StartJob {
+            id,
+            attempt: ATTEMPT,
+            environment,
+            jobspec,
+            copy,
+            number,
+            array_number,
+            r,
+        });
     }
 }
 

@@ -128,6 +128,12 @@ pub static COLUMNS: &[Column<Row>] = &[
         header: "ARRAY_IDX",
         value: |r, _| r.job.array.map(|array| array.index).into(),
     },
+    Column { name: "number", header: "NUMBER", value: |r, _| r.job.number.into() },
+    Column {
+        name: "array.number",
+        header: "ARRAY_NUM",
+        value: |r, _| r.job.array.map(|array| array.number).into(),
+    },
     Column {
         name: "retry_of",
         header: "RETRY_OF",
