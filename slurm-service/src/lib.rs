@@ -14,6 +14,7 @@
 //! | [`controller`] | which message is answered by whom | asks the broker |
 //! | [`translate`] | our nouns to Slurm's and back | no |
 
+pub mod accounting;
 pub mod conf;
 pub mod context;
 pub mod controller;

@@ -3,6 +3,7 @@
 //! The leader's service finds or starts a munged, listens, and puts `slurm.conf` into the store of the instance. Every
 //! service, the leader's too, writes its own copy of that into its run directory.
 
+use crate::accounting;
 use crate::conf::{self, Auth, Conf, Node};
 use crate::context::Context;
 use crate::controller;
@@ -100,9 +101,8 @@ async fn serve(args: &ServiceArgs) -> Result<(), StartError> {
     let socket = munged.as_ref().map(|munged| munged.socket().to_owned());
     let uid = rustix::process::geteuid().as_raw();
     let gate = Arc::new(Gate::new(munge, uid));
-    let listener = TcpListener::bind(SocketAddr::new(address, 0));
-    let listener = listener.await.map_err(|error| StartError::Io(format!("listen on {address}"), error))?;
-    let local = listener.local_addr().map_err(|error| StartError::Io("listen".to_owned(), error))?;
+    let (listener, local) = listen(address).await?;
+    let (accountant, accounting) = listen(address).await?;
     let queues = client.call(Dest::Leader, &Queue::from(QueueAct::Status)).await?;
     let status = client.call(Dest::Leader, &Status {}).await?;
     let hosts: Hostlist = of("hostlist").parse().unwrap_or_default();
@@ -115,7 +115,7 @@ async fn serve(args: &ServiceArgs) -> Result<(), StartError> {
         auth: Auth::Munge { socket },
         controller_host: of("hostname"),
         controller: local,
-        accounting: None,
+        accounting: Some(accounting),
         nodes: nodes(&hosts, &status),
         partitions: partitions
             .into_iter()
@@ -136,14 +136,24 @@ async fn serve(args: &ServiceArgs) -> Result<(), StartError> {
         conf,
         started: now(),
     });
+    let accounting = accounting::serve(Arc::clone(&context), accountant);
     let answering = door.serve(listener, move |request| controller::answer(Arc::clone(&context), request));
     let gone = async { while client.next_push().await.is_some() {} };
     tokio::select! {
         () = answering => {}
+        () = accounting => {}
         () = gone => {}
     }
     drop(munged);
     Ok(())
+}
+
+/// On a port that the kernel chooses.
+async fn listen(address: IpAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = TcpListener::bind(SocketAddr::new(address, 0)).await;
+    let listener = listener.map_err(|error| StartError::Io(format!("listen on {address}"), error))?;
+    let local = listener.local_addr().map_err(|error| StartError::Io("listen".to_owned(), error))?;
+    Ok((listener, local))
 }
 
 /// What the leader's service has put into the store, once it has.

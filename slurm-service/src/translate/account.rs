@@ -12,5 +12,5 @@ mod tres;
 pub use job::{Entry, Site, record};
 pub use select::{Selection, gather};
 pub use step::Step;
-pub use tables::{Tables, accounts, assocs, clusters, config, qos, users};
+pub use tables::{Tables, accounts, assocs, clusters, config, qos, stats, users};
 pub use tres::{Tres, tres};

@@ -1,5 +1,6 @@
 //! Our nouns to Slurm's and back: values in, values out, nothing asked and nobody told.
 
+pub mod account;
 pub mod array;
 pub mod dependency;
 pub mod environment;

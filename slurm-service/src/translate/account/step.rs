@@ -1,15 +1,14 @@
 //! What ran in a job, as accounting shows it: the batch script, steps, or the job's own tasks as step 0.
 
-use super::job::{Entry, Kind, NO_NODES, Site, exit, span, state, text};
+use super::job::{Entry, NO_NODES, Ran, Site, exit, hosts, memory, span, state};
 use super::tres::Tres;
-use flurm_slurm_protocol::NO_VAL;
+use crate::translate::part::Part;
 use flurm_slurm_protocol::constants::{
     JOB_CANCELLED, JOB_COMPLETE, JOB_FAILED, JOB_TIMEOUT, SLURM_BATCH_SCRIPT,
 };
-use flurm_slurm_protocol::structures::{DbStepRec, StepId};
-use flurm_types::Hostlist;
+use flurm_slurm_protocol::structures::{DbStepRec, SlurmdbStats, StepId};
+use flurm_slurm_protocol::{NO_VAL, Text};
 use flurm_wire::job::JobRecord;
-use serde_json::Value;
 
 /// From here on up numbers of steps are names (`batch`, `extern`).
 pub(super) const NAMED: u32 = 0xffff_fff0;
@@ -19,26 +18,27 @@ pub(super) const NAMED: u32 = 0xffff_fff0;
 pub struct Step<'a> {
     pub job: &'a JobRecord,
     pub number: u32,
-    /// What its jobspec keeps for Slurm's clients.
-    pub slurm: &'a Value,
+    /// None if Slurm's clients did not submit it.
+    pub part: Option<&'a Part>,
     pub gpus: u32,
 }
 
 /// All of a job's, the batch script first.
-pub(super) fn records(site: &Site<'_>, entry: &Entry<'_>, kind: Kind, job_state: u32) -> Vec<DbStepRec> {
-    let own = match kind {
+pub(super) fn records(site: &Site<'_>, entry: &Entry<'_>, ran: Ran, job_state: u32) -> Vec<DbStepRec> {
+    let own = match ran {
         _ if entry.job.t_run.is_none() => None,
-        Kind::Batch => Some(batch(site, entry, job_state)),
-        Kind::Tasks => Some(tasks(site, entry, job_state)),
-        Kind::Allocation => None,
+        Ran::Batch => Some(batch(site, entry, job_state)),
+        Ran::Tasks => Some(tasks(site, entry, job_state)),
+        Ran::Steps => None,
     };
     let others = entry.steps.iter().filter(|step| step.job.t_run.is_some());
-    own.into_iter().chain(others.map(|step| record(site, entry.number, step))).collect()
+    own.into_iter().chain(others.map(|step| record(site, entry.job.number, step))).collect()
 }
 
 fn record(site: &Site<'_>, job: u32, step: &Step<'_>) -> DbStepRec {
     let tres = Tres {
         cpus: step.job.ncores.into(),
+        mem_mib: memory(site, step.part, step.job.nnodes, step.job.ncores),
         nodes: step.job.nnodes.into(),
         gpus: step.gpus.into(),
         ..Tres::default()
@@ -50,10 +50,7 @@ fn record(site: &Site<'_>, job: u32, step: &Step<'_>) -> DbStepRec {
         req_cpufreq_min: NO_VAL,
         req_cpufreq_max: NO_VAL,
         req_cpufreq_gov: NO_VAL,
-        submit_line: text(step.slurm, "submit_line"),
-        std_err: text(step.slurm, "std_err"),
-        std_in: text(step.slurm, "std_in"),
-        std_out: text(step.slurm, "std_out"),
+        submit_line: step.part.and_then(|part| part.submit_line.as_deref()).into(),
         tres_alloc_str: tres.text().into(),
         ..base
     }
@@ -61,17 +58,18 @@ fn record(site: &Site<'_>, job: u32, step: &Step<'_>) -> DbStepRec {
 
 /// A job's own tasks.
 fn tasks(site: &Site<'_>, entry: &Entry<'_>, state: u32) -> DbStepRec {
-    let step = Step { job: entry.job, number: 0, slurm: entry.slurm, gpus: entry.gpus };
-    DbStepRec { state: narrow(state), ..record(site, entry.number, &step) }
+    let step = Step { job: entry.job, number: 0, part: entry.part, gpus: entry.gpus };
+    DbStepRec { state: narrow(state), ..record(site, entry.job.number, &step) }
 }
 
 /// The script, which runs on the first node.
 fn batch(site: &Site<'_>, entry: &Entry<'_>, state: u32) -> DbStepRec {
     let job = entry.job;
-    let hosts: Hostlist = job.nodelist.parse().unwrap_or_default();
+    let hosts = hosts(site, job);
     let first = hosts.get(0).unwrap_or(NO_NODES);
     // Nodes of a job are alike as a rule.
     let cpus = job.ncores.div_ceil(job.nnodes.max(1));
+    let mem_mib = memory(site, entry.part, 1, cpus);
     // A signal ended it that somebody sent for the job's sake.
     let state = if state == JOB_TIMEOUT { JOB_CANCELLED } else { state };
     DbStepRec {
@@ -79,8 +77,8 @@ fn batch(site: &Site<'_>, entry: &Entry<'_>, state: u32) -> DbStepRec {
         nodes: first.into(),
         ntasks: 1,
         stepname: "batch".into(),
-        tres_alloc_str: Tres { cpus: cpus.into(), nodes: 1, ..Tres::default() }.text().into(),
-        ..of(site, entry.number, SLURM_BATCH_SCRIPT, job, state)
+        tres_alloc_str: Tres { cpus: cpus.into(), mem_mib, nodes: 1, ..Tres::default() }.text().into(),
+        ..of(site, entry.job.number, SLURM_BATCH_SCRIPT, job, state)
     }
 }
 
@@ -97,15 +95,40 @@ fn of(site: &Site<'_>, job: u32, step: u32, tasks: &JobRecord, state: u32) -> Db
         end,
         exitcode: exit(tasks),
         nnodes: tasks.nnodes,
-        nodes: tasks.nodelist.as_str().into(),
+        nodes: hosts(site, tasks).to_string().into(),
         requid: u32::MAX,
         start,
         state: narrow(state),
         step_id: StepId { sluid: Some(0), job_id: job, step_id: step, step_het_comp: NO_VAL },
         stepname: tasks.name.as_str().into(),
         cwd: tasks.cwd.as_str().into(),
+        stats: no_stats(),
         timelimit: Some(NO_VAL),
         ..DbStepRec::default()
+    }
+}
+
+/// Of what nobody has measured: texts that are empty, which some commands want rather than none.
+fn no_stats() -> SlurmdbStats {
+    let none = || Text::from("");
+    SlurmdbStats {
+        tres_usage_in_ave: none(),
+        tres_usage_in_max: none(),
+        tres_usage_in_max_nodeid: none(),
+        tres_usage_in_max_taskid: none(),
+        tres_usage_in_min: none(),
+        tres_usage_in_min_nodeid: none(),
+        tres_usage_in_min_taskid: none(),
+        tres_usage_in_tot: none(),
+        tres_usage_out_ave: none(),
+        tres_usage_out_max: none(),
+        tres_usage_out_max_nodeid: none(),
+        tres_usage_out_max_taskid: none(),
+        tres_usage_out_min: none(),
+        tres_usage_out_min_nodeid: none(),
+        tres_usage_out_min_taskid: none(),
+        tres_usage_out_tot: none(),
+        ..SlurmdbStats::default()
     }
 }
 

@@ -3,7 +3,8 @@
 use super::job::QOS_NORMAL;
 use flurm_slurm_protocol::structures::{
     ConfigKeyPair, DbAccountCond, DbAccountRec, DbAssocCond, DbAssocRec, DbAssocRecRecord, DbClusterCond,
-    DbClusterRec, DbQosCond, DbQosRec, DbUserCond, DbUserRec,
+    DbClusterRec, DbQosCond, DbQosRec, DbRollupStats, DbRollupStatsItemsItem, DbStatsMsg, DbUserCond,
+    DbUserRec,
 };
 use flurm_slurm_protocol::{Bits, Double, INFINITE, NO_VAL, Text, Version};
 use std::collections::BTreeSet;
@@ -14,6 +15,8 @@ const ROOT: &str = "root";
 const ROOT_ID: u32 = 1;
 /// An administrator: the owner may do here what can be done.
 const ADMIN: u16 = 3;
+/// Hours, days and months are summed up, each by itself.
+const PERIODS: usize = 3;
 /// What older releases have fields for, as bits: an account's associations are wanted with it.
 const ACCOUNT_WITH_ASSOCS: u32 = 1 << 1;
 /// Only the associations that are somebody's default.
@@ -254,6 +257,22 @@ pub fn qos(cond: &DbQosCond) -> Vec<DbQosRec> {
         && names(&cond.description_list, &normal.description)
         && named(&cond.id_list, &normal.id.to_string());
     if wanted { vec![normal] } else { Vec::new() }
+}
+
+/// What `sacctmgr show stats` prints: nothing is summed up, so nothing was. Its lists must not be null.
+pub fn stats(cluster: &str, since: i64) -> DbStatsMsg {
+    let never = |cluster_name| DbRollupStats {
+        cluster_name,
+        rollup_count: PERIODS.try_into().unwrap_or_default(),
+        items: vec![DbRollupStatsItemsItem::default(); PERIODS],
+    };
+    DbStatsMsg {
+        dbd_rollup_stats: never(Text::NULL),
+        rollup_stats: Some(vec![never(cluster.into())]),
+        rpc_list: Some(Vec::new()),
+        time_start: since,
+        user_list: Some(Vec::new()),
+    }
 }
 
 /// What `sacctmgr show config` lists of the daemon.
