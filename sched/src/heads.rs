@@ -3,6 +3,7 @@
 use crate::group::Wants;
 use crate::policy::easy::Start;
 use crate::queue::{Key, Queue};
+use crate::running::Load;
 use flurm_resource_graph::Seeking;
 use flurm_types::JobId;
 use std::collections::BTreeMap;
@@ -39,6 +40,12 @@ impl Heads {
     /// Is this job one?
     pub(crate) fn has(&self, id: JobId) -> bool {
         self.by_lane.values().any(|head| head.id == id)
+    }
+
+    /// What a lane will have of its head, as far as that has a start.
+    pub(crate) fn load_ahead(&self, lane: usize) -> Load {
+        let start = self.by_lane.get(&lane).and_then(|head| head.start.as_ref());
+        start.map_or(Load::default(), |start| Load::of(start.r.ncores()))
     }
 
     /// Would a job of this lane at this place be ahead of what is known? Heads give way to those before them, whatever

@@ -85,6 +85,10 @@ pub(crate) struct Queue {
     /// From each kind the next that was not tried in this epoch.
     untried: BinaryHeap<Reverse<(Key, Kind)>>,
     epoch: u64,
+    /// Kinds of jobs that found room and could not have it: they are tried again when somebody has started.
+    put_off: BTreeSet<Kind>,
+    /// Counts those who start and the epochs: what would delay somebody holds until then.
+    turn: u64,
 }
 
 impl Queue {
@@ -201,11 +205,35 @@ impl Queue {
         }
     }
 
+    /// A job found room, and would delay somebody there, as would those like it that stay as long.
+    pub(crate) fn set_delay(&mut self, id: JobId) {
+        let Some((shape, length)) = self.get(id).map(|job| (job.shape, job.length)) else { return };
+        self.shapes.set_delay(shape, self.turn, length);
+        self.put_off(id);
+    }
+
+    /// A job found room and may not have it until somebody has started.
+    pub(crate) fn put_off(&mut self, id: JobId) {
+        let kind = self.get(id).map(Pending::kind);
+        self.put_off.extend(kind);
+    }
+
+    /// Somebody has started, after which others may find room elsewhere than before.
+    pub(crate) fn started(&mut self) {
+        self.turn += 1;
+        for kind in std::mem::take(&mut self.put_off) {
+            let first = self.kinds.get(&kind).and_then(|jobs| jobs.keys().next());
+            self.untried.extend(first.map(|first| Reverse((*first, kind))));
+        }
+    }
+
     /// From an epoch on everybody might fit again who wants no more cores than are free at its beginning: in an epoch
     /// nothing is given back.
     pub(crate) fn begin_epoch(&mut self, epoch: u64, free: u64) {
         if self.epoch != epoch {
             self.epoch = epoch;
+            self.turn += 1;
+            self.put_off.clear();
             let kinds = self.kinds.range(..(free.saturating_add(1), 0, 0, 0));
             let firsts = kinds.filter_map(|(kind, jobs)| Some((*jobs.keys().next()?, *kind)));
             self.untried = firsts.map(Reverse).collect();
@@ -219,12 +247,14 @@ impl Queue {
     }
 
     /// The next job that might fit with so many cores free, if it is before this place. Jobs of lanes that are closed
-    /// are left out until the next epoch. Counts those that it passes over.
+    /// are left out until the next epoch, those of lanes that may not have so many cores more until somebody has started.
+    /// Counts those that it passes over.
     pub(crate) fn next_untried(
         &mut self,
         free: u64,
         before: Option<Key>,
         is_closed: impl Fn(usize) -> bool,
+        is_over: impl Fn(usize, u64) -> bool,
         visited: &mut usize,
     ) -> Option<JobId> {
         loop {
@@ -239,7 +269,16 @@ impl Queue {
                 continue;
             }
             let Some(jobs) = self.kinds.get(&kind) else { continue };
+            if is_over(lane, cores) {
+                self.put_off.insert(kind);
+                continue;
+            }
             let fails = self.shapes.fails_from(shape, self.epoch);
+            let delays = self.shapes.delays_from(shape, self.turn);
+            if delays.is_some() {
+                self.put_off.insert(kind);
+            }
+            let fails = fails.into_iter().chain(delays).min();
             if fails.is_some_and(|from| from <= shapes::least(class)) {
                 continue;
             }

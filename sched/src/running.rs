@@ -63,6 +63,12 @@ impl Loads {
 }
 
 impl Running {
+    /// May a queue with such limits have so much at once?
+    pub(crate) fn allows(&self, load: Load) -> bool {
+        self.jobs_max.is_none_or(|max| load.jobs <= max)
+            && self.cores_max.is_none_or(|max| load.cores <= u64::from(max))
+    }
+
     /// Why a queue with such limits may not have so much at once; none if it may.
     pub(crate) fn excess(&self, queue: &str, load: Load) -> Option<String> {
         if let Some(max) = self.jobs_max.filter(|max| load.jobs > *max) {

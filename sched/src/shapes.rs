@@ -23,6 +23,8 @@ struct Entry {
     jobs: usize,
     /// From this length on they fail in this epoch.
     failed: (u64, Length),
+    /// From this length on they would delay somebody, until somebody starts: what they get may be elsewhere then.
+    delay: (u64, Length),
 }
 
 /// The shapes of all pending jobs.
@@ -62,7 +64,7 @@ impl Shapes {
             self.next = self.next.wrapping_add(1);
         }
         self.by_text.insert(Arc::clone(&text), self.next);
-        self.entries.insert(self.next, Entry { text, jobs: 0, failed: (0, 0) });
+        self.entries.insert(self.next, Entry { text, jobs: 0, failed: (0, 0), delay: (0, 0) });
         self.next
     }
 
@@ -83,10 +85,14 @@ impl Shapes {
     /// There is nothing for jobs of this shape that stay so long or longer, in this epoch.
     pub(crate) fn set_failed(&mut self, shape: Shape, epoch: u64, from: Length) {
         if let Some(entry) = self.entries.get_mut(&shape) {
-            entry.failed = match entry.failed {
-                (known, least) if known == epoch => (epoch, least.min(from)),
-                _ => (epoch, from),
-            };
+            note(&mut entry.failed, epoch, from);
+        }
+    }
+
+    /// Jobs of this shape that stay so long or longer would delay somebody, as things are since this turn.
+    pub(crate) fn set_delay(&mut self, shape: Shape, turn: u64, from: Length) {
+        if let Some(entry) = self.entries.get_mut(&shape) {
+            note(&mut entry.delay, turn, from);
         }
     }
 
@@ -95,6 +101,20 @@ impl Shapes {
         let (known, from) = self.entries.get(&shape)?.failed;
         (known == epoch).then_some(from)
     }
+
+    /// The length from which on jobs of this shape would delay somebody.
+    pub(crate) fn delays_from(&self, shape: Shape, turn: u64) -> Option<Length> {
+        let (known, from) = self.entries.get(&shape)?.delay;
+        (known == turn).then_some(from)
+    }
+}
+
+/// What was found at another time is forgotten; of what was found at this one, the least counts.
+fn note(found: &mut (u64, Length), time: u64, from: Length) {
+    *found = match *found {
+        (known, least) if known == time => (time, least.min(from)),
+        _ => (time, from),
+    };
 }
 
 /// The length of a duration in seconds.

@@ -5,7 +5,6 @@ use flurm_jobspec::{Jobspec, build::Builder};
 use flurm_sched::{Config, Policy, QueueConfig, ResourceChange, Running, Sched, SchedInput, SchedOutput};
 use flurm_types::{Constraint, Idset, JobId, Now, R, RNode, Timestamp};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -261,9 +260,41 @@ fn a_head_that_its_queue_keeps_back_has_no_start_whether_there_is_room_or_not() 
     decide_the_same(Policy::Easy, steps.into());
 }
 
+#[test]
+fn one_who_asks_for_less_than_his_queue_has_left_is_not_kept_back_with_one_who_asks_for_more() {
+    // Of nine cores four are in use and four are for the head: two are too many, one is not.
+    let steps = [
+        Step::Comes(4, 0, 0, 1, 0, 0, false),
+        Step::Comes(4, 0, 4, 0, 0, 1, false),
+        Step::Comes(2, 0, 0, 0, 0, 0, false),
+        Step::Comes(1, 0, 0, 0, 0, 0, false),
+    ];
+    let mut world = World::new(Policy::Easy);
+    for step in steps {
+        world.take(step);
+        world.cycle();
+    }
+    assert_eq!(world.runs.keys().map(|id| id.0).collect::<Vec<_>>(), [1, 4]);
+    decide_the_same(
+        Policy::Easy,
+        [
+            Step::Comes(2, 0, 2, 5, 0, 0, false),
+            Step::Comes(1, 0, 0, 1, 0, 0, false),
+            Step::Ends,
+            Step::Comes(1, 0, 0, 0, 0, 0, false),
+            Step::Leaves(1, false),
+            Step::Comes(4, 0, 0, 1, 0, 0, false),
+            Step::Comes(3, 0, 2, 0, 0, 1, true),
+            Step::Leaves(0, false),
+            Step::Comes(2, 0, 0, 0, 0, 0, false),
+            Step::Comes(1, 0, 0, 0, 0, 0, false),
+        ]
+        .into(),
+    );
+}
+
 proptest! {
-    // The same cases each time: one in some thousands still decides otherwise under EASY (see the changelog).
-    #![proptest_config(ProptestConfig { cases: 300, rng_seed: RngSeed::Fixed(11), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn one_that_has_just_been_started_decides_the_same(

@@ -11,7 +11,6 @@
 use crate::{CYCLE_VISITS_MAX, Sched, SchedOutput, group::Wants, heads::Head, running::Load};
 use flurm_resource_graph::{Graph, Room, Sought, are_apart};
 use flurm_types::{JobId, Now, R, Timestamp};
-use std::collections::BTreeSet;
 
 /// When the first job of a queue starts, and what must be so at that time.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub(crate) struct Start {
     /// What is free then, with everybody who will still be there.
     room: Room,
     /// What the head would get.
-    r: R,
+    pub(crate) r: R,
     /// What is free now and not part of that, made when it is needed.
     spare: Option<Room>,
 }
@@ -48,8 +47,10 @@ impl Start {
             return;
         }
         self.room.take(taken);
-        if !are_apart(taken, &self.r) {
-            self.r = graph.fit(head, &self.room, self.at, visited).expect("it was allowed because this fits");
+        // Also if what it would get is still there: it is to be what a leader finds who takes over now.
+        let r = graph.fit(head, &self.room, self.at, visited).expect("it was allowed because this fits");
+        if r != self.r {
+            self.r = r;
             self.spare = None;
         }
     }
@@ -63,12 +64,12 @@ pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
     }
     sched.heads.begin_epoch(sched.epoch);
     sched.queue.begin_epoch(sched.epoch, sched.graph.free_cores());
-    let (mut visited, mut full) = (0, BTreeSet::new());
+    let mut visited = 0;
     while !sched.spent(visited) {
         let head = sched.next_head();
         let before = head.map(|(key, _)| key);
-        if let Some(id) = next_candidate(sched, before, &full, &mut visited) {
-            backfill(sched, id, now, &mut full, out, &mut visited);
+        if let Some(id) = next_candidate(sched, before, &mut visited) {
+            backfill(sched, id, now, out, &mut visited);
         } else if let Some((_, id)) = head {
             serve(sched, id, now, out, &mut visited);
         } else {
@@ -81,15 +82,18 @@ pub(crate) fn cycle(sched: &mut Sched, now: Now, out: &mut Vec<SchedOutput>) {
 fn next_candidate(
     sched: &mut Sched,
     before: Option<crate::queue::Key>,
-    full: &BTreeSet<usize>,
     visited: &mut usize,
 ) -> Option<JobId> {
-    let Sched { queue, heads, config, graph, .. } = sched;
+    let Sched { queue, heads, config, graph, loads, .. } = sched;
     let is_closed = |lane: usize| {
         let head = heads.by_lane.get(&lane);
-        head.is_some_and(|head| head.start.is_none()) || full.contains(&lane) || config.is_stopped(lane)
+        head.is_some_and(|head| head.start.is_none()) || config.is_stopped(lane)
     };
-    queue.next_untried(graph.free_cores(), before, is_closed, visited)
+    let is_over = |lane: usize, cores: u64| {
+        let more = heads.load_ahead(lane).and(Load { jobs: 1, cores });
+        config.queue(lane).is_some_and(|(_, queue)| !queue.running.allows(loads.of(lane).and(more)))
+    };
+    queue.next_untried(graph.free_cores(), before, is_closed, is_over, visited)
 }
 
 /// The first job of a lane runs, or it is the head from now on.
@@ -147,30 +151,20 @@ fn serve(sched: &mut Sched, id: JobId, now: Now, out: &mut Vec<SchedOutput>, vis
 }
 
 /// A job that is not the first of its lane runs now if it delays nobody who is.
-fn backfill(
-    sched: &mut Sched,
-    id: JobId,
-    now: Now,
-    full: &mut BTreeSet<usize>,
-    out: &mut Vec<SchedOutput>,
-    visited: &mut usize,
-) {
+fn backfill(sched: &mut Sched, id: JobId, now: Now, out: &mut Vec<SchedOutput>, visited: &mut usize) {
     if sched.heads.has(id) || !sched.is_possible(id, now, out, visited) {
         return;
     }
     let Some(job) = sched.queue.get(id) else { return };
-    let (lane, length, wants) = (job.lane, job.length, sched.wants(job));
+    let (lane, wants) = (job.lane, sched.wants(job));
     let r = match candidate(sched, &wants, now, visited) {
         Ok(r) => r,
         Err(Refused::NoRoom) => return sched.no_room(id),
-        Err(Refused::Delays) => return sched.queue.set_failed(id, length),
+        Err(Refused::Delays) => return sched.queue.set_delay(id),
     };
     // What its queue may have at once must be enough for the head, too.
-    let head = sched.heads.by_lane.get(&lane).and_then(|head| head.start.as_ref());
-    let ahead = head.map_or(Load::default(), |start| Load::of(start.r.ncores()));
-    if sched.excess(lane, ahead.and(sched.load_of(id, &r))).is_some() {
-        full.insert(lane);
-        return;
+    if sched.excess(lane, sched.heads.load_ahead(lane).and(sched.load_of(id, &r))).is_some() {
+        return sched.queue.put_off(id);
     }
     began(sched, &r, visited);
     sched.start(id, r, now, out);
@@ -183,6 +177,7 @@ fn began(sched: &mut Sched, r: &R, visited: &mut usize) {
             start.started(&sched.graph, &head.wants, r, visited);
         }
     }
+    sched.queue.started();
 }
 
 /// Why a job does not run now.

@@ -50,7 +50,10 @@ pub(crate) fn cycle(sched: &mut Sched, depth: usize, now: Now, out: &mut Vec<Sch
     while !sched.spent(visited) {
         let Sched { promises, queue, config, epoch, graph, .. } = &mut *sched;
         let is_closed = |lane| config.is_stopped(lane) || !promises.is_open(lane, *epoch);
-        let Some(id) = queue.next_untried(graph.free_cores(), None, is_closed, &mut visited) else { return };
+        let Some(id) = queue.next_untried(graph.free_cores(), None, is_closed, |_, _| false, &mut visited)
+        else {
+            return;
+        };
         let Some(key) = queue.get(id).map(|job| job.key) else { continue };
         if !promises.has(key) {
             backfill(sched, key, now, out, &mut visited);
