@@ -1,7 +1,16 @@
 //! Which message is answered by whom.
 
+mod allocate;
+mod cancel;
+mod named;
 mod nodes;
 mod partitions;
+mod site;
+mod submit;
+mod tell;
+mod update;
+
+pub use allocate::resume;
 
 use crate::context::Context;
 use crate::door::{Reply, Request};
@@ -20,6 +29,25 @@ pub async fn answer(ctx: Arc<Context>, request: Request) -> Reply {
         Body::RequestPing => Ok(Reply::Code(0)),
         Body::RequestPartitionInfo(asked) => partitions::list(&ctx, asked).await,
         Body::RequestNodeInfo(asked) => nodes::list(&ctx, request.version, asked).await,
+        Body::RequestSubmitBatchJob(asked) => submit::batch(&ctx, asked).await,
+        Body::RequestJobWillRun(asked) => submit::will_run(&ctx, asked).await,
+        Body::RequestResourceAllocation(asked) => allocate::request(&ctx, &request, asked).await,
+        Body::RequestJobAllocationInfo(asked) => allocate::info(&ctx, asked).await,
+        Body::RequestHetJobAllocInfo(asked) => allocate::het_info(&ctx, asked).await,
+        Body::RequestJobReady(asked) => allocate::ready(&ctx, asked).await,
+        Body::RequestJobEndTime(asked) => allocate::end_time(&ctx, asked).await,
+        Body::RequestCompleteJobAllocation(asked) => allocate::complete(&ctx, asked).await,
+        Body::RequestKillJob(asked) => cancel::kill(&ctx, asked).await,
+        Body::RequestKillJobs(asked) => cancel::kill_many(&ctx, asked).await,
+        Body::RequestUpdateJob(asked) => update::job(&ctx, asked).await,
+        Body::RequestSuspend(asked) => update::suspend(&ctx, asked).await,
+        Body::RequestJobRequeue(asked) => update::requeue(&ctx, asked).await,
+        Body::RequestTopJob(asked) => update::top(&ctx, asked).await,
+        Body::RequestJobNotify(asked) => update::notify(&ctx, asked).await,
+        Body::RequestBatchScript(asked) => update::script(&ctx, asked).await,
+        Body::RequestUpdateNode(asked) => update::node(&ctx, asked).await,
+        // Nothing is read from a file that somebody could have changed.
+        Body::RequestReconfigure => Ok(Reply::Code(0)),
         _ => Err(errors::ESLURM_NOT_SUPPORTED),
     };
     let reply = answered.unwrap_or_else(Reply::Code);

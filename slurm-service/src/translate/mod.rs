@@ -1,10 +1,12 @@
 //! Our nouns to Slurm's and back: values in, values out, nothing asked and nobody told.
 
 pub mod account;
+pub mod allocation;
 pub mod array;
 pub mod dependency;
 pub mod environment;
 pub mod feature;
+pub mod name;
 pub mod node;
 pub mod number;
 pub mod options;
@@ -16,3 +18,4 @@ pub mod refused;
 pub mod site;
 pub mod size;
 pub mod submit;
+pub mod update;

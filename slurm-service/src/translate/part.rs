@@ -144,6 +144,9 @@ pub struct Part {
     pub alloc_host: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alloc_port: Option<u16>,
+    /// Version word of its protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alloc_version: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alloc_sid: Option<u32>,
     /// `SLURM_*` that follow from the request alone.

@@ -333,6 +333,7 @@ fn part(desc: &JobDescMsg, kind: Kind, size: &Size, files: &Files) -> Part {
         array: text(&desc.array_inx),
         alloc_host: text(&desc.alloc_node),
         alloc_port: (desc.alloc_resp_port > 0).then_some(desc.alloc_resp_port),
+        alloc_version: None,
         alloc_sid: given(desc.alloc_sid),
         environment: std::collections::BTreeMap::new(),
     }
@@ -355,6 +356,11 @@ impl Mould {
         let shell = self.system().entry("shell").or_insert_with(|| json!({ "options": {} }));
         let options = shell["options"].as_object_mut().expect("it was made as an object");
         options.extend(more);
+    }
+
+    /// Cores that it cannot do with less than.
+    pub fn cores_min(&self) -> usize {
+        cores(&self.document["resources"])
     }
 
     /// Indices of the array, if it is one.
@@ -402,6 +408,17 @@ impl Mould {
             flags: SubmitFlags::default(),
         }
     }
+}
+
+/// Cores in a tree of resources, each count as low as it may be.
+fn cores(resources: &Value) -> usize {
+    let one = |resource: &Value| {
+        let count = &resource["count"];
+        let least = count.as_str().and_then(|range| range.split('-').next()?.parse().ok());
+        let count: usize = count.as_u64().and_then(|count| count.try_into().ok()).or(least).unwrap_or(1);
+        count * if resource["type"] == "core" { 1 } else { cores(&resource["with"]) }
+    };
+    resources.as_array().map_or(0, |list| list.iter().map(one).sum())
 }
 
 fn place(indices: &Indices, index: u32, first: Option<JobId>) -> Value {
