@@ -90,7 +90,7 @@ fn the_store_is_dumped_and_restored() {
     for (args, wanted) in [
         (["dump", "x.tgz"], "only plain tar archives"),
         (["restore", "none.tar"], "cannot read none.tar: No such file"),
-        (["restore", "flurm.toml"], "cannot read flurm.toml: it ends too early"),
+        (["restore", "flurm.toml"], "cannot read flurm.toml: it is no tar archive"),
         (["dump", "/no/such/dir/x.tar"], "cannot write /no/such/dir/x.tar"),
         (["dump", "/dev/full"], "cannot write /dev/full: No space left"),
     ] {

@@ -5,7 +5,7 @@
 
 use crate::face::Face;
 use crate::failure::Failure;
-use crate::tar::{Entry, Reader, Writer};
+use crate::tar::{self, Entry, Writer};
 use crate::{out, when};
 use flurm_client::{Client, ClientError, kvs};
 use flurm_wire::ErrorCode;
@@ -129,8 +129,12 @@ impl Restore {
             };
             let (mut ops, mut len, mut count, mut too_large) = (Vec::new(), 0, 0, 0);
             ops.extend(self.key.iter().map(|key| KvsOp::Unlink { key: key.clone() }));
-            for named in Reader::new(BufReader::new(from), self.size_limit.min(SIZE_MAX)) {
-                let (path, entry) = named.map_err(wrong)?;
+            let mut archive = ::tar::Archive::new(BufReader::new(from));
+            for entry in archive.entries().map_err(wrong)? {
+                let Some((path, entry)) = tar::read(entry, self.size_limit.min(SIZE_MAX)).map_err(wrong)?
+                else {
+                    continue;
+                };
                 if path.is_empty() || path == "." {
                     continue;
                 }
