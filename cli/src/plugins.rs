@@ -9,10 +9,12 @@ use clap::{Arg, ArgAction, ArgMatches};
 use flurm_jobspec::Jobspec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, mpsc};
@@ -330,7 +332,7 @@ fn call(name: &str, path: &Path, verb: &str, asked: &Value) -> Result<Vec<u8>, F
         python
     };
     let until = Instant::now() + TIMEOUT;
-    let command = command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let command = command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(|e| failure(format!("cannot be started: {e}")))?;
     let mut input = child.stdin.take().expect("it is piped");
     let text = asked.to_string();
@@ -362,10 +364,9 @@ fn call(name: &str, path: &Path, verb: &str, asked: &Value) -> Result<Vec<u8>, F
         }
         Err(e) => Err(format!("cannot be waited for: {e}")),
     });
-    if ended.is_err() {
-        // It may be over already.
-        let _ = child.kill();
-    }
+    // What it has started ends with it. It is not reaped yet, so the group's number is still its own; that nobody is left
+    // to be killed is no error.
+    let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
     let status = child.wait().map_err(|e| format!("cannot be waited for: {e}"));
     let answer = ended.and_then(|answer| match status? {
         status if status.success() => Ok(answer),
@@ -376,8 +377,7 @@ fn call(name: &str, path: &Path, verb: &str, asked: &Value) -> Result<Vec<u8>, F
 
 /// Is it over by then?
 fn ends(child: &Child, until: Instant) -> std::io::Result<bool> {
-    let pid = rustix::process::Pid::from_child(child);
-    let over = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+    let over = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     let left = until.saturating_duration_since(Instant::now());
     let left = Timespec::try_from(left).expect("some seconds");
     let n = retry_on_intr(|| poll(&mut [PollFd::new(&over, PollFlags::IN)], Some(&left)))?;
@@ -435,6 +435,20 @@ mod tests {
         let failure = load(dir.path()).unwrap_err();
         let said = "plug-in mute: `describe` has closed its output and not ended within 10 s";
         assert_eq!(failure.lines().0, said);
+    }
+
+    #[test]
+    fn what_a_plugin_leaves_behind_ends_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "#!/bin/sh\nsleep 600 <&- >&- 2>&- &\necho $! > \"$0.pid\"\necho '{\"options\":[]}'\n";
+        plugin(dir.path(), "parent", 0o755, text);
+        load(dir.path()).unwrap();
+        let pid = std::fs::read_to_string(dir.path().join("parent.pid")).unwrap().trim().parse().unwrap();
+        if let Ok(left) = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()) {
+            let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+            let over = poll(&mut [PollFd::new(&left, PollFlags::IN)], Some(&limit)).unwrap();
+            assert_eq!(over, 1, "{pid} lives on");
+        }
     }
 
     #[test]
