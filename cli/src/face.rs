@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use flurm_client::blocking;
 use flurm_client::uri::{self, Level};
 use flurm_client::{Client, ClientError, Uri};
+use flurm_types::JobId;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -31,6 +32,11 @@ impl Face {
     pub fn variables(&self, bare: &str) -> [String; 2] {
         let prefixes = if self.name == "flux" { ["FLUX", "FLURM"] } else { ["FLURM", "FLUX"] };
         prefixes.map(|prefix| format!("{prefix}_{bare}"))
+    }
+
+    /// The job around this command, if there is one.
+    pub fn job(&self) -> Option<JobId> {
+        self.variables("JOB_ID").iter().find_map(|name| std::env::var(name).ok()?.parse().ok())
     }
 
     /// Where our own instance is.

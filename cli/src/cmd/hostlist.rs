@@ -162,9 +162,9 @@ fn read(face: &Face, source: &str) -> Result<Hostlist, Failure> {
             let drained = info.drained.iter().fold(Idset::new(), |all, d| all.union(&d.ranks));
             Ok(info.all.restrict(&info.up.difference(&drained)).hostlist())
         }
-        "local" => match std::env::var("FLUX_JOB_ID") {
-            Ok(id) if !id.is_empty() => of_job(face, id.parse()?),
-            Ok(_) | Err(_) => read(face, "instance"),
+        "local" => match face.job() {
+            Some(id) => of_job(face, id),
+            None => read(face, "instance"),
         },
         "stdin" | "-" => {
             let text = std::io::read_to_string(std::io::stdin())

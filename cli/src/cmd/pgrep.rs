@@ -68,8 +68,7 @@ pub struct Pkill {
 impl Pkill {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
         // Who cancels the others goes on.
-        let own = ["FLURM_JOB_ID", "FLUX_JOB_ID"].into_iter().find_map(|name| std::env::var(name).ok());
-        let own = own.and_then(|id| id.parse::<JobId>().ok());
+        let own = face.job();
         let others = |job: &JobRecord| job.state != JobState::Inactive && Some(job.id) != own;
         let (client, jobs) = self.search.find(face, false, &self.expression, others)?;
         let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();

@@ -76,8 +76,7 @@ impl Timeleft {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
         let client = face.connect()?;
         let info = client.call(Dest::Leader, &state::Get {})?;
-        let around = std::env::var("FLUX_JOB_ID").ok().and_then(|id| id.parse::<JobId>().ok());
-        let job = match self.id.or(around) {
+        let job = match self.id.or(face.job()) {
             None => None,
             Some(id) => {
                 let list = List { ids: vec![id], ..List::default() };
