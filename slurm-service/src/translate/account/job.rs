@@ -135,8 +135,9 @@ pub fn record(site: &Site<'_>, entry: &Entry<'_>) -> DbJobRec {
     let (start, end, elapsed) = span(job, state, site.now);
     let ran = job.t_run.is_some();
     let ended_by_us = matches!(state, JOB_CANCELLED | JOB_TIMEOUT | JOB_NODE_FAIL);
-    let (nodes, cpus) = (u64::from(job.nnodes), u64::from(job.ncores));
-    let mem_mib = memory(site, part, job.nnodes, job.ncores);
+    // One that did not say how many nodes has one at least.
+    let (nodes, cpus) = (u64::from(job.nnodes.max(1)), u64::from(job.ncores));
+    let mem_mib = memory(site, part, job.nnodes.max(1), job.ncores);
     let tres = Tres { cpus, mem_mib, nodes, billing: cpus, gpus: entry.gpus.into() };
     let asked = match u64::from(said.ntasks) * u64::from(said.cpus_per_task.max(1)) {
         0 => cpus,
