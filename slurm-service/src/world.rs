@@ -1,5 +1,9 @@
 //! Jobs, resources and queues as last heard of.
 
+mod parts;
+
+pub use parts::{Kept, Parts};
+
 use flurm_client::{Client, ClientError};
 use flurm_wire::Dest;
 use flurm_wire::job::{Queue, QueueAct, QueueStatus};
@@ -7,7 +11,9 @@ use flurm_wire::resource::{Status, StatusInfo};
 
 /// What the controller knows. Resources and queues are asked for each time: one short question to the leader beside us.
 #[derive(Debug, Default)]
-pub struct World {}
+pub struct World {
+    pub parts: Parts,
+}
 
 impl World {
     /// # Errors

@@ -3,6 +3,7 @@
 use crate::conf::CLUSTER;
 use crate::context::Context;
 use crate::translate::account::{self, Entry, Selection, Site, Step, Tables, Tres};
+use crate::world::Kept;
 use flurm_client::ClientError;
 use flurm_slurm_protocol::structures::{
     DbJobCond, DbJobRec, DbdListMsgDbdGotAccounts, DbdListMsgDbdGotAssocs, DbdListMsgDbdGotClusters,
@@ -99,14 +100,20 @@ async fn known(ctx: &Context) -> Result<Vec<JobRecord>, ClientError> {
 
 async fn jobs(ctx: &Arc<Context>, cond: DbJobCond) -> Result<Body, ClientError> {
     let known = known(ctx).await?;
+    let parts = ctx.world.parts.of_all(&ctx.client, &known).await?;
     let ctx = Arc::clone(ctx);
-    let chosen = tokio::task::spawn_blocking(move || choose(&ctx, &known, &cond));
+    let chosen = tokio::task::spawn_blocking(move || choose(&ctx, &known, &parts, &cond));
     let chosen = chosen.await.expect("records are made without panic");
     Ok(list!(DbdGotJobs(DbdListMsgDbdGotJobs), chosen))
 }
 
 /// The records of those jobs that were asked for.
-fn choose(ctx: &Context, known: &[JobRecord], cond: &DbJobCond) -> Vec<DbJobRec> {
+fn choose(
+    ctx: &Context,
+    known: &[JobRecord],
+    parts: &BTreeMap<JobId, Kept>,
+    cond: &DbJobCond,
+) -> Vec<DbJobRec> {
     let names: Vec<&str> = ctx.conf.nodes.iter().map(|node| node.name.as_str()).collect();
     let site = Site {
         cluster: CLUSTER,
@@ -118,18 +125,19 @@ fn choose(ctx: &Context, known: &[JobRecord], cond: &DbJobCond) -> Vec<DbJobRec>
     };
     let (within, jobs): (Vec<&JobRecord>, Vec<&JobRecord>) =
         known.iter().partition(|job| job.within.is_some());
+    let part = |id: JobId| parts.get(&id).and_then(|part| part.as_deref());
     let mut steps: BTreeMap<JobId, Vec<Step<'_>>> = BTreeMap::new();
     for job in within {
         let of = job.within.map(|outer| steps.entry(outer).or_default());
         if let Some(of) = of {
             let number = u32::try_from(of.len()).unwrap_or(u32::MAX);
-            of.push(Step { job, number, part: None, gpus: 0 });
+            of.push(Step { job, number, part: part(job.id), gpus: 0 });
         }
     }
     let selection = Selection::new(cond);
     let record = |job: &JobRecord| {
         let steps = steps.get(&job.id).map_or(&[][..], Vec::as_slice);
-        let entry = Entry { job, part: None, gpus: 0, steps };
+        let entry = Entry { job, part: part(job.id), gpus: 0, steps };
         selection.keep(account::record(&site, &entry))
     };
     account::gather(jobs.into_iter().filter_map(record).collect())

@@ -131,11 +131,13 @@ impl<'a> Selection<'a> {
         let (from, to) = (self.cond.usage_start, self.cond.usage_end);
         let before = |time: i64| to == 0 || time <= to;
         let after = |time: i64| time == 0 || time >= from;
-        let Some(states) = &self.states else { return before(job.eligible) && after(job.end) };
+        // A job that is held is known since it came.
+        let since = if job.eligible == 0 { job.submit } else { job.eligible };
+        let Some(states) = &self.states else { return before(since) && after(job.end) };
         states.iter().any(|state| match *state {
-            JOB_PENDING => before(job.eligible) && after(if started(job) { job.start } else { job.end }),
+            JOB_PENDING => before(since) && after(if started(job) { job.start } else { job.end }),
             JOB_RUNNING => started(job) && before(job.start) && after(job.end),
-            JOB_SUSPENDED => job.suspended > 0 && before(job.eligible) && after(job.end),
+            JOB_SUSPENDED => job.suspended > 0 && before(since) && after(job.end),
             ended => job.state == ended && before(job.end) && after(job.end),
         })
     }
