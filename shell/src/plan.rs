@@ -147,7 +147,7 @@ pub fn plan(
     let told = if is_instance(spec) { self::counts(&spec.tasks()[0].count, &slot, r)? } else { counts };
     let cpus: Vec<u32> = r.nodes.iter().map(|node| node.cores.len() as u32).collect();
     plan.variables =
-        job_variables(&plan, &Told { tasks: &told, cpus: &cpus, slot: &slot }, place, attributes);
+        job_variables(&plan, &Told { tasks: &told, cpus: &cpus, slot: &slot }, place, attributes, r);
     Ok(plan)
 }
 
@@ -315,11 +315,9 @@ struct Told<'a> {
     slot: &'a Slot,
 }
 
-/// What all tasks of this rank are told. `SLURM_JOBID`, `SLURM_NODELIST` and `SLURM_STEP_ID` are left out on purpose:
-/// MPI libraries that see them call the outer `srun`.
-fn job_variables(plan: &Plan, told: &Told<'_>, place: &Place, attributes: &Attributes) -> Block {
+/// What all tasks of this rank are told.
+fn job_variables(plan: &Plan, told: &Told<'_>, place: &Place, attributes: &Attributes, r: &R) -> Block {
     let mut block = Block::default();
-    let number = plan.numbers.job.to_string();
     let (ntasks, nnodes) = (plan.ntasks.to_string(), plan.nnodes.to_string());
     let f58 = plan.id.f58();
     let path = plan.id.encode(flurm_types::Encoding::Kvs);
@@ -341,58 +339,8 @@ fn job_variables(plan: &Plan, told: &Told<'_>, place: &Place, attributes: &Attri
         block.push("FLUX_ENCLOSING_ID", id);
         block.push("FLURM_ENCLOSING_ID", id);
     }
-    let node = plan.node_index.to_string();
-    let cpus = plan.node.cores.len().to_string();
-    let per_task = told.slot.cores.max(1).to_string();
-    let asked = told.tasks.iter().sum::<u32>().to_string();
-    for (name, value) in [
-        ("SLURM_JOB_ID", number.as_str()),
-        ("SLURM_JOB_NAME", &plan.name),
-        ("SLURM_JOB_NODELIST", &plan.nodelist),
-        ("SLURM_JOB_NUM_NODES", &nnodes),
-        ("SLURM_NNODES", &nnodes),
-        ("SLURM_NTASKS", &asked),
-        ("SLURM_NPROCS", &asked),
-        ("SLURM_TASKS_PER_NODE", &by_node(told.tasks)),
-        ("SLURM_JOB_CPUS_PER_NODE", &by_node(told.cpus)),
-        ("SLURM_NODEID", &node),
-        ("SLURM_CPUS_ON_NODE", &cpus),
-        ("SLURM_CPUS_PER_TASK", &per_task),
-        ("SLURM_SUBMIT_DIR", &plan.cwd),
-        ("SLURMD_NODENAME", &plan.node.host),
-    ] {
-        block.push(name, value);
-    }
-    if let Some(each) = told.tasks.first().filter(|each| told.tasks.iter().all(|n| n == *each)) {
-        block.push("SLURM_NTASKS_PER_NODE", &each.to_string());
-    }
-    if let Some(queue) = &attributes.queue {
-        block.push("SLURM_JOB_PARTITION", queue);
-    }
-    if let Some(array) = &attributes.array {
-        block.push("SLURM_ARRAY_JOB_ID", &plan.numbers.array.to_string());
-        for (name, number) in [
-            ("SLURM_ARRAY_TASK_ID", Some(plan.numbers.copy.unwrap_or(array.index))),
-            ("SLURM_ARRAY_TASK_COUNT", array.count),
-            ("SLURM_ARRAY_TASK_MIN", array.min),
-            ("SLURM_ARRAY_TASK_MAX", array.max),
-            ("SLURM_ARRAY_TASK_STEP", array.step),
-        ] {
-            if let Some(number) = number {
-                block.push(name, &number.to_string());
-            }
-        }
-    }
+    slurm::variables(plan, told, attributes, r, &mut block);
     block
-}
-
-/// `4(x2),3`, Slurm's form of a list with repetitions.
-fn by_node(counts: &[u32]) -> String {
-    let runs = counts.chunk_by(|a, b| a == b).map(|run| match run.len() {
-        1 => run[0].to_string(),
-        n => format!("{}(x{n})", run[0]),
-    });
-    runs.collect::<Vec<_>>().join(",")
 }
 
 impl Plan {
@@ -528,5 +476,6 @@ impl Plan {
     }
 }
 
+mod slurm;
 #[cfg(test)]
 mod tests;

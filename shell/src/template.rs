@@ -63,6 +63,9 @@ pub fn check(text: &str, of_task: bool) -> Result<(), Unknown> {
     tags.render(text).map(drop)
 }
 
+/// No number of 32 bits is longer.
+const WIDTH_MAX: usize = 10;
+
 impl Tags<'_> {
     fn value(&self, tag: &str) -> Option<String> {
         let ids = [("array.id", self.array), ("id", self.id), ("jobid", self.id)];
@@ -78,12 +81,10 @@ impl Tags<'_> {
                 _ => return None,
             }));
         }
+        if let Some(number) = self.number(tag) {
+            return Some(number);
+        }
         Some(match tag {
-            "number" => self.number.to_string(),
-            "array.number" => match self.array_number {
-                0 => self.number.to_string(),
-                number => number.to_string(),
-            },
             "name" => self.name.to_owned(),
             "nnodes" => self.nnodes.to_string(),
             "size" | "ntasks" => self.ntasks.to_string(),
@@ -99,6 +100,22 @@ impl Tags<'_> {
             "task.index" | "task.localid" => self.task?.1.to_string(),
             _ => return None,
         })
+    }
+
+    /// `number` and `array.number`, with zeros in front up to a width: `number.6`.
+    fn number(&self, tag: &str) -> Option<String> {
+        let (name, width) = match tag.rsplit_once('.') {
+            Some((name, digits)) if digits != "number" => {
+                (name, digits.parse().ok().filter(|n| *n <= WIDTH_MAX)?)
+            }
+            Some(_) | None => (tag, 0_usize),
+        };
+        let number = match name {
+            "array.number" if self.array_number != 0 => self.array_number,
+            "number" | "array.number" => self.number,
+            _ => return None,
+        };
+        Some(format!("{number:0width$}"))
     }
 
     /// The text with its tags replaced.
@@ -176,12 +193,14 @@ mod tests {
             ("o-{{array.id.dec}}_{{cc}}", "o-0_7"),
             ("{{array.id}}", "ƒ1"),
             ("{{number}}-{{array.number}}", "12-11"),
+            ("{{number.4}}_{{array.number.3}}", "0012_011"),
             ("{{tmpdir}}/a{{", "/t/a{{"),
             ("c{{cc}}", "c7"),
             ("plain", "plain"),
         ] {
             assert_eq!(tags.render(text).as_deref(), Ok(wanted), "{text}");
         }
+        assert!(tags.render("{{number.x}}").is_err() && tags.render("{{number.99}}").is_err());
         assert_eq!(tags.render("{{nobody}}"), Err(Unknown("nobody".into())));
         assert_eq!(tags.render_known("{{nobody}} {{name}}"), "{{nobody}} sim");
         assert!(Tags { task: None, ..tags }.render("{{task.id}}").is_err());

@@ -6,6 +6,7 @@
 //! Every reader of outside text answers with a one-line error that names the position and the broken rule,
 //! and stops at a named limit before a short text can grow into a large value.
 
+pub mod by_node;
 mod constraint;
 mod counted;
 mod environment;

@@ -247,3 +247,42 @@ fn another_copy_is_planned_without_reading_its_jobspec() {
     assert_eq!(planned(&three, Some(7)), planned(&of(7), None));
     assert_ne!(planned(&three, None), planned(&of(7), None));
 }
+
+#[test]
+fn a_job_of_slurms_commands_is_told_what_slurm_tells() {
+    let text = json!({
+        "version": 1, "resources": [nodes(2, slot(1, 4, 1))],
+        "tasks": [{"command": ["a"], "slot": "t", "count": {"total": 1}}],
+        "attributes": {"system": {"duration": 0, "slurm": {
+            "ntasks": 3, "cpus-per-task": 2, "environment": {"SLURM_NTASKS": "3", "SLURM_CLUSTER_NAME": "flurm"}}}},
+    });
+    let spec = Spec::parse(&text.to_string()).unwrap();
+    let numbers = Numbers { copy: None, job: 12, array: 0 };
+    let r = r(&[(0, "0-3"), (1, "0-3")]);
+    let plan = plan(JobId(7), &spec, numbers, &r, &place(0), "/t").unwrap();
+    let variables: Vec<&str> = plan.job_variables().iter().filter(|v| v.starts_with("SLURM")).collect();
+    for wanted in [
+        "SLURM_JOB_ID=12",
+        "SLURM_JOBID=12",
+        "SLURM_NODELIST=c[0-1]",
+        "SLURM_JOB_NODELIST=c[0-1]",
+        "SLURM_TASKS_PER_NODE=2,1",
+        "SLURM_JOB_CPUS_PER_NODE=4(x2)",
+        "SLURM_NTASKS=3",
+        "SLURM_CLUSTER_NAME=flurm",
+        "SLURM_JOB_GPUS=0,1",
+        "SLURM_GTIDS=0",
+    ] {
+        assert!(variables.contains(&wanted), "{wanted}: {variables:#?}");
+    }
+    // Nobody has asked for so many, so steps are not told that somebody has.
+    assert!(!variables.iter().any(|v| v.starts_with("SLURM_CPUS_PER_TASK=")), "{variables:#?}");
+    assert_eq!(plan.tasks, [0]);
+    let numbers = Numbers { copy: None, job: 12, array: 0 };
+    let other = plan_of_rank(&spec, numbers, &r, 1);
+    assert!(other.tasks.is_empty(), "the script runs on the first node");
+}
+
+fn plan_of_rank(spec: &Spec, numbers: Numbers, r: &R, rank: u32) -> Plan {
+    plan(JobId(7), spec, numbers, r, &place(rank), "/t").unwrap()
+}

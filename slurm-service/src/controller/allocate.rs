@@ -126,27 +126,26 @@ async fn attend(ctx: &Context, record: &JobRecord, to: Listener, mut is_granted:
     tokio::pin!(over);
     let mut lost = 0;
     loop {
-        let start = async {
-            if is_granted {
-                tokio::time::sleep(PING).await;
-                return None;
-            }
-            timeout(PING, granted(ctx, record.id)).await.ok()
-        };
-        tokio::select! {
-            _ = &mut over => break,
-            started = start => match started {
-                // Ended before it began: `over` is next.
-                Some(Err(_)) => { let _ = (&mut over).await; break }
-                Some(Ok(())) => {
+        // A client that waits takes no other message than the allocation or the end.
+        if !is_granted {
+            tokio::select! {
+                _ = &mut over => break,
+                started = granted(ctx, record.id) => if started.is_ok() {
                     is_granted = true;
                     if let Err(error) = grant(ctx, record, to).await {
                         tracing::debug!(job = record.number, %error, "nobody takes the allocation");
-                        lost = PINGS_LOST_MAX;
+                        lost = PINGS_LOST_MAX - 1;
                     }
-                }
-                None => {}
-            },
+                } else {
+                    // It ended before it began.
+                    let _ = (&mut over).await;
+                    break;
+                },
+            }
+        }
+        tokio::select! {
+            _ = &mut over => break,
+            () = tokio::time::sleep(PING) => {}
         }
         lost = match tell(ctx, to, Body::SrunPing).await {
             Ok(()) => 0,

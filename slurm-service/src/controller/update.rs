@@ -130,11 +130,14 @@ pub async fn suspend(ctx: &Context, asked: &SuspendMsg) -> Answer {
     let number_asked = named::asked(asked.job_id, asked.step_id.as_deref());
     let records = active(records(ctx, &asked.job_id_str, number_asked).await?)?;
     let stop = u32::from(asked.op) == constants::SUSPEND_JOB;
-    let mut results = Vec::new();
+    // This answer has no place for a sentence.
+    let mut code = 0;
     for record in &records {
-        results.push((shown(record), stop_or_go(ctx, record, stop).await?));
+        if let Err(refusal) = stop_or_go(ctx, record, stop).await? {
+            code = refusal.code;
+        }
     }
-    together(results)
+    Ok(Reply::Code(code))
 }
 
 async fn stop_or_go(ctx: &Context, record: &JobRecord, stop: bool) -> Result<Result<(), Refusal>, u32> {

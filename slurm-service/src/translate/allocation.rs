@@ -5,7 +5,7 @@ use super::part::Part;
 use crate::conf::Conf;
 use flurm_slurm_protocol::structures::{ResourceAllocationResponseMsg, SelectJobinfo, StepId};
 use flurm_slurm_protocol::{INFINITE16, NO_VAL, Text, constants};
-use flurm_types::{Hostlist, R};
+use flurm_types::{Hostlist, R, by_node};
 
 /// A job without a step.
 pub fn whole_job(number: u32) -> StepId {
@@ -28,35 +28,12 @@ pub fn runs(counts: &[u32]) -> (Vec<u16>, Vec<u32>) {
         .unzip()
 }
 
-/// The same as text: `4(x2),3`.
-pub fn runs_text(counts: &[u32]) -> String {
-    let runs = counts.chunk_by(|a, b| a == b).map(|run| match run.len() {
-        1 => run[0].to_string(),
-        n => format!("{}(x{n})", run[0]),
-    });
-    runs.collect::<Vec<_>>().join(",")
-}
-
 /// Tasks of the job by node, as they fill its CPUs.
 pub fn tasks(part: &Part, cpus: &[u32]) -> Vec<u32> {
-    let room: Vec<u32> = cpus.iter().map(|cpus| (cpus / part.cpus_per_task.max(1)).max(1)).collect();
-    if let Some(each) = part.ntasks_per_node.map(u32::from) {
-        return vec![each; cpus.len()];
+    match part.ntasks_per_node {
+        Some(each) => vec![each.into(); cpus.len()],
+        None => by_node::tasks(part.ntasks, part.cpus_per_task, cpus),
     }
-    let nodes = u32::try_from(cpus.len()).unwrap_or(u32::MAX);
-    let ntasks = part.ntasks.max(nodes);
-    let mut tasks = vec![1_u32; cpus.len()];
-    let mut left = ntasks.saturating_sub(nodes);
-    // First as far as the CPUs go, then evenly: more tasks than CPUs were asked for.
-    for (tasks, room) in tasks.iter_mut().zip(&room) {
-        let more = left.min(room.saturating_sub(*tasks));
-        (*tasks, left) = (*tasks + more, left - more);
-    }
-    for at in 0..left {
-        let node = at as usize % tasks.len().max(1);
-        tasks[node] += 1;
-    }
-    tasks
 }
 
 /// What is told of a job; nothing of nodes as long as it has none.
@@ -74,7 +51,7 @@ pub fn response(
     let hosts: Hostlist = names.iter().cloned().collect();
     let environment = match cpus.is_empty() {
         true => Vec::new(),
-        false => vec![Text::from(format!("SLURM_TASKS_PER_NODE={}", runs_text(&tasks(part, &cpus))))],
+        false => vec![Text::from(format!("SLURM_TASKS_PER_NODE={}", by_node::runs(&tasks(part, &cpus))))],
     };
     let per_cpu = part.memory_per_cpu.map(|mib| mib | constants::MEM_PER_CPU);
     ResourceAllocationResponseMsg {
@@ -114,18 +91,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tasks_fill_cpus_and_every_node_has_one() {
-        let part = |ntasks, cpus_per_task| Part { ntasks, cpus_per_task, ..Part::default() };
-        for (ntasks, cpus_per_task, cpus, wanted) in [
-            (1, 1, &[1_u32] as &[u32], "1"),
-            (4, 1, &[2, 2], "2(x2)"),
-            (3, 1, &[2, 2], "2,1"),
-            (2, 4, &[8], "2"),
-            (5, 1, &[1, 1], "3,2"),
-            (1, 1, &[4, 4], "1(x2)"),
-        ] {
-            assert_eq!(runs_text(&tasks(&part(ntasks, cpus_per_task), cpus)), wanted);
-        }
+    fn equal_numbers_in_a_row_are_counted() {
         assert_eq!(runs(&[2, 2, 1]), (vec![2, 1], vec![2, 1]));
+        assert_eq!(runs(&[]), (vec![], vec![]));
+        let part = Part { ntasks: 4, ntasks_per_node: Some(3), ..Part::default() };
+        assert_eq!(tasks(&part, &[8, 8]), [3, 3]);
     }
 }
