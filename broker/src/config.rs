@@ -33,7 +33,7 @@ const LOST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a file may say.
 const KNOWN: &str = "the tables are [sched], [queues.NAME], [policy], [ingest.validator], [resource], [fake-resources], \
-                     [shell], [tbon], [sched-fluxion-qmanager] and [sched-fluxion-resource]; what is not known is refused";
+                     [shell], [slurm], [tbon], [sched-fluxion-qmanager] and [sched-fluxion-resource]; what is not known is refused";
 
 /// The file, as it is written.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -45,6 +45,8 @@ pub struct Config {
     pub resource: Resource,
     #[serde(default)]
     pub tbon: Tbon,
+    #[serde(default)]
+    pub slurm: Slurm,
     #[serde(default)]
     pub sched: jobs::Sched,
     #[serde(default)]
@@ -104,6 +106,18 @@ pub struct Tbon {
     pub topo: Option<String>,
     pub lost_timeout: Option<String>,
 }
+
+/// Whether and how the site's own Slurm commands are answered inside.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slurm {
+    pub service: Option<String>,
+    pub auth: Option<String>,
+}
+
+/// What the attributes `slurm.service` and `slurm.auth` may be.
+const SLURM_WORDS: [(&str, &[&str]); 2] =
+    [("slurm.service", &["auto", "on", "off"]), ("slurm.auth", &["munge", "none"])];
 
 impl Config {
     /// Reads a file, or every `*.toml` of a directory in the order of names, later ones winning key by key.
@@ -343,6 +357,16 @@ impl Settings {
                     "set FLURM_RUNDIR_BASE to the directory that it shall be in",
                 ));
             }
+        }
+        let mut attributes = attributes;
+        for ((name, words), said) in SLURM_WORDS.into_iter().zip([&config.slurm.service, &config.slurm.auth])
+        {
+            let Some(word) = attributes.get(name).or(said.as_ref()).cloned() else { continue };
+            if !words.contains(&word.as_str()) {
+                let hint = format!("it is one of: {}", words.join(", "));
+                return Err(Mistake::new(format!("{name} cannot be `{word}`"), hint));
+            }
+            attributes.insert(name.to_owned(), word);
         }
         let duration = |name: &str| attributes.get(name).map(|text| duration(name, text)).transpose();
         duration(crate::bootstrap::lease::INTERVAL)?;

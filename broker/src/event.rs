@@ -11,6 +11,8 @@ pub(crate) enum Event {
     Local(LocalEvent),
     /// The shell has ended, with this wait status.
     ShellExited(i32),
+    /// And so has the service that answers Slurm's commands.
+    SlurmExited(i32),
     Signal(i32),
     Inventory(R),
 }

@@ -1,4 +1,5 @@
-//! The processes that a broker starts and watches: today one, the shell of its rank.
+//! The processes that a broker starts and watches: the shell of its rank, and where it is wanted who answers Slurm's
+//! commands there.
 //!
 //! The shell stays in our session and process group, so that a terminal works for the initial program. It outlives us
 //! on purpose. What we know of it lies in the run directory, where the next broker looks before it starts another.
@@ -15,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 /// Wait status of a shell that was not our child: we see that it ends, not how.
@@ -84,6 +85,48 @@ impl Shell {
         };
         if let Err(error) = pidfd_send_signal(&self.pidfd, signal) {
             tracing::debug!(%error, "shell is not signalled");
+        }
+    }
+}
+
+/// Who answers Slurm's commands on this rank. It keeps nothing, so the next broker starts another one: it ends by itself
+/// when its broker is gone.
+#[derive(Debug)]
+pub(crate) struct SlurmService {
+    pidfd: Arc<OwnedFd>,
+}
+
+impl SlurmService {
+    /// # Errors
+    /// It cannot be started or watched.
+    pub(crate) fn start(uri: &str, rank: Rank, events: Events) -> io::Result<SlurmService> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("flurm").args(["slurm-service", "--uri", uri, "--rank", &rank.to_string()]);
+        // A terminal's keys are for the initial program.
+        let mut child = command.stdin(Stdio::null()).process_group(0).spawn()?;
+        let pid = Pid::from_child(&child);
+        let watched = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from).and_then(|pidfd| {
+            let pidfd = Arc::new(pidfd);
+            let watched = pidfd.clone();
+            std::thread::Builder::new().name("slurm-watch".into()).spawn(move || {
+                // The loop is gone only when the process is about to be.
+                let _ = events.blocking_send(Event::SlurmExited(wait(&watched, Some(pid))));
+            })?;
+            Ok(SlurmService { pidfd })
+        });
+        if watched.is_err() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        watched
+    }
+
+    /// Sends a signal; nothing happens if it has ended.
+    pub(crate) fn signal(&self, signum: i32) {
+        let signal = Signal::from_named_raw(signum);
+        if let Some(Err(error)) = signal.map(|signal| pidfd_send_signal(&self.pidfd, signal)) {
+            tracing::debug!(%error, "the Slurm service is not signalled");
         }
     }
 }

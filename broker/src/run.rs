@@ -13,7 +13,7 @@ use crate::boot::Boot;
 use crate::bootstrap::{JobOf, announce, lease, rundir};
 use crate::clock::{self, Clock};
 use crate::event::{EVENTS_MAX, Event, Events};
-use crate::guests::{self, Shell};
+use crate::guests::{self, Shell, SlurmService};
 use crate::hw;
 use crate::link::{Change, Identity, Links};
 use crate::local::{Clients, LocalEvent};
@@ -157,6 +157,7 @@ struct Broker {
     /// Rank 0's.
     log: Option<Log>,
     shell: Option<Shell>,
+    slurm: Option<SlurmService>,
     wake_ms: Option<u64>,
     /// Events have waited since the last wake, because the log was behind.
     unread: bool,
@@ -212,6 +213,7 @@ impl Broker {
             clients,
             log,
             shell: None,
+            slurm: None,
             wake_ms: None,
             unread: false,
             events,
@@ -344,6 +346,10 @@ impl Broker {
                 guests::forget(&self.boot.rundir);
                 self.step(Input::GuestExited { guest: Guest::Shell, status });
             }
+            Event::SlurmExited(status) => {
+                self.slurm = None;
+                self.step(Input::GuestExited { guest: Guest::Slurm, status });
+            }
             Event::Signal(signum) => self.step(Input::Signal(signum)),
             Event::Inventory(r) => self.step(Input::Inventory(r)),
         }
@@ -369,6 +375,12 @@ impl Broker {
             Output::KillGuest { guest: Guest::Shell, signum } => {
                 if let Some(shell) = &self.shell {
                     shell.signal(signum);
+                }
+            }
+            Output::StartGuest(Guest::Slurm) => self.start_slurm(),
+            Output::KillGuest { guest: Guest::Slurm, signum } => {
+                if let Some(slurm) = &self.slurm {
+                    slurm.signal(signum);
                 }
             }
             Output::Close(peer) => {
@@ -419,6 +431,17 @@ impl Broker {
                 tracing::error!(%error, "cannot start the shell");
                 self.next
                     .push(Input::GuestExited { guest: Guest::Shell, status: guests::STATUS_NOT_STARTED });
+            }
+        }
+    }
+
+    fn start_slurm(&mut self) {
+        match SlurmService::start(&self.uri, self.boot.rank, self.tell.clone()) {
+            Ok(slurm) => self.slurm = Some(slurm),
+            Err(error) => {
+                tracing::error!(%error, "cannot start the Slurm service");
+                self.next
+                    .push(Input::GuestExited { guest: Guest::Slurm, status: guests::STATUS_NOT_STARTED });
             }
         }
     }

@@ -141,8 +141,10 @@ pub fn base(environment: &Environment) -> Base {
 }
 
 /// For programs that are no job's tasks (the initial program, `flurm exec`): as given, but with this instance's
-/// address, and without the descriptors of a launcher that are not open here.
-pub fn plain(environment: &Environment, uri: &str) -> Base {
+/// address, and without the descriptors of a launcher that are not open here. Where Slurm's commands are answered, what
+/// would lead them to the outer cluster has another name.
+pub fn plain(environment: &Environment, uri: &str, slurm_conf: Option<&str>) -> Base {
+    let renamed = environment.keys().any(|name| name.starts_with("FLURM_OUTER_SLURM"));
     let mut base = Base::default();
     for (name, value) in environment {
         let Some(value) = value else { continue };
@@ -154,7 +156,16 @@ pub fn plain(environment: &Environment, uri: &str) -> Base {
         if name == "PATH" {
             base.path = Some(value.clone());
         }
+        if slurm_conf.is_some() && (name.starts_with("SLURM_") || name.starts_with("SLURMD_")) {
+            if !renamed {
+                base.block.push_as(OUTER, name, value);
+            }
+            continue;
+        }
         base.block.push(name, value);
+    }
+    if let Some(conf) = slurm_conf {
+        base.block.push("SLURM_CONF", conf);
     }
     base.block.push("FLURM_URI", uri);
     base.block.push("FLUX_URI", uri);

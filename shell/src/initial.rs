@@ -41,7 +41,7 @@ impl Shell {
         }
         let (Some(place), Some((field, tag))) = (self.place.clone(), self.families.found()) else { return };
         self.initial = Initial::Starting { field, signum: None };
-        let base = env::plain(&start.environment, &place.uri);
+        let base = env::plain(&start.environment, &place.uri, place.slurm_conf.as_deref());
         self.order(For::Initial, tag, Work::Initial { command: start.command, cwd: start.cwd, base });
     }
 

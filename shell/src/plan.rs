@@ -24,6 +24,8 @@ pub struct Place {
     /// This instance's own id in the instance around it.
     pub enclosing_id: Option<String>,
     pub instance_level: u32,
+    /// What Slurm's commands are to read, where somebody answers them.
+    pub slurm_conf: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -340,6 +342,9 @@ fn job_variables(plan: &Plan, told: &Told<'_>, place: &Place, attributes: &Attri
         block.push("FLURM_ENCLOSING_ID", id);
     }
     slurm::variables(plan, told, attributes, r, &mut block);
+    if let Some(conf) = &place.slurm_conf {
+        block.push("SLURM_CONF", conf);
+    }
     block
 }
 

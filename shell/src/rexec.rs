@@ -54,7 +54,7 @@ impl Shell {
         };
         self.execs.insert(self.next_exec, exec);
         let cwd = run.cwd.unwrap_or_else(|| "/".to_owned());
-        let base = Arc::new(env::plain(&run.environment, &place.uri));
+        let base = Arc::new(env::plain(&run.environment, &place.uri, place.slurm_conf.as_deref()));
         self.order(For::Exec(self.next_exec), tag, Work::Program { command: run.command, cwd, base });
     }
 

@@ -427,6 +427,7 @@ impl Shell {
             uri: welcome.uri,
             enclosing_id: std::env::var("FLURM_JOB_ID").ok().filter(|id| !id.is_empty()),
             instance_level: welcome.instance_level,
+            slurm_conf: welcome.slurm_conf,
         }));
         for message in std::mem::take(&mut self.held) {
             self.push(*message);

@@ -468,6 +468,8 @@ impl World {
                     self.after(1, Event::ShellExits(rank, shell.life, signum));
                 }
             }
+            // Nothing of a job rests on it: here nobody uses Slurm's commands.
+            Output::StartGuest(Guest::Slurm) | Output::KillGuest { guest: Guest::Slurm, .. } => {}
             Output::Close(Peer::Broker(peer)) => {
                 let broker = &mut self.brokers[rank.0 as usize];
                 broker.dialling = broker.dialling.filter(|d| *d != peer);

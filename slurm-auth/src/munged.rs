@@ -7,11 +7,12 @@
 //! munged identifies its callers by what the kernel says about them, so no privilege is involved. It wants a socket that
 //! everybody can reach and says so; here nobody else shall, and `--force` makes that a warning.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -67,7 +68,8 @@ impl Munged {
             make_key(&key).map_err(|error| StartError::File { path: key.clone(), error })?;
         }
         let option = |name: &str, file: &Path| format!("--{name}={}", file.display());
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["--foreground", "--force"])
             .arg(option("socket", &socket))
             .arg(option("key-file", &key))
@@ -75,9 +77,12 @@ impl Munged {
             .arg(option("seed-file", &folder.join("seed")))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|_| StartError::NotInstalled)?;
+            .stderr(Stdio::piped());
+        // A terminal's keys are not for it; and when we are killed it goes with us.
+        let orphaned = || Ok(set_parent_process_death_signal(Some(Signal::TERM))?);
+        // SAFETY: one system call, which is allowed after a fork.
+        unsafe { command.process_group(0).pre_exec(orphaned) };
+        let child = command.spawn().map_err(|_| StartError::NotInstalled)?;
         let mut started = Self { socket, child: Some(child) };
         started.wait()?;
         Ok(started)

@@ -55,6 +55,28 @@ pub struct Conf {
     pub mpi: &'static str,
 }
 
+/// What stands in the published text where each rank's own socket is meant.
+const OWN_SOCKET: &str = "@MUNGE_SOCKET@";
+
+impl Conf {
+    /// The text for all ranks, who complete it by [`with_auth`].
+    pub fn for_everybody(&self) -> String {
+        let own = |auth: &Auth| match auth {
+            Auth::Munge { socket: Some(_) } => Auth::Munge { socket: Some(OWN_SOCKET.into()) },
+            Auth::Munge { socket: None } | Auth::None => auth.clone(),
+        };
+        Self { auth: own(&self.auth), ..self.clone() }.to_string()
+    }
+}
+
+/// The published text with a rank's own socket.
+pub fn with_auth(text: &str, auth: &Auth) -> String {
+    match auth {
+        Auth::Munge { socket: Some(socket) } => text.replace(OWN_SOCKET, &socket.display().to_string()),
+        Auth::Munge { socket: None } | Auth::None => text.to_owned(),
+    }
+}
+
 /// Names that tell ranks apart: the host's where it has one rank, else with the rank behind it.
 pub fn node_names(hosts: &Hostlist) -> Vec<String> {
     let alone = |host: &String| hosts.iter().filter(|other| *other == host).count() == 1;

@@ -12,6 +12,7 @@
 //! | [`context`] | what every handler gets | no |
 //! | [`world`] | jobs, resources and queues as last heard of | asks the broker |
 //! | [`controller`] | which message is answered by whom | asks the broker |
+//! | [`node`] | the node daemon of this rank | asks the broker |
 //! | [`translate`] | our nouns to Slurm's and back | no |
 
 pub mod accounting;
@@ -19,6 +20,7 @@ pub mod conf;
 pub mod context;
 pub mod controller;
 pub mod door;
+pub mod node;
 pub mod start;
 pub mod translate;
 pub mod world;

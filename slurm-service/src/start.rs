@@ -8,6 +8,7 @@ use crate::conf::{self, Auth, Conf, Node};
 use crate::context::Context;
 use crate::controller;
 use crate::door::Door;
+use crate::node;
 use crate::world::World;
 use flurm_client::{Client, ClientError, Uri, attr, kvs as store};
 use flurm_slurm_auth::{Gate, Munge, Munged};
@@ -17,15 +18,20 @@ use flurm_wire::fact::KvsOp;
 use flurm_wire::job::{Queue, QueueAct};
 use flurm_wire::kvs;
 use flurm_wire::resource::{Status, StatusInfo};
-use serde_json::Value;
+use flurm_wire::slurm::Ready;
+use flurm_wire::state::{BrokerState, Wait};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, timeout_at};
 
 /// What `flurm slurm-service` is told.
 #[derive(Clone, Debug)]
@@ -41,6 +47,10 @@ pub const FOLDER: &str = "slurm";
 pub const FILE: &str = "slurm.conf";
 /// In the store of the instance: the text that every rank copies.
 pub const KEY: &str = "slurm.conf";
+/// And the key of private munged's; null where the site has one.
+const MUNGE_KEY: &str = "slurm.munge";
+/// For all ranks' services to be there; they start together.
+const NODES_MAX: Duration = Duration::from_secs(4);
 
 /// Calls of munged at a time; more wait.
 const BLOCKING_MAX: usize = 8;
@@ -53,6 +63,8 @@ enum StartError {
     Io(String, io::Error),
     #[error("there is no munged: {0}")]
     Munged(String),
+    #[error("slurm.auth=none is for instances on one host only: this one can be reached at {0}")]
+    Exposed(IpAddr),
     #[error("what the store has below `{KEY}` is not ours")]
     Published,
     #[error("the broker is gone")]
@@ -84,51 +96,90 @@ pub fn now() -> i64 {
 
 async fn serve(args: &ServiceArgs) -> Result<(), StartError> {
     let client = Client::connect(&Uri::parse(&args.uri)?).await?;
+    // Before that nobody has resources, and the leader may not be reached.
+    client.call(Dest::Local, &Wait { state: BrokerState::Run }).await?;
     let attributes = attr::list(&client).await?;
     let of = |name: &str| attributes.get(name).cloned().unwrap_or_default();
     let folder = PathBuf::from(of("rundir")).join(FOLDER);
     make_folder(&folder).map_err(|error| StartError::Io(folder.display().to_string(), error))?;
-    let address = of("tbon.address").parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-
-    if args.rank != 0 {
-        let text = published(&client).await?;
-        write_private(&folder.join(FILE), &text)?;
-        while client.next_push().await.is_some() {}
-        return Ok(());
+    let hosts: Hostlist = of("hostlist").parse().unwrap_or_default();
+    let place = Place {
+        rank: args.rank,
+        instance: of("instance-id"),
+        address: of("tbon.address").parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        earlier: fs::read_to_string(folder.join(FILE)).unwrap_or_default(),
+        names: conf::node_names(&hosts),
+        client,
+        folder,
+    };
+    let (gate, auth, munged) = place.authenticate(of("slurm.auth") == "none").await?;
+    let door = Door::new(Arc::new(gate));
+    let (node_listener, node_address) = place.listen(place.earlier_node_port()).await?;
+    place.publish(&node_key(args.rank), json!(node_address)).await?;
+    let node = Arc::new(node::Node {
+        client: place.client.clone(),
+        door: Arc::clone(&door),
+        rank: args.rank,
+        name: place.names.get(args.rank as usize).cloned().unwrap_or_default(),
+    });
+    let daemon = node::serve(node, node_listener);
+    let gone = async { while place.client.next_push().await.is_some() {} };
+    let mut ended = signal(SignalKind::terminate()).map_err(|e| StartError::Io("signals".to_owned(), e))?;
+    if args.rank == 0 {
+        let answering = lead(&place, &attributes, &hosts, auth, door);
+        tokio::select! {
+            led = answering => led?,
+            () = daemon => {}
+            () = gone => {}
+            _ = ended.recv() => {}
+        }
+    } else {
+        tokio::select! {
+            followed = follow(&place, &auth) => followed?,
+            () = daemon => {}
+            () = gone => {}
+            _ = ended.recv() => {}
+        }
     }
+    drop(munged);
+    Ok(())
+}
 
-    let (munge, munged) = find_munge(&folder)?;
-    let socket = munged.as_ref().map(|munged| munged.socket().to_owned());
-    let uid = rustix::process::geteuid().as_raw();
-    let gate = Arc::new(Gate::new(munge, uid));
-    let (listener, local) = listen(address).await?;
-    let (accountant, accounting) = listen(address).await?;
+/// The controller, beside the leader.
+async fn lead(
+    place: &Place,
+    attributes: &BTreeMap<String, String>,
+    hosts: &Hostlist,
+    auth: Auth,
+    door: Arc<Door>,
+) -> Result<(), StartError> {
+    let client = &place.client;
+    let (listener, controller) = place.listen(place.earlier_number("SlurmctldPort=")).await?;
+    let (accountant, accounting) = place.listen(place.earlier_number("AccountingStoragePort=")).await?;
     let queues = client.call(Dest::Leader, &Queue::from(QueueAct::Status)).await?;
     let status = client.call(Dest::Leader, &Status {}).await?;
-    let hosts: Hostlist = of("hostlist").parse().unwrap_or_default();
     let mut partitions: Vec<_> = queues.queues.iter().collect();
     partitions.sort_by_key(|queue| !queue.default);
+    let mut nodes = nodes(&place.names, hosts, &status);
+    place.find_nodes(&mut nodes).await?;
+    let uid = rustix::process::geteuid().as_raw();
     let conf = Arc::new(Conf {
         owner: user_name(uid),
         uid,
         gid: rustix::process::getegid().as_raw(),
-        auth: Auth::Munge { socket },
-        controller_host: of("hostname"),
-        controller: local,
+        auth,
+        controller_host: attributes.get("hostname").cloned().unwrap_or_default(),
+        controller,
         accounting: Some(accounting),
-        nodes: nodes(&hosts, &status),
+        nodes,
         partitions: partitions
             .into_iter()
             .map(|queue| crate::translate::partition::name(&queue.name).to_owned())
             .collect(),
-        mpi: "none",
+        mpi: "pmi2",
     });
-    let text = conf.to_string();
-    write_private(&folder.join(FILE), &text)?;
-    store::commit(&client, "primary", vec![KvsOp::Put { key: KEY.to_owned(), value: text.into() }]).await?;
-    tracing::info!(address = %local, "Slurm's commands are answered");
-
-    let door = Door::new(gate);
+    write_private(&place.folder.join(FILE), &conf.to_string())?;
+    place.publish(KEY, json!(conf.for_everybody())).await?;
     let context = Arc::new(Context {
         client: client.clone(),
         door: Arc::clone(&door),
@@ -136,46 +187,157 @@ async fn serve(args: &ServiceArgs) -> Result<(), StartError> {
         conf,
         started: now(),
     });
+    client.call(Dest::Local, &Ready {}).await?;
+    tracing::info!(address = %controller, "Slurm's commands are answered");
     let accounting = accounting::serve(Arc::clone(&context), accountant);
     let answering = door.serve(listener, move |request| controller::answer(Arc::clone(&context), request));
-    let gone = async { while client.next_push().await.is_some() {} };
-    tokio::select! {
-        () = answering => {}
-        () = accounting => {}
-        () = gone => {}
-    }
-    drop(munged);
+    tokio::join!(answering, accounting);
     Ok(())
 }
 
-/// On a port that the kernel chooses.
-async fn listen(address: IpAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listener = TcpListener::bind(SocketAddr::new(address, 0)).await;
-    let listener = listener.map_err(|error| StartError::Io(format!("listen on {address}"), error))?;
-    let local = listener.local_addr().map_err(|error| StartError::Io("listen".to_owned(), error))?;
-    Ok((listener, local))
+/// What the other ranks do beside their node daemon: they copy what the leader's service says.
+async fn follow(place: &Place, auth: &Auth) -> Result<(), StartError> {
+    let mut said = store::watch(&place.client, "primary", KEY, true).await?;
+    let mut ready = false;
+    while let Some(got) = said.next().await? {
+        let Some(Value::String(text)) = place.of_this_instance(got) else { continue };
+        write_private(&place.folder.join(FILE), &conf::with_auth(&text, auth))?;
+        if !std::mem::replace(&mut ready, true) {
+            place.client.call(Dest::Local, &Ready {}).await?;
+        }
+    }
+    Ok(())
 }
 
-/// What the leader's service has put into the store, once it has.
-async fn published(client: &Client) -> Result<String, StartError> {
-    let mut answers = store::watch(client, "primary", KEY, true).await?;
-    let got = answers.next().await?.ok_or(StartError::Gone)?;
-    match got.node {
-        Some(kvs::Node::Value(Value::String(text))) => Ok(text),
-        _ => Err(StartError::Published),
+/// Where a node daemon says its address.
+fn node_key(rank: u32) -> String {
+    format!("slurm.node.{rank}")
+}
+
+/// This rank, and what its services share.
+struct Place {
+    client: Client,
+    rank: u32,
+    instance: String,
+    address: IpAddr,
+    folder: PathBuf,
+    /// What the service before this one had written here: who has read it comes back to the same ports.
+    earlier: String,
+    /// Of all ranks.
+    names: Vec<String>,
+}
+
+impl Place {
+    /// Who vouches for whom. Where the leader has no munged of the site's, all ranks have private ones with one key, which
+    /// goes to them through the store of the instance, and so over links that nobody else reads.
+    async fn authenticate(&self, by_nothing: bool) -> Result<(Gate, Auth, Option<Munged>), StartError> {
+        let uid = rustix::process::geteuid().as_raw();
+        if by_nothing {
+            if !self.address.is_loopback() {
+                return Err(StartError::Exposed(self.address));
+            }
+            tracing::warn!("slurm.auth=none: everybody on this host may send Slurm's commands in your name");
+            return Ok((Gate::trusting(uid), Auth::None, None));
+        }
+        let wrong = |error: &dyn std::fmt::Display| StartError::Munged(error.to_string());
+        let folder = self.folder.join("munge");
+        let private = || -> Result<(Gate, Auth, Option<Munged>), StartError> {
+            let munged = Munged::start(&folder).map_err(|error| wrong(&error))?;
+            let munge = Munge::open(Some(munged.socket())).map_err(|error| wrong(&error))?;
+            let auth = Auth::Munge { socket: Some(munged.socket().to_owned()) };
+            Ok((Gate::new(munge, uid), auth, Some(munged)))
+        };
+        let site = Munge::open(None).map_err(|error| wrong(&error))?;
+        if self.rank == 0 {
+            if site.encode(&[], None).is_ok() {
+                self.publish(MUNGE_KEY, Value::Null).await?;
+                return Ok((Gate::new(site, uid), Auth::Munge { socket: None }, None));
+            }
+            let found = private()?;
+            let path = folder.join("key");
+            let key = fs::read(&path).map_err(|error| StartError::Io(path.display().to_string(), error))?;
+            self.publish(MUNGE_KEY, json!(key)).await?;
+            return Ok(found);
+        }
+        let key: Option<Vec<u8>> =
+            serde_json::from_value(self.published(MUNGE_KEY).await?).map_err(|_| StartError::Published)?;
+        let Some(key) = key else {
+            return Ok((Gate::new(site, uid), Auth::Munge { socket: None }, None));
+        };
+        make_folder(&folder).map_err(|error| StartError::Io(folder.display().to_string(), error))?;
+        write_private(&folder.join("key"), &key)?;
+        private()
+    }
+
+    /// At that port if it is free, else at one that the kernel chooses.
+    async fn listen(&self, port: Option<u16>) -> Result<(TcpListener, SocketAddr), StartError> {
+        let at = |port| SocketAddr::new(self.address, port);
+        let bound = match TcpListener::bind(at(port.unwrap_or(0))).await {
+            Err(_) if port.is_some() => TcpListener::bind(at(0)).await,
+            bound => bound,
+        };
+        let wrong = |error| StartError::Io(format!("listen on {}", self.address), error);
+        let listener = bound.map_err(wrong)?;
+        let local = listener.local_addr().map_err(wrong)?;
+        Ok((listener, local))
+    }
+
+    fn earlier_number(&self, name: &str) -> Option<u16> {
+        self.earlier.lines().find_map(|line| line.strip_prefix(name)?.parse().ok())
+    }
+
+    fn earlier_node_port(&self) -> Option<u16> {
+        let begin = format!("NodeName={} ", self.names.get(self.rank as usize)?);
+        let line = self.earlier.lines().find(|line| line.starts_with(&begin))?;
+        line.split(' ').find_map(|word| word.strip_prefix("Port=")?.parse().ok())
+    }
+
+    /// Into the store, as this instance's: a store may have been another's before.
+    async fn publish(&self, key: &str, value: Value) -> Result<(), StartError> {
+        let value = json!({ "instance": self.instance, "value": value });
+        store::commit(&self.client, "primary", vec![KvsOp::Put { key: key.to_owned(), value }]).await?;
+        Ok(())
+    }
+
+    /// What another rank has published in this instance, once it has.
+    async fn published(&self, key: &str) -> Result<Value, StartError> {
+        let mut answers = store::watch(&self.client, "primary", key, true).await?;
+        while let Some(got) = answers.next().await? {
+            if let Some(value) = self.of_this_instance(got) {
+                return Ok(value);
+            }
+        }
+        Err(StartError::Gone)
+    }
+
+    fn of_this_instance(&self, got: kvs::Got) -> Option<Value> {
+        let Some(kvs::Node::Value(mut value)) = got.node else { return None };
+        let ours = value.get("instance").and_then(Value::as_str) == Some(&*self.instance);
+        ours.then(|| value["value"].take())
+    }
+
+    /// Where the node daemons are, as far as they say so in time.
+    async fn find_nodes(&self, nodes: &mut [Node]) -> Result<(), StartError> {
+        let until = Instant::now() + NODES_MAX;
+        for (rank, node) in (0_u32..).zip(nodes) {
+            match timeout_at(until, self.published(&node_key(rank))).await {
+                Ok(said) => node.address = serde_json::from_value(said?).ok(),
+                Err(_) => tracing::warn!(rank, "no node daemon answers there"),
+            }
+        }
+        Ok(())
     }
 }
 
 /// The ranks as nodes.
-fn nodes(hosts: &Hostlist, status: &StatusInfo) -> Vec<Node> {
-    let names = conf::node_names(hosts);
-    let node = |(rank, (name, host)): (usize, (String, &String))| {
+fn nodes(names: &[String], hosts: &Hostlist, status: &StatusInfo) -> Vec<Node> {
+    let node = |(rank, (name, host)): (usize, (&String, &String))| {
         let rank = u32::try_from(rank).unwrap_or(u32::MAX);
         let found = status.all.node(rank);
         let sockets = status.all.topology.get(&rank).map(|topology| &*topology.sockets).unwrap_or_default();
         let properties = status.all.properties.iter().filter(|(_, ranks)| ranks.contains(rank));
         Node {
-            name,
+            name: name.clone(),
             host: host.clone(),
             address: None,
             sockets: u32::try_from(sockets.len()).unwrap_or(1).max(1),
@@ -185,19 +347,7 @@ fn nodes(hosts: &Hostlist, status: &StatusInfo) -> Vec<Node> {
             properties: properties.map(|(name, _)| name.clone()).collect(),
         }
     };
-    names.into_iter().zip(hosts.iter()).enumerate().map(node).collect()
-}
-
-/// The site's munged if it answers, else one of our own.
-fn find_munge(folder: &Path) -> Result<(Munge, Option<Munged>), StartError> {
-    let wrong = |error: &dyn std::fmt::Display| StartError::Munged(error.to_string());
-    let site = Munge::open(None).map_err(|error| wrong(&error))?;
-    if site.encode(&[], None).is_ok() {
-        return Ok((site, None));
-    }
-    let munged = Munged::start(&folder.join("munge")).map_err(|error| wrong(&error))?;
-    let munge = Munge::open(Some(munged.socket())).map_err(|error| wrong(&error))?;
-    Ok((munge, Some(munged)))
+    names.iter().zip(hosts.iter()).enumerate().map(node).collect()
 }
 
 fn user_name(uid: u32) -> String {
@@ -218,11 +368,11 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// A reader finds the whole text or none.
-fn write_private(path: &Path, text: &str) -> Result<(), StartError> {
+fn write_private(path: &Path, text: impl AsRef<[u8]>) -> Result<(), StartError> {
     let wrong = |error| StartError::Io(path.display().to_string(), error);
     let fresh = path.with_extension("new");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).map_err(wrong)?;
-    file.write_all(text.as_bytes()).map_err(wrong)?;
+    file.write_all(text.as_ref()).map_err(wrong)?;
     fs::rename(&fresh, path).map_err(wrong)
 }

@@ -22,6 +22,7 @@ pub mod resource;
 pub mod rexec;
 pub mod sched;
 pub mod shell;
+pub mod slurm;
 pub mod spill;
 pub mod state;
 

@@ -29,6 +29,9 @@ pub struct Welcome {
     pub instance_level: u32,
     /// The owner's broker has gone and nobody came back: after this long the shell ends all and leaves.
     pub orphan_ms_max: u64,
+    /// What Slurm's commands are to read (`SLURM_CONF`), where somebody answers them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slurm_conf: Option<String>,
 }
 
 impl Topic for Hello {

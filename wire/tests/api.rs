@@ -254,6 +254,7 @@ fn examples() -> String {
             instance_id: "i".into(),
             instance_level: 0,
             orphan_ms_max: 5000,
+            slurm_conf: Some("/tmp/x/slurm/slurm.conf".into()),
         },
     );
     line(out, &shell::StartHere(start), &done);

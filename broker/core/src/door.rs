@@ -70,6 +70,8 @@ pub enum Peer {
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
 pub enum Guest {
     Shell,
+    /// Who answers Slurm's commands.
+    Slurm,
 }
 
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]

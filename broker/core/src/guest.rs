@@ -101,6 +101,7 @@ impl Shell {
             instance_id: config.instance_id.clone(),
             instance_level: config.instance_level,
             orphan_ms_max: config.orphan_ms_max,
+            slurm_conf: crate::slurm::conf(config),
         };
         cx.at_once().respond(m, &welcome);
         if self.quit_deadline_ms.is_some() {

@@ -6,7 +6,7 @@
 //!
 //! * `overlay/`: the tree, who is there; `router.rs`: open requests and clients.
 //! * `jobs/`: submission, the job manager, the scheduler, execution; `resource.rs`: what they work on.
-//! * `kvs/`, `services/`: what else can be asked. `guest.rs`: the shell. `life.rs`: from joining to the exit.
+//! * `kvs/`, `services/`: what else can be asked. `guest.rs`: the shell. `slurm.rs`: who answers Slurm's commands. `life.rs`: from joining to the exit.
 //!
 //! Only the leader (rank 0) has jobs, resources and KVS; all other brokers pass messages on.
 
@@ -21,6 +21,7 @@ mod resource;
 mod router;
 mod services;
 mod site;
+mod slurm;
 
 pub use door::{CoreConfig, Guest, Hold, Input, Output, Peer, Role};
 pub use site::{Queue, Rules, Site, Size};
@@ -43,6 +44,7 @@ use services::attr::Attributes;
 use services::event::Exchange;
 use services::log::LogRing;
 use services::tally::{Tally, is_leaders};
+use slurm::Slurm;
 use std::collections::VecDeque;
 
 /// Answers that wait for the log; over this, clients are refused until it has caught up.
@@ -70,6 +72,7 @@ pub struct Core {
     events: Exchange,
     tally: Tally,
     shell: Shell,
+    slurm: Slurm,
     life: Life,
     cleanup_begun: bool,
     /// Messages by the proposal that they wait for, oldest first.
@@ -100,6 +103,7 @@ impl Core {
             events: Exchange::default(),
             tally: Tally::default(),
             shell: Shell::default(),
+            slurm: Slurm::new(&config),
             life: Life::new(&config),
             cleanup_begun: false,
             in_flight: VecDeque::new(),
@@ -130,6 +134,10 @@ impl Core {
             Input::Committed { facts, .. } => self.committed(now, &facts, out),
             Input::Role(role) => self.take_role(now, role, out),
             Input::GuestExited { guest: Guest::Shell, status } => self.shell_exited(now, status),
+            Input::GuestExited { guest: Guest::Slurm, status } => {
+                let Core { config, out, slurm, .. } = self;
+                slurm.exited(&mut Cx::new(now, config, out), status);
+            }
             Input::Signal(signum) => self.signal(now, signum),
             Input::Inventory(r) => {
                 self.own_inventory = Some(r);
@@ -147,10 +155,11 @@ impl Core {
     }
 
     fn start(&mut self, now: Now, out: &mut Vec<Output>) {
-        let Core { config, out: outbox, overlay, shell, life, .. } = self;
+        let Core { config, out: outbox, overlay, shell, slurm, life, .. } = self;
         let mut cx = Cx::new(now, config, outbox);
         life.start(&mut cx);
         shell.start(&mut cx);
+        slurm.start(&mut cx);
         overlay.start(&mut cx);
         self.changes(now, out);
     }
@@ -316,7 +325,19 @@ impl Core {
         }
         let up = self.life.state >= BrokerState::Run;
         let Core {
-            config, out, overlay, jobs, resources, kvs, attributes, ring, events, tally, shell, ..
+            config,
+            out,
+            overlay,
+            jobs,
+            resources,
+            kvs,
+            attributes,
+            ring,
+            events,
+            tally,
+            shell,
+            slurm,
+            ..
         } = self;
         let mut cx = Cx::new(now, config, out);
         match (service, &*m.topic) {
@@ -346,6 +367,7 @@ impl Core {
                 let joined = overlay.joined() && (config.rank.0 != 0 || self.role.is_some());
                 shell.hello(&mut cx, m, joined);
             }
+            (_, flurm_wire::slurm::Ready::NAME) => slurm.ready(&mut cx, m),
             (_, InitialExited::NAME) => {
                 let exited = m.body::<InitialExited>();
                 match &exited {
@@ -529,10 +551,11 @@ impl Core {
     fn wake(&mut self, now: Now) {
         self.out.wakes = self.out.wakes.split_off(&(now.mono_ms + 1));
         self.wake_ms = None;
-        let Core { config, out, overlay, shell, .. } = self;
+        let Core { config, out, overlay, shell, slurm, .. } = self;
         let mut cx = Cx::new(now, config, out);
         overlay.tick(&mut cx);
         shell.tick(&mut cx);
+        slurm.tick(&mut cx);
         if self.absent_ms.is_some_and(|at| now.mono_ms >= at) {
             self.absent_ms = None;
             let online = self.overlay.online().clone();

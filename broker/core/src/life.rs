@@ -306,10 +306,9 @@ impl Core {
         if over || (self.life.stopping && self.config.rank.0 == 0) {
             return self.enter(now, BrokerState::Cleanup);
         }
-        let Core { config, out, life, shell, .. } = self;
-        if let (Initial::Waiting, true, Some(program)) =
-            (life.initial, shell.client().is_some(), &config.initial_program)
-        {
+        let Core { config, out, life, shell, slurm, .. } = self;
+        let ready = shell.client().is_some() && !slurm.awaited(now.mono_ms);
+        if let (Initial::Waiting, true, Some(program)) = (life.initial, ready, &config.initial_program) {
             life.initial = Initial::Started;
             let mut cx = Cx::new(now, config, out);
             shell.push(&mut cx, program);
@@ -356,7 +355,7 @@ impl Core {
         if self.leads() {
             self.note_life(now, FINISH);
         }
-        let Core { config, out, overlay, shell, life, .. } = self;
+        let Core { config, out, overlay, shell, slurm, life, .. } = self;
         let mut cx = Cx::new(now, config, out);
         // The end of the program says best what has become of it, if that is no success.
         let code = match (life.outside, life.exit_code) {
@@ -366,6 +365,7 @@ impl Core {
         };
         overlay.farewell_down(&mut cx, code);
         shell.quit(&mut cx);
+        slurm.end(&mut cx);
         cx.wake_at(now.mono_ms + config.heartbeat_ms);
         cx.wake_at(now.mono_ms + SHUTDOWN_MS_MAX);
     }
@@ -401,7 +401,7 @@ impl Core {
         let alone = (self.overlay.alone() && !awaited) || late;
         // What was promised is written first.
         let written = (self.in_flight.is_empty() && self.out.facts.is_empty()) || late;
-        if !(alone && written && self.shell.gone()) {
+        if !(alone && written && self.shell.gone() && self.slurm.gone()) {
             return;
         }
         self.enter(now, BrokerState::Finalize);

@@ -293,6 +293,14 @@ impl Start<'_> {
             peers.insert(rank, own);
         }
         let mut attributes = settings.attributes.clone();
+        let slurm = match attributes.get("slurm.service").map(String::as_str) {
+            Some("on") => true,
+            Some("auto") => slurm::clients(self.vars),
+            // By itself only where users have scripts for Slurm.
+            None => self.around.job.is_some() && slurm::clients(self.vars),
+            Some(_) => false,
+        };
+        attributes.insert("slurm.service".to_owned(), if slurm { "on" } else { "off" }.to_owned());
         let instance_level = launched.map_or(0, |launched| launched.level);
         let parent = self.around.parent.as_ref().filter(|_| instance_level > 0);
         let job_of = parent.filter(|parent| parent.task.is_some()).cloned().map(JobOf::Instance);

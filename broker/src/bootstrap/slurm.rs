@@ -1,7 +1,7 @@
 //! What Slurm's environment says of the step that this process is a task of.
 //!
 //! No PMI is needed: a step's task sees its rank, the size and the hosts. What is missing, each other's addresses, is
-//! exchanged by `rendezvous.rs`. Everything here works on a map of variables and decides nothing by looking around.
+//! exchanged by `rendezvous.rs`. Everything here but [`clients`] works on a map of variables and decides nothing by looking around.
 
 use super::{Mistake, Vars};
 use crate::hw::NodeHardware;
@@ -34,6 +34,16 @@ pub struct Step {
     pub size: u32,
     /// The nodes in order, and how many tasks are on each.
     pub nodes: Vec<(String, u32)>,
+}
+
+/// Where munged is when it is not on the path of an ordinary user, and where a site's listens.
+const MUNGED: [&str; 3] = ["/run/munge/munge.socket.2", "/usr/sbin/munged", "/usr/local/sbin/munged"];
+
+/// Are Slurm's commands here, and a munged to vouch for who uses them?
+pub fn clients(vars: &Vars) -> bool {
+    let path = vars.get("PATH").map(String::as_str).unwrap_or_default();
+    let found = |name: &str| std::env::split_paths(path).any(|folder| folder.join(name).is_file());
+    found("squeue") && (found("munged") || MUNGED.iter().any(|place| std::path::Path::new(place).exists()))
 }
 
 impl Job {

@@ -27,6 +27,7 @@ mod logger;
 mod man;
 mod module;
 mod multi_prog;
+mod outer;
 mod output;
 mod overlay;
 mod pgrep;
@@ -144,6 +145,7 @@ enum Command {
     Simulate(simulate::Args),
     Trace(trace::Args),
     Slurm(slurm::Args),
+    Outer(outer::Args),
     Version(version::Args),
     Completion(completion::Args),
     Man(man::Args),
@@ -191,7 +193,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Research", &["simulate", "trace"]),
-    ("Slurm", &["slurm"]),
+    ("Slurm", &["slurm", "outer"]),
     ("This program", &["version", "completion", "man", "help"]),
 ];
 
@@ -402,6 +404,7 @@ impl Cli {
             Some(Command::Simulate(args)) => args.run(&face),
             Some(Command::Trace(args)) => args.run(&face),
             Some(Command::Slurm(args)) => args.run(&face),
+            Some(Command::Outer(args)) => args.run(&face),
             Some(Command::Version(args)) => args.run(&face),
             Some(Command::Completion(args)) => args.run(&face),
             Some(Command::Complete(args)) => args.run(&face),

@@ -1,15 +1,18 @@
-//! `flurm slurm`: Slurm's own commands and their protocol. So far: what is in a captured frame.
+//! `flurm slurm`: what leads Slurm's own commands into an instance, and what is in a captured frame of theirs.
 
+use super::outer::{OUTER, is_slurms};
 use crate::face::Face;
 use crate::failure::{FAILED, Failure};
 use crate::out;
 use clap::Subcommand;
+use flurm_client::attr;
 use flurm_slurm_protocol::{Body, Error, Fault, Limits, Message, Version, View, errors, persist};
+use flurm_wire::slurm::CONF;
 use serde::Serialize;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
-/// Look at what Slurm's commands say
+/// Slurm's own commands inside an instance, and what they say
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -18,8 +21,13 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Env(Env),
     Dump(Dump),
 }
+
+/// Print what leads Slurm's commands into the instance, for `eval`
+#[derive(Debug, clap::Args)]
+struct Env {}
 
 /// Print a frame of Slurm's protocol as JSON
 #[derive(Debug, clap::Args)]
@@ -35,15 +43,53 @@ struct Dump {
     files: Vec<PathBuf>,
 }
 
+/// The attribute that says whether somebody answers.
+const SERVICE: &str = "slurm.service";
+/// Where these are set the outer values have been put aside already.
+const OUTER_CONF: &str = "FLURM_OUTER_SLURM_CONF";
+const OUTER_JOB: &str = "FLURM_OUTER_SLURM_JOB_ID";
+
 /// A file is no request of a stranger.
 const LIMITS: Limits =
     Limits { frame_bytes_max: 1 << 30, memory_bytes_max: 4 << 30, depth_max: Limits::DEPTH_MAX };
 
 impl Args {
-    pub fn run(self, _: &Face) -> Result<u8, Failure> {
+    pub fn run(self, face: &Face) -> Result<u8, Failure> {
         match self.command {
+            Command::Env(args) => args.run(face),
             Command::Dump(args) => args.run(),
         }
+    }
+}
+
+impl Env {
+    fn run(&self, face: &Face) -> Result<u8, Failure> {
+        let (service, rundir) = face.connect()?.run(async |client| {
+            let service = attr::get(&client, SERVICE).await?;
+            Ok::<_, flurm_client::ClientError>((service, attr::get(&client, "rundir").await?))
+        })?;
+        if service != "on" {
+            return Err(Failure::new("Slurm's commands are not answered in this instance")
+                .hint("start it with `flurm start --slurm`"));
+        }
+        let conf = format!("{rundir}/{CONF}");
+        let quoted = |text: &str| {
+            shlex::try_quote(text)
+                .map(std::borrow::Cow::into_owned)
+                .map_err(|_| Failure::new(format!("{text} cannot be written for a shell")))
+        };
+        let mut out = out::stdout();
+        let inside = std::env::vars_os().any(|(name, _)| name == OUTER_CONF || name == OUTER_JOB);
+        let vars = std::env::vars_os().filter(|(name, value)| is_slurms(name) && **value != *conf);
+        for (name, value) in vars {
+            let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
+            if !inside {
+                writeln!(out, "export {OUTER}{name}={}", quoted(value)?)?;
+            }
+            writeln!(out, "unset {name}")?;
+        }
+        writeln!(out, "export SLURM_CONF={}", quoted(&conf)?)?;
+        Ok(0)
     }
 }
 

@@ -84,6 +84,10 @@ pub struct Start {
     /// Begin the command of the broker with these words, joined by commas: a debugger, for example
     #[arg(long, value_name = "WORD,…", value_delimiter = ',', conflicts_with = "test_size")]
     wrap: Vec<String>,
+    /// Answer the site's own Slurm commands inside: on, off, or auto, which is on where they are installed. Without this
+    /// option auto in a Slurm job, off elsewhere
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "on", value_parser = ["auto", "on", "off"])]
+    slurm: Option<String>,
     /// The initial program and its arguments
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -91,7 +95,8 @@ pub struct Start {
 
 impl Start {
     pub fn run(self, _face: &Face) -> Result<u8, Failure> {
-        let (config_path, setattr) = self.settings.attributes()?;
+        let (config_path, mut setattr) = self.settings.attributes()?;
+        setattr.extend(self.slurm.map(|when| ("slurm.service".to_owned(), when)));
         // It goes when we end, which is after all brokers that read it.
         let made =
             if self.conf.is_empty() { None } else { Some(Made::new(config_path.as_ref(), &self.conf)?) };

@@ -15,7 +15,14 @@ fn r(cores: &[(u32, &str)]) -> R {
 
 fn place(rank: u32) -> Place {
     let instance = Instance::of("here");
-    Place { rank, instance, uri: "local:///r/local".into(), enclosing_id: None, instance_level: 0 }
+    Place {
+        rank,
+        instance,
+        uri: "local:///r/local".into(),
+        enclosing_id: None,
+        instance_level: 0,
+        slurm_conf: None,
+    }
 }
 
 fn spec(resources: Value, count: Value, options: Value) -> Spec {

@@ -83,6 +83,7 @@ impl Broker {
             instance_id: "i".into(),
             instance_level: 0,
             orphan_ms_max: 2000,
+            slurm_conf: None,
         };
         self.send(&message.respond(self.address(), &welcome, false));
         hello.jobs
