@@ -271,6 +271,7 @@ fn examples() -> String {
     );
     line(out, &shell::KillInitial { signum: 1, end: true }, &done);
     line(out, &shell::InitialExited { status: 0 }, &done);
+    line(out, &flurm_wire::slurm::Ready {}, &done);
     line(out, &shell::Quit {}, &done);
     let parts = vec![shell::Part(1, "Y2FyZA==".into())];
     line(
