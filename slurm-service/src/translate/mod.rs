@@ -17,5 +17,6 @@ pub mod refusal;
 pub mod refused;
 pub mod site;
 pub mod size;
+pub mod step;
 pub mod submit;
 pub mod update;
