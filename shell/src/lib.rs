@@ -34,7 +34,6 @@ pub mod env;
 mod feed;
 mod files;
 pub mod filter;
-mod follow;
 pub mod gpu;
 mod hooks;
 mod initial;

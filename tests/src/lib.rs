@@ -4,6 +4,8 @@
 //! nothing behind even when the test fails. Waiting is always for an event (a line, an exit, a condition
 //! with a deadline), never for time to pass.
 
+pub mod differential;
+pub mod lab;
 pub mod mpis;
 pub mod screen;
 pub mod terminal;

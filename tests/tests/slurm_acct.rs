@@ -2,13 +2,12 @@
 //!
 //! Without these programs the tests print so, and fail if `FLURM_REQUIRE_LAB` is set (as it is in CI).
 
-use flurm_tests::{DEADLINE, Instance, Ran, eventually, flurm, run};
+use flurm_tests::{DEADLINE, Instance, Options, Ran, eventually, run};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-/// An instance whose leader answers Slurm's commands.
+/// An instance that answers Slurm's commands.
 struct Answering {
-    service: Child,
     conf: PathBuf,
     instance: Instance,
 }
@@ -25,14 +24,11 @@ impl Answering {
             eprintln!("SKIPPED {name}: missing: {missing:?}; as root, `make test` installs them");
             return None;
         }
-        let instance = Instance::start(3);
-        let service = flurm(&["slurm-service", "--uri", &instance.uri, "--rank", "0"])
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the service starts");
+        let options = Options { size: 3, args: vec!["--slurm".to_owned()], ..Options::default() };
+        let instance = Instance::with(options);
         let conf = instance.rundir(0).join("slurm/slurm.conf");
         eventually("the private slurm.conf", DEADLINE, || conf.exists().then_some(()));
-        Some(Self { service, conf, instance })
+        Some(Self { conf, instance })
     }
 
     fn command(&self, program: &str, line: &str) -> Command {
@@ -55,13 +51,6 @@ impl Answering {
     #[track_caller]
     fn show(&self, line: &str) -> Vec<String> {
         self.sacctmgr(&format!("show {line}")).ok().lines().map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        let _ = self.service.kill();
-        let _ = self.service.wait();
     }
 }
 

@@ -17,6 +17,5 @@ pub mod refusal;
 pub mod refused;
 pub mod site;
 pub mod size;
-pub mod step;
 pub mod submit;
 pub mod update;
