@@ -4,16 +4,35 @@ mod parts;
 
 pub use parts::{Kept, Parts};
 
-use flurm_client::{Client, ClientError};
+use crate::start::now;
+use flurm_client::{Client, ClientError, job};
+use flurm_types::Timestamp;
 use flurm_wire::Dest;
-use flurm_wire::job::{Queue, QueueAct, QueueStatus};
+use flurm_wire::job::{JobRecord, List, Queue, QueueAct, QueueStatus};
 use flurm_wire::resource::{Status, StatusInfo};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// What the controller knows. Resources and queues are asked for each time: one short question to the leader beside us.
 #[derive(Debug, Default)]
 pub struct World {
     pub parts: Parts,
+    seen: Mutex<BTreeMap<Table, (u64, i64)>>,
 }
+
+/// What has a time of its last change.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Table {
+    Jobs,
+    Nodes,
+    Partitions,
+}
+
+/// A job that is over is shown for so long, as Slurm's `MinJobAge`.
+pub const JOB_AGE_MIN: Duration = Duration::from_secs(300);
 
 impl World {
     /// # Errors
@@ -22,9 +41,64 @@ impl World {
         client.call(Dest::Leader, &Status {}).await
     }
 
+    /// Active jobs and those that ended lately, oldest first; not those within others, which are steps.
+    ///
+    /// # Errors
+    /// The broker is gone.
+    pub async fn jobs(&self, client: &Client) -> Result<Vec<JobRecord>, ClientError> {
+        let since = Timestamp::from_secs_f64(now() as f64 - JOB_AGE_MIN.as_secs_f64());
+        let list = List { since: Some(since), ..List::default() };
+        let mut jobs = job::list(client, &list).await?.jobs;
+        jobs.reverse();
+        Ok(jobs)
+    }
+
+    /// When a table last was another one than this, which `values` tell apart, in seconds since 1970.
+    pub fn changed(&self, table: Table, values: &impl std::fmt::Debug) -> i64 {
+        let mut digest = Digest(DefaultHasher::new());
+        // Writing into a hash does not fail.
+        let _ = write!(digest, "{values:?}");
+        let digest = digest.0.finish();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.get(&table) {
+            Some((last, time)) if *last == digest => *time,
+            _ => {
+                let time = now();
+                seen.insert(table, (digest, time));
+                time
+            }
+        }
+    }
+
     /// # Errors
     /// The broker is gone.
     pub async fn queues(&self, client: &Client) -> Result<QueueStatus, ClientError> {
         client.call(Dest::Leader, &Queue::from(QueueAct::Status)).await
+    }
+}
+
+/// What was written, in short.
+struct Digest(DefaultHasher);
+
+impl Write for Digest {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_stays_as_it_is_keeps_its_time() {
+        let world = World::default();
+        let first = world.changed(Table::Jobs, &[1, 2]);
+        assert!(first > 0);
+        world.seen.lock().unwrap().get_mut(&Table::Jobs).unwrap().1 = 7;
+        assert_eq!(world.changed(Table::Jobs, &[1, 2]), 7);
+        assert!(world.changed(Table::Jobs, &[1, 3]) >= first);
+        assert_ne!(world.changed(Table::Nodes, &[1, 3]), 7);
     }
 }

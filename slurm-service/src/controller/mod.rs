@@ -2,6 +2,7 @@
 
 mod allocate;
 mod cancel;
+mod jobs;
 mod named;
 mod nodes;
 mod partitions;
@@ -9,6 +10,7 @@ mod site;
 mod submit;
 mod tell;
 mod update;
+mod views;
 
 pub use allocate::resume;
 
@@ -29,6 +31,22 @@ pub async fn answer(ctx: Arc<Context>, request: Request) -> Reply {
         Body::RequestPing => Ok(Reply::Code(0)),
         Body::RequestPartitionInfo(asked) => partitions::list(&ctx, asked).await,
         Body::RequestNodeInfo(asked) => nodes::list(&ctx, request.version, asked).await,
+        Body::RequestNodeInfoSingle(asked) => nodes::single(&ctx, request.version, asked).await,
+        Body::RequestJobInfo(asked) => jobs::list(&ctx, request.version, asked).await,
+        Body::RequestJobInfoSingle(asked) => jobs::single(&ctx, request.version, asked).await,
+        Body::RequestJobUserInfo(asked) => jobs::of_user(&ctx, request.version, asked).await,
+        Body::RequestJobStepInfo(_) => views::no_steps(),
+        Body::RequestFedInfo => views::federation(),
+        Body::RequestReservationInfo(_) => views::reservations(),
+        Body::RequestLicenseInfo(_) => views::licenses(),
+        Body::RequestBurstBufferStatus(_) => views::burst_buffers(),
+        Body::RequestBuildInfo(_) => views::configuration(&ctx, request.version).await,
+        Body::RequestConfig(_) => views::files(&ctx),
+        Body::RequestControlStatus => views::control_status(&ctx),
+        Body::RequestStatsInfo(_) => views::statistics(&ctx).await,
+        Body::RequestPriorityFactors | Body::RequestPriorityFactorsUntil38(_) => {
+            views::priorities(&ctx).await
+        }
         Body::RequestSubmitBatchJob(asked) => submit::batch(&ctx, asked).await,
         Body::RequestJobWillRun(asked) => submit::will_run(&ctx, asked).await,
         Body::RequestResourceAllocation(asked) => allocate::request(&ctx, &request, asked).await,
@@ -53,6 +71,11 @@ pub async fn answer(ctx: Arc<Context>, request: Request) -> Reply {
     let reply = answered.unwrap_or_else(Reply::Code);
     tracing::debug!(message = name, version = %request.version, peer = %request.peer, "answered");
     reply
+}
+
+/// Has a client, which says when it was last told, seen all of this? Times are whole seconds, so the last one does not count.
+fn unchanged(asked: i64, changed: i64) -> bool {
+    asked > changed
 }
 
 /// Slurm's number for anything that has none: -1.

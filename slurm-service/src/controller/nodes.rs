@@ -1,22 +1,46 @@
 //! Nodes as `sinfo` and `scontrol show node` see them.
 
-use super::{Answer, number};
+use super::{Answer, number, unchanged};
 use crate::context::Context;
 use crate::door::Reply;
 use crate::translate::node;
-use flurm_slurm_protocol::structures::{NodeInfoRequestMsg, NodeInfoResponse, NodeInfoResponseItemsItem};
-use flurm_slurm_protocol::{Bits, Body, Version};
+use crate::world::Table;
+use flurm_slurm_protocol::structures::{
+    NodeInfo, NodeInfoRequestMsg, NodeInfoResponse, NodeInfoResponseItemsItem, NodeInfoSingleMsg,
+};
+use flurm_slurm_protocol::{Bits, Body, Version, errors};
 
-pub async fn list(ctx: &Context, version: Version, _asked: &NodeInfoRequestMsg) -> Answer {
+pub async fn list(ctx: &Context, version: Version, asked: &NodeInfoRequestMsg) -> Answer {
+    let (nodes, changed) = all(ctx, version).await?;
+    if unchanged(asked.last_update, changed) {
+        return Err(errors::SLURM_NO_CHANGE_IN_DATA);
+    }
+    Ok(answer(nodes, changed))
+}
+
+pub async fn single(ctx: &Context, version: Version, asked: &NodeInfoSingleMsg) -> Answer {
+    let (mut nodes, changed) = all(ctx, version).await?;
+    nodes.retain(|node| node.name == asked.node_name);
+    if nodes.is_empty() {
+        return Err(errors::ESLURM_INVALID_NODE_NAME);
+    }
+    Ok(answer(nodes, changed))
+}
+
+async fn all(ctx: &Context, version: Version) -> Result<(Vec<NodeInfo>, i64), u32> {
     let status = ctx.world.resources(&ctx.client).await.map_err(|error| number(&error))?;
     let nodes = node::all(&ctx.conf, &status, ctx.started, version);
-    Ok(Reply::Body(Body::ResponseNodeInfo(Box::new(NodeInfoResponse {
+    let changed = ctx.world.changed(Table::Nodes, &status);
+    Ok((nodes, changed))
+}
+
+fn answer(nodes: Vec<NodeInfo>, changed: i64) -> Reply {
+    let item = |node: &NodeInfo| NodeInfoResponseItemsItem { node_array: node.clone() };
+    Reply::Body(Body::ResponseNodeInfo(Box::new(NodeInfoResponse {
         record_count: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
-        last_update: crate::start::now(),
+        last_update: changed,
         hidden_nodes: Bits::NULL,
-        items: Some(
-            nodes.iter().map(|node| NodeInfoResponseItemsItem { node_array: node.clone() }).collect(),
-        ),
+        items: Some(nodes.iter().map(item).collect()),
         node_array: Some(nodes),
-    }))))
+    })))
 }

@@ -1,10 +1,10 @@
 //! What jobs have of Slurm's in their jobspecs.
 //!
-//! A jobspec of a job that is over does not change any more, so it is looked at once.
+//! No update reaches that part of a jobspec, so it is looked at once.
 
 use crate::translate::part::{KEY, Part};
 use flurm_client::{Client, ClientError, job};
-use flurm_types::{JobId, JobState};
+use flurm_types::JobId;
 use flurm_wire::job::JobRecord;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -17,19 +17,22 @@ const ASKED_MAX: usize = 64;
 /// None of a job that Slurm's commands did not submit.
 pub type Kept = Option<Arc<Part>>;
 
+/// Jobs whose parts are kept; over this, those that nobody has asked for just now are forgotten.
+const KEPT_MAX: usize = 100_000;
+
 /// By job.
 #[derive(Debug, Default)]
 pub struct Parts {
-    over: Mutex<BTreeMap<JobId, Kept>>,
+    known: Mutex<BTreeMap<JobId, Kept>>,
 }
 
 impl Parts {
-    fn over(&self) -> MutexGuard<'_, BTreeMap<JobId, Kept>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<JobId, Kept>> {
         // What is in there is complete whoever panicked.
-        self.over.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Of all jobs that there are: what is kept of others is forgotten.
+    /// Of these jobs.
     ///
     /// # Errors
     /// The broker is gone.
@@ -39,10 +42,12 @@ impl Parts {
         jobs: &[JobRecord],
     ) -> Result<BTreeMap<JobId, Kept>, ClientError> {
         let mut found = {
-            let mut over = self.over();
+            let mut known = self.known();
             let found: BTreeMap<JobId, Kept> =
-                jobs.iter().filter_map(|job| over.remove_entry(&job.id)).collect();
-            *over = found.clone();
+                jobs.iter().filter_map(|job| Some((job.id, known.get(&job.id)?.clone()))).collect();
+            if known.len() > KEPT_MAX {
+                *known = found.clone();
+            }
             found
         };
         let mut asked = JoinSet::new();
@@ -53,8 +58,8 @@ impl Parts {
             if asked.len() >= ASKED_MAX {
                 self.take(&mut asked, &mut found).await?;
             }
-            let (client, id, over) = (client.clone(), job.id, job.state == JobState::Inactive);
-            asked.spawn(async move { (id, over, job::lookup(&client, id, &["jobspec"]).await) });
+            let (client, id) = (client.clone(), job.id);
+            asked.spawn(async move { (id, job::lookup(&client, id, &["jobspec"]).await) });
         }
         while !asked.is_empty() {
             self.take(&mut asked, &mut found).await?;
@@ -64,19 +69,17 @@ impl Parts {
 
     async fn take(
         &self,
-        asked: &mut JoinSet<(JobId, bool, Result<Vec<String>, ClientError>)>,
+        asked: &mut JoinSet<(JobId, Result<Vec<String>, ClientError>)>,
         found: &mut BTreeMap<JobId, Kept>,
     ) -> Result<(), ClientError> {
-        let Some(Ok((id, over, values))) = asked.join_next().await else { return Ok(()) };
+        let Some(Ok((id, values))) = asked.join_next().await else { return Ok(()) };
         let kept = match values {
             Ok(values) => values.first().and_then(|text| read(text)).map(Arc::new),
             // It was forgotten in the meantime.
             Err(ClientError::Refused(_)) => None,
             Err(error) => return Err(error),
         };
-        if over {
-            self.over().insert(id, kept.clone());
-        }
+        self.known().insert(id, kept.clone());
         found.insert(id, kept);
         Ok(())
     }
