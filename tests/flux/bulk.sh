@@ -1,5 +1,7 @@
 # Many jobs of many inputs.
 echo 1 > one; echo 2 > two
+flux bulksubmit --quiet --wait sh -c 'exit {}' ::: 0 3; echo $?
+#> 3
 flux bulksubmit --quiet --wait cp {} {}.copy ::: one two && cat one.copy two.copy
 #> 1
 #> 2

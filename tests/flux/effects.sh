@@ -86,5 +86,5 @@ flux run --gpus-per-task=1 true 2>&1 | grep -c '^error'
 #> 1
 flux run --dry-run -n2 -g1 true | j 'j["resources"][0]["with"][-1]'
 #> {"count": 1, "type": "gpu"}
-id=$(flux batch --nodes=1 --exclusive --output=none --wrap flux resource list -s all -n -o '{nnodes}:{ncores}'); flux job attach $id
+id=$(flux batch --nodes=1 --nslots=1 --exclusive --output=none --wrap flux resource list -s all -n -o '{nnodes}:{ncores}'); flux job attach $id
 #> 1:4

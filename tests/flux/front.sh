@@ -14,6 +14,8 @@ flux start -o,-Slog-level=3 flux getattr log-level
 #> 3
 flux start -Smy.attr=7 flux getattr my.attr
 #> 7
+printf '[tbon]\ntopo = "kary:7"\n' > conf.toml && flux start --config-path=conf.toml flux getattr tbon.topo
+#> kary:7
 flux start -s 2 flux getattr size
 #> 2
 flux start -X true 2>&1 | grep -c broker

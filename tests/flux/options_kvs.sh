@@ -18,8 +18,6 @@ test $(flux kvs put --sequence a.x=3) = $(flux kvs version) && echo same version
 #> same version
 flux kvs put --treeobj-root r=1 | grep -c '"type":"dir"'
 #> 1
-flux kvs get --at="$(flux kvs getroot)" a.x
-#> 3
 flux kvs dir --recursive a
 #> a.b.y = "text"
 #> a.x = 3
@@ -31,6 +29,8 @@ flux kvs dir --width=4 a
 #> a.x
 before=$(flux kvs getroot)
 flux kvs put a.x=9
+flux kvs get --at="$before" a.x
+#> 3
 flux kvs dir --at="$before" a
 #> a.b.
 #> a.x = 3
@@ -41,11 +41,14 @@ flux kvs ls --directory a
 flux kvs ls --classify -1 a
 #> b.
 #> x
-flux kvs ls --width=1 a
+flux kvs ls --width=80 a
+#> b  x
+script -qec 'flux kvs ls -1 a' /dev/null | tr -d '\r'
 #> b
 #> x
-flux kvs ls --at="$before" -1 a.b
-#> y
+flux kvs put a.z=1; flux kvs ls --at="$before" a
+#> b
+#> x
 flux kvs unlink --force nothing && echo forced
 #> forced
 flux kvs getroot --owner | grep -c "^$(id -u)$"
@@ -59,6 +62,8 @@ flux kvs put log=one
 until grep -qs one seen; do :; done
 flux kvs put -A log=two; wait; cat seen
 #> onetwoended
+timeout 0.5 flux kvs get --waitcreate never; echo $?
+#> 124
 (flux kvs get --waitcreate later > got) & flux kvs put later=here; wait; cat got
 #> here
 flux kvs eventlog append -t 12.5 steps begin n=1
@@ -70,6 +75,8 @@ flux kvs eventlog get --color=always steps | grep -c '33m'
 #> 1
 (flux kvs eventlog wait-event --waitcreate --quiet soon go && echo went) & flux kvs eventlog append soon go; wait
 #> went
+timeout 0.5 flux kvs eventlog wait-event --waitcreate never go; timeout 0.5 flux kvs eventlog get --watch --waitcreate never; echo $?
+#> 124
 flux kvs eventlog append soon stop
 flux kvs eventlog wait-event --verbose soon stop | wc -l
 #> 2
@@ -79,16 +86,21 @@ flux kvs eventlog wait-event --color=always soon stop | grep -c '33m'
 #> 1
 flux kvs eventlog wait-event --unformatted soon stop | grep -c '"name":"stop"'
 #> 1
-flux kvs eventlog wait-event --timeout=0.1s soon never 2> /dev/null || echo never
-#> never
-flux kvs eventlog get --watch --count=2 --waitcreate soon | wc -l
-#> 2
+timeout 20 flux kvs eventlog wait-event --timeout=0.1s soon never 2> /dev/null; echo $?
+#> 1
+flux kvs eventlog get --watch --count=1 soon | wc -l; timeout 0.5 flux kvs eventlog get --watch soon > log; echo $?
+#> 1
+#> 124
+flux kvs eventlog get --human soon | tail -1 | cut -c1
+#> [
 flux kvs namespace create --owner=77 theirs && flux kvs -N theirs getroot -o
 #> 77
 flux kvs namespace create foo bar
 flux kvs put -N foo a.x=1 && flux kvs put a.z=0 --namespace=bar
-flux kvs get --namespace=foo a.x
+flux kvs get --namespace=foo a.x; flux kvs -N foo get a.x; flux kvs --namespace=bar get a.x 2> /dev/null || echo not in bar
 #> 1
+#> 1
+#> not in bar
 flux kvs dir -N foo a
 #> a.x = 1
 flux kvs ls -N foo a

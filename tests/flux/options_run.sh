@@ -21,15 +21,25 @@ id=$(flux submit --debug true); flux job status $id; flux job eventlog $id | gre
 #> 1
 echo line > input; flux run --input=input cat
 #> line
-flux submit --wait --progress --jps --quiet --cc=1-2 true 2> /dev/null; flux jobs -a -n -f completed -c 2 | wc -l
-#> 2
-flux submit --cc=1-2 --log=log.{cc} --log-stderr=err.{cc} --wait true; ls log.1 log.2
-#> log.1
-#> log.2
-flux bulksubmit --dry-run --sep=, --shuffle echo {} ::: a b | wc -l
-#> 2
-flux bulksubmit --cc=1-2 --progress --jps --quiet --wait --log=bulk.{seq} true ::: a b 2> /dev/null; flux jobs -a -n -c 4 -o '{name}' | sort -u
-#> true
+# A bar is for terminals.
+script -qec 'flux submit --wait --progress --jps --quiet --cc=1-2 true' /dev/null | grep -oE 'CD:2 F:0 .#+. 100% [0-9]+ job/s'
+#> CD:2 F:0 |####################| 100% [..] job/s
+script -qec 'flux bulksubmit --wait --progress --jps --quiet true ::: 1 2' /dev/null | grep -oE 'CD:2 F:0 .#+. 100% [0-9]+ job/s'
+#> CD:2 F:0 |####################| 100% [..] job/s
+flux submit --wait --progress --jps --quiet --cc=1-2 true
+flux submit --cc=1-2 --log=log.{cc} --log-stderr=err.{cc} --watch --quiet sh -c 'echo out {cc}; echo error >&2'; cat log.2 err.1
+#> out 2
+#> error
+seq 30 > inputs; flux bulksubmit --dry-run --shuffle {} :::: inputs | cut -d' ' -f3 > order; sort -n order | cmp - inputs; cmp -s order inputs || echo another order
+#> another order
+printf 'one,two words' > commas; flux bulksubmit --dry-run --sep=, echo {} :::: commas
+#> bulksubmit: submit echo one
+#> bulksubmit: submit echo two words
+flux bulksubmit --cc=1-2 --watch --quiet --log=bulk.{seq} sh -c 'echo {} {cc}' ::: a b; sort bulk.0; sort bulk.1
+#> a 1
+#> a 2
+#> b 1
+#> b 2
 code='j["resources"][0]["with"][-1]' spec batch -n1 --gpus-per-slot=1 --wrap
 #> {"count": 1, "type": "gpu"}
 code='j["resources"][0]["exclusive"]' spec batch -N1 --exclusive --wrap

@@ -20,6 +20,8 @@ flux queue enable
 flux queue idle --timeout=60 && echo idle
 #> idle
 flux submit --quiet --wait-event=start sleep 1000
-flux queue drain --timeout=0.1s 2> /dev/null || echo not yet
-#> not yet
+timeout 20 flux queue drain --timeout=0.1s 2> /dev/null; echo $?
+#> 1
+timeout 20 flux queue idle --timeout=0.1s 2> /dev/null; echo $?
+#> 1
 flux cancel --all --quiet && flux queue drain

@@ -2,6 +2,8 @@
 flux submit --flags=waitable --quiet --cc=1-4 true
 flux job wait --all && echo all good
 #> all good
+flux submit --flags=waitable --quiet true && flux job wait --all --verbose 2>&1 | cut -d: -f2
+#>  job completed successfully
 id=$(flux submit --flags=waitable false)
 flux job wait $id 2> /dev/null || echo code $?
 #> code 1

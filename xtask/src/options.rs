@@ -17,8 +17,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::source::workspace_root;
 
-const TABLE: &str = include_str!("../../cli/src/compat.txt");
-
 /// The real binary, for those that are [`front`].
 const REAL: &str = "XTASK_OPTIONS_REAL";
 
@@ -40,17 +38,22 @@ fn family<'a>(command: &'a str) -> Vec<&'a str> {
 
 /// A row that works.
 #[derive(Clone, Copy, Debug)]
-struct Row {
-    command: &'static str,
-    word: &'static str,
-    test: &'static str,
-    reads: &'static str,
+struct Row<'a> {
+    command: &'a str,
+    word: &'a str,
+    test: &'a str,
+    reads: &'a str,
 }
 
-fn rows() -> Vec<Row> {
+fn table() -> Result<String, String> {
+    let file = workspace_root().join("cli/src/compat.txt");
+    std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn rows(table: &str) -> Vec<Row<'_>> {
     let mut command = "";
     let mut rows = Vec::new();
-    for line in TABLE.lines() {
+    for line in table.lines() {
         if let Some(name) = line.strip_prefix("= ") {
             command = name;
         } else if let [word, test, reads] = line.split(" | ").collect::<Vec<_>>()[..] {
@@ -61,17 +64,17 @@ fn rows() -> Vec<Row> {
 }
 
 /// `-n` and `--ntasks`, and whether a value follows as a word of its own.
-fn spellings(word: &'static str) -> impl Iterator<Item = (&'static str, bool)> {
+fn spellings(word: &str) -> impl Iterator<Item = (&str, bool)> {
     let valued = word.find('=').is_some_and(|at| word.find('[').is_none_or(|optional| at < optional));
     let all = word.split(", ").map(|s| s.split(['=', '[']).next().expect("a split has a first part"));
     all.map(move |spelling| (spelling, valued))
 }
 
 /// All options of some commands that the table knows, and whether a value follows.
-fn known(commands: &[&str]) -> BTreeMap<&'static str, bool> {
+fn known<'a>(table: &'a str, commands: &[&str]) -> BTreeMap<&'a str, bool> {
     let mut command = "";
     let mut known = BTreeMap::new();
-    for line in TABLE.lines() {
+    for line in table.lines() {
         if let Some(name) = line.strip_prefix("= ") {
             command = name;
         } else if commands.contains(&command) {
@@ -82,7 +85,7 @@ fn known(commands: &[&str]) -> BTreeMap<&'static str, bool> {
 }
 
 /// What is left of the words behind `flurm` when an option is lost; nothing when the command itself is.
-fn without(words: &[String], command: &str, lost: &str) -> Option<Vec<String>> {
+fn without(table: &str, words: &[String], command: &str, lost: &str) -> Option<Vec<String>> {
     if command == "COMMANDS" {
         return behind(words, lost).is_none().then(|| words.to_vec());
     }
@@ -94,7 +97,8 @@ fn without(words: &[String], command: &str, lost: &str) -> Option<Vec<String>> {
             _ => (behind(words, name), POSIX.contains(&name) || name == "kvs"),
         };
         let Some(start) = start else { continue };
-        let known = known(&[name, "run", "submit", "batch"][..if POSIX.contains(&name) { 4 } else { 1 }]);
+        let known =
+            known(table, &[name, "run", "submit", "batch"][..if POSIX.contains(&name) { 4 } else { 1 }]);
         let mut left = words[..start].to_vec();
         let mut rest = words[start..].iter();
         while let Some(word) = rest.next() {
@@ -170,8 +174,13 @@ pub fn front() -> Option<String> {
     let given: Vec<OsString> = all.collect();
     let text: Option<Vec<String>> = given.iter().map(|word| word.to_str().map(str::to_owned)).collect();
     let row = std::env::var(ROW).ok();
-    let left = match (text, row.as_deref().and_then(|row| row.split_once(" | "))) {
-        (Some(words), Some((command, lost))) => match without(&words, command, lost) {
+    let row = row.as_deref().and_then(|row| row.split_once(" | "));
+    let table = match row.map(|_| table()).transpose() {
+        Ok(table) => table.unwrap_or_default(),
+        Err(message) => return Some(message),
+    };
+    let left = match (text, row) {
+        (Some(words), Some((command, lost))) => match without(&table, &words, command, lost) {
             Some(left) => left.into_iter().map(OsString::from).collect(),
             None => std::process::exit(0),
         },
@@ -181,7 +190,7 @@ pub fn front() -> Option<String> {
     Some(format!("{}: {error}", real.display()))
 }
 
-/// Looks at the rows of these commands, or all.
+/// Looks at the rows of these commands, or all, with the binary that is built. with the binary that is built.
 pub fn main(only: &[&str]) -> Result<u8, String> {
     let root = workspace_root();
     let cargo = |arguments: &[&str]| {
@@ -192,7 +201,6 @@ pub fn main(only: &[&str]) -> Result<u8, String> {
             false => Err("cargo build failed".to_owned()),
         }
     };
-    cargo(&["build", "--package", "flurm"])?;
     let built = cargo(&["test", "--package", "flurm-tests", "--no-run", "--message-format=json"])?;
     let tests = executables(&built)?;
     let me = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -201,8 +209,9 @@ pub fn main(only: &[&str]) -> Result<u8, String> {
     std::fs::create_dir(&folder).map_err(|error| error.to_string())?;
     let front = folder.join("flurm");
     std::os::unix::fs::symlink(&me, &front).map_err(|error| error.to_string())?;
-    let wanted = |row: &Row| only.is_empty() || only.contains(&row.command) || only.contains(&row.word);
-    let wanted: Vec<Row> = rows().into_iter().filter(wanted).collect();
+    let wanted = |row: &Row<'_>| only.is_empty() || only.contains(&row.command) || only.contains(&row.word);
+    let table = table()?;
+    let wanted: Vec<Row<'_>> = rows(&table).into_iter().filter(wanted).collect();
     let run = |test: &str, lost: Option<String>| {
         let (program, filter) = test_of(test, &tests)?;
         let mut command = Command::new(&program);
@@ -211,12 +220,17 @@ pub fn main(only: &[&str]) -> Result<u8, String> {
         let ran = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         ran.map(|status| status.success()).map_err(|error| format!("{}: {error}", program.display()))
     };
+    let mut broken = BTreeSet::new();
     for test in wanted.iter().map(|row| row.test).collect::<BTreeSet<_>>() {
         if !run(test, None)? {
-            return Err(format!("{test} fails as it is"));
+            println!("{test} fails as it is");
+            broken.insert(test);
         }
     }
-    let judge = |row: &Row| -> Result<usize, String> {
+    let judge = |row: &Row<'_>| -> Result<usize, String> {
+        if broken.contains(row.test) {
+            return Ok(1);
+        }
         let passes = run(row.test, Some(format!("{} | {}", row.command, row.word)))?;
         let said = match (passes, row.reads == "nothing") {
             (true, false) => "passes without it",
@@ -280,6 +294,7 @@ mod tests {
 
     #[test]
     fn an_option_is_lost_with_its_value_wherever_it_stands() {
+        let table = table().expect("the table");
         for (line, command, lost, left) in [
             ("run -n2 a -n 3", "run", "-n, --ntasks=N", Some("run a -n 3")),
             ("submit --ntasks 2 -c2 a", "run", "-n, --ntasks=N", Some("submit -c2 a")),
@@ -299,7 +314,7 @@ mod tests {
         ] {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
             assert_eq!(
-                without(&words, command, lost).map(|words| words.join(" ")).as_deref(),
+                without(&table, &words, command, lost).map(|words| words.join(" ")).as_deref(),
                 left,
                 "{line}"
             );
