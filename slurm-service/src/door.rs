@@ -198,6 +198,10 @@ impl Door {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "accept");
+                    // No file descriptor is left, as a rule: whoever has said nothing for longest gives one back.
+                    if let Some((_, oldest)) = self.waiting().seats.pop_first() {
+                        oldest.abort();
+                    }
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }

@@ -20,6 +20,7 @@ use flurm_wire::kvs;
 use flurm_wire::resource::{Status, StatusInfo};
 use flurm_wire::slurm::Ready;
 use flurm_wire::state::{BrokerState, Wait};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -73,6 +74,9 @@ enum StartError {
 
 /// Serves until the broker is gone; the exit code.
 pub fn run(args: &ServiceArgs) -> i32 {
+    // A connection each is what our clients need; soft limits are for programs that use `select`.
+    let limits = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits });
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_MAX).build();
     let served = match runtime {
