@@ -305,6 +305,10 @@ impl<'a> Draft<'a> {
                 });
                 return course.map_or(Verdict::Open, |course| need.verdict(course));
             }
+            Need::One(_, target) => {
+                let course = self.manager.job(target).map(Course::from);
+                return course.map_or(Verdict::Open, |course| need.verdict(course));
+            }
             Need::Singleton => self.manager.namesakes(&submit.asked.brief.name).next().is_none(),
             Need::BeginTime(time) => time <= self.now.wall,
             Need::Place { array, most } => self
@@ -411,13 +415,13 @@ impl<'a> Draft<'a> {
             let array = self.array_of(course);
             for waiter in self.manager.waiters(course.id) {
                 // The first job of an array stands for all of them, but not for those who are in it themselves.
-                if array.is_none_or(|array| array.id != course.id || waiter.array() == Some(array.id)) {
-                    self.reach(waiter, course);
-                }
+                let stands =
+                    array.is_some_and(|array| array.id == course.id && waiter.array() != Some(array.id));
+                self.reach(waiter, course, |need| !stands || matches!(need, Need::One(..)));
             }
             if let Some(array) = array {
                 for waiter in self.manager.waiters(array.id).filter(|job| job.array() != Some(array.id)) {
-                    self.reach(waiter, array);
+                    self.reach(waiter, array, |need| !matches!(need, Need::One(..)));
                 }
             }
             if course.result.is_some()
@@ -438,8 +442,8 @@ impl<'a> Draft<'a> {
         Some(crowd.course(array))
     }
 
-    fn reach(&mut self, waiter: &Job, course: Course) {
-        for need in &waiter.needs {
+    fn reach(&mut self, waiter: &Job, course: Course, is_meant: impl Fn(&Need) -> bool) {
+        for need in waiter.needs.iter().filter(|need| is_meant(need)) {
             if self.ended.contains(&waiter.id()) {
                 return;
             }

@@ -7,6 +7,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
 pub(crate) enum Need {
     After(After, JobId),
+    /// The same, but of an array's first job that job alone is meant, and not all of them.
+    One(After, JobId),
     /// To be the oldest active job of its name.
     Singleton,
     BeginTime(Timestamp),
@@ -16,6 +18,9 @@ pub(crate) enum Need {
         most: u32,
     },
 }
+
+/// What a scheme about a job ends in when it means no array.
+const ONE: &str = "-one";
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
 pub(crate) enum After {
@@ -57,14 +62,15 @@ impl From<&Job> for Course {
 impl Need {
     /// Of a jobspec, or of an event's description, which is `scheme=value`.
     pub fn read(scheme: &str, value: &str) -> Result<Need, String> {
-        let after = match scheme {
+        let (plain, alone) = scheme.strip_suffix(ONE).map_or((scheme, false), |plain| (plain, true));
+        let after = match plain {
             "after" | "afterstart" => After::Start,
             "afterany" => After::Any,
             "afterok" => After::Ok,
             "afternotok" => After::NotOk,
             "afterexcept" => After::Except,
-            "singleton" => return Ok(Need::Singleton),
-            "begin-time" => {
+            "singleton" if !alone => return Ok(Need::Singleton),
+            "begin-time" if !alone => {
                 let secs: f64 = value
                     .parse()
                     .map_err(|_| format!("begin-time: `{value}` is not a number of seconds since 1970"))?;
@@ -73,14 +79,14 @@ impl Need {
                     .map(Need::BeginTime)
                     .ok_or_else(|| format!("begin-time: `{value}` is out of range"));
             }
-            other => {
+            _ => {
                 return Err(format!(
-                    "dependency scheme `{other}` is not supported: those of plug-ins of Flux's job manager are not here"
+                    "dependency scheme `{scheme}` is not supported: those of plug-ins of Flux's job manager are not here"
                 ));
             }
         };
         let id = value.parse().map_err(|_| format!("{scheme}: `{value}` is not a job id"))?;
-        Ok(Need::After(after, id))
+        Ok(if alone { Need::One(after, id) } else { Need::After(after, id) })
     }
 
     pub fn of_description(description: &str) -> Option<Need> {
@@ -95,14 +101,14 @@ impl Need {
     /// The job that this is about.
     pub fn target(self) -> Option<JobId> {
         match self {
-            Need::After(_, id) => Some(id),
+            Need::After(_, id) | Need::One(_, id) => Some(id),
             Need::Singleton | Need::BeginTime(_) | Need::Place { .. } => None,
         }
     }
 
     /// For a need about a job, what its course so far means.
     pub fn verdict(self, course: Course) -> Verdict {
-        let Need::After(after, id) = self else { return Verdict::Open };
+        let (Need::After(after, id) | Need::One(after, id)) = self else { return Verdict::Open };
         if id != course.id {
             return Verdict::Open;
         }
@@ -122,7 +128,7 @@ impl Need {
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Need::After(after, id) => {
+            Need::After(after, id) | Need::One(after, id) => {
                 let scheme = match after {
                     After::Start => "after",
                     After::Any => "afterany",
@@ -130,7 +136,8 @@ impl fmt::Display for Need {
                     After::NotOk => "afternotok",
                     After::Except => "afterexcept",
                 };
-                write!(f, "{scheme}={id}")
+                let one = if matches!(self, Need::One(..)) { ONE } else { "" };
+                write!(f, "{scheme}{one}={id}")
             }
             Need::Singleton => f.write_str("singleton"),
             Need::BeginTime(time) => write!(f, "begin-time={time}"),

@@ -306,7 +306,7 @@ impl Manager {
 
     fn note_need(&mut self, id: JobId, need: Need) {
         match need {
-            Need::After(_, target) => {
+            Need::After(_, target) | Need::One(_, target) => {
                 self.waiters.entry(target).or_default().insert(id);
             }
             Need::BeginTime(time) => {
@@ -332,7 +332,7 @@ impl Manager {
 
     fn forget_need(&mut self, id: JobId, need: Need) {
         match need {
-            Need::After(_, target) => {
+            Need::After(_, target) | Need::One(_, target) => {
                 let others = self.job(id).is_some_and(|j| j.needs.iter().any(|n| n.target() == Some(target)));
                 if !others && let Some(waiters) = self.waiters.get_mut(&target) {
                     waiters.remove(&id);

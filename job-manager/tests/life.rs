@@ -306,6 +306,25 @@ fn of_an_array_only_so_many_have_a_place_at_a_time() {
 }
 
 #[test]
+fn who_waits_for_the_first_of_an_array_alone_does_not_wait_for_the_others() {
+    let mut w = World::default();
+    for id in 1..=2 {
+        w.submit(id, &[&format!("array:{}:9", id.min(2) - 1)]);
+    }
+    w.submit(10, &["afterok:1"]);
+    w.submit(11, &["afterok-one:1"]);
+    w.submit(12, &["afternotok-one:1"]);
+    w.run(1, 0);
+    w.end(1, 0);
+    w.manager = replay(&w.log);
+    let states = [10, 11, 12].map(|id| w.job(id).state());
+    assert_eq!(states, [JobState::Depend, JobState::Sched, JobState::Inactive]);
+    // The same when it is over already.
+    w.submit(13, &["afterok-one:1"]);
+    assert_eq!(w.job(13).state(), JobState::Sched);
+}
+
+#[test]
 fn who_waits_for_an_array_waits_for_all_of_it() {
     // How the last one ends, whether another is cancelled before it starts, and what is met then.
     let cases = [(0, false, "after afterany afterok"), (256, false, "after afterany afternotok")];

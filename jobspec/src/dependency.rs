@@ -19,6 +19,11 @@ pub struct Dependency {
 /// Schemes whose value is the id of a job.
 const OF_JOBS: &[&str] = &["after", "afterstart", "afterany", "afterok", "afternotok", "afterexcept"];
 
+/// Is the scheme one about a job? With `-one` behind it the first job of an array is meant alone, not all of the array.
+fn is_of_job(scheme: &str) -> bool {
+    OF_JOBS.contains(&scheme.strip_suffix("-one").unwrap_or(scheme))
+}
+
 impl Dependency {
     #[must_use]
     pub fn new(scheme: impl Into<String>, value: impl Into<String>) -> Dependency {
@@ -34,7 +39,7 @@ impl Dependency {
     /// The job it names, if the scheme is one about jobs.
     #[must_use]
     pub fn job(&self) -> Option<JobId> {
-        OF_JOBS.contains(&self.scheme.as_str()).then(|| self.value.parse().ok())?
+        is_of_job(&self.scheme).then(|| self.value.parse().ok())?
     }
 
     pub(crate) fn read(place: &Place<'_>, value: Value) -> Result<Dependency, JobspecError> {
@@ -61,7 +66,7 @@ impl Dependency {
             }
         };
         match self.scheme.as_str() {
-            scheme if OF_JOBS.contains(&scheme) => match self.value.parse::<JobId>() {
+            scheme if is_of_job(scheme) => match self.value.parse::<JobId>() {
                 Ok(_) => Ok(()),
                 Err(error) => Err(("value", error.to_string())),
             },
