@@ -191,6 +191,9 @@ async fn lead(
         conf,
         started: now(),
     });
+    if let Err(code) = controller::resume(&context).await {
+        tracing::warn!(code, "clients of allocations are not attended to");
+    }
     client.call(Dest::Local, &Ready {}).await?;
     tracing::info!(address = %controller, "Slurm's commands are answered");
     let accounting = accounting::serve(Arc::clone(&context), accountant);

@@ -550,6 +550,6 @@ fn jobs_of_an_array_differ_in_what_is_theirs() {
         let path = system["shell"]["options"]["output"]["stdout"]["path"].as_str().unwrap();
         assert!(path.ends_with(&format!("/slurm-{{{{array.number}}}}_{index}.out")), "{path}");
         let target = JobId(70 + u64::from(index)).to_string();
-        assert_eq!(system["dependencies"], json!([{ "scheme": "afterok", "value": target }]));
+        assert_eq!(system["dependencies"], json!([{ "scheme": "afterok-one", "value": target }]));
     }
 }

@@ -8,6 +8,7 @@ pub mod differential;
 pub mod lab;
 pub mod mpis;
 pub mod screen;
+pub mod slurm;
 pub mod terminal;
 pub mod transcript;
 

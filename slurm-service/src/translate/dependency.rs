@@ -18,11 +18,7 @@ impl Waits {
     /// Of the job with this index.
     pub fn of(&self, index: Option<u32>) -> Vec<Dependency> {
         let same = self.same_index.iter().filter(|(other, _)| Some(*other) == index);
-        self.all
-            .iter()
-            .cloned()
-            .chain(same.map(|(_, id)| Dependency::new("afterok", id.to_string())))
-            .collect()
+        self.all.iter().cloned().chain(same.map(|(_, id)| one("afterok", *id))).collect()
     }
 }
 
@@ -41,8 +37,7 @@ pub fn read(text: &str, find: Find<'_>) -> Result<Waits, Refusal> {
                 waits.all.push(Dependency::new("singleton", ""));
                 continue;
             }
-            "after" | "afterany" | "afterok" | "afternotok" => kind,
-            "aftercorr" => "aftercorr",
+            "after" | "afterany" | "afterok" | "afternotok" | "aftercorr" => kind,
             "expand" => return Err(bad("a job does not grow")),
             "afterburstbuffer" => return Err(bad("there are no burst buffers")),
             // `-d 5` is an old form of `afterany:5`.
@@ -59,14 +54,22 @@ pub fn read(text: &str, find: Find<'_>) -> Result<Waits, Refusal> {
             if delay.is_some_and(|delay| delay != "0") {
                 return Err(bad("minutes after the start of a job cannot be counted"));
             }
-            let targets = targets(word, find).ok_or_else(|| bad(&format!("`{word}` is no job here")))?;
+            let found = targets(word, find).ok_or_else(|| bad(&format!("`{word}` is no job here")))?;
             named += 1;
-            for Target { id, index } in targets {
-                match (scheme, index) {
-                    ("aftercorr", Some(index)) => waits.same_index.push((index, id)),
-                    ("aftercorr", None) => waits.all.push(Dependency::new("afterok", id.to_string())),
-                    _ => waits.all.push(Dependency::new(scheme, id.to_string())),
+            let scheme = if scheme == "aftercorr" { "afterok" } else { scheme };
+            match found {
+                Found::Array(jobs) if kind == "aftercorr" => {
+                    waits.same_index.extend(jobs.iter().filter_map(|job| Some((job.index?, job.id))));
                 }
+                // An array's first job stands for all of them.
+                Found::Array(jobs) => {
+                    let first = jobs.iter().map(|job| job.id).min();
+                    waits.all.extend(first.map(|id| Dependency::new(scheme, id.to_string())));
+                }
+                Found::Jobs(jobs) => waits.all.extend(jobs.iter().map(|job| match job.index {
+                    Some(_) => one(scheme, job.id),
+                    None => Dependency::new(scheme, job.id.to_string()),
+                })),
             }
         }
         if named == 0 {
@@ -76,15 +79,31 @@ pub fn read(text: &str, find: Find<'_>) -> Result<Waits, Refusal> {
     Ok(waits)
 }
 
+/// Of an array that job alone.
+fn one(scheme: &str, id: JobId) -> Dependency {
+    Dependency::new(format!("{scheme}-one"), id.to_string())
+}
+
+enum Found {
+    Jobs(Vec<Target>),
+    /// All of it.
+    Array(Vec<Target>),
+}
+
 /// `5`, `5_2` or `5_*`.
-fn targets(word: &str, find: Find<'_>) -> Option<Vec<Target>> {
+fn targets(word: &str, find: Find<'_>) -> Option<Found> {
     let (number, index) = word.split_once('_').map_or((word, None), |(number, index)| (number, Some(index)));
     let mut found = find(number.parse().ok()?);
     if let Some(index) = index.filter(|index| *index != "*") {
         let index: u32 = index.parse().ok()?;
         found.retain(|target| target.index == Some(index));
+        return (!found.is_empty()).then_some(Found::Jobs(found));
     }
-    (!found.is_empty()).then_some(found)
+    match found.as_slice() {
+        [] => None,
+        [_] => Some(Found::Jobs(found)),
+        [..] => Some(Found::Array(found)),
+    }
 }
 
 #[cfg(test)]
@@ -105,9 +124,9 @@ mod tests {
         for (text, index, wanted) in [
             ("afterok:5", None, vec![("afterok", f50.as_str())]),
             ("5", None, vec![("afterany", &f50)]),
-            ("afterany:7", None, vec![("afterany", &f71), ("afterany", &f72)]),
-            ("afternotok:7_2,singleton", None, vec![("afternotok", &f72), ("singleton", "")]),
-            ("aftercorr:7", Some(1), vec![("afterok", &f71)]),
+            ("afterany:7", None, vec![("afterany", &f71)]),
+            ("afternotok:7_2,singleton", None, vec![("afternotok-one", &f72), ("singleton", "")]),
+            ("aftercorr:7", Some(1), vec![("afterok-one", &f71)]),
             ("aftercorr:5", Some(1), vec![("afterok", &f50)]),
             ("after:5+0", None, vec![("after", &f50)]),
             ("afterok:5(unfulfilled)", None, vec![("afterok", &f50)]),
