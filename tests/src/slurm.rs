@@ -1,13 +1,12 @@
 //! Slurm's own commands, as Debian packages them, inside an instance.
 
-use crate::{DEADLINE, Instance, Ran, eventually, flurm, run};
+use crate::{DEADLINE, Instance, Options, Ran, eventually, kill, processes_with, run};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 /// An instance whose leader answers Slurm's commands.
 #[derive(Debug)]
 pub struct Answering {
-    service: Child,
     pub conf: PathBuf,
     pub instance: Instance,
 }
@@ -28,11 +27,10 @@ impl Answering {
             eprintln!("SKIPPED {name}: missing: {missing:?}; as root, `make test` installs them");
             return None;
         }
-        let instance = Instance::start(3);
+        let args = vec!["--slurm=on".to_owned()];
+        let instance = Instance::with(Options { size: 3, args, ..Options::default() });
         let conf = instance.rundir(0).join("slurm/slurm.conf");
-        let service = serve(&instance);
-        eventually("the private slurm.conf", DEADLINE, || conf.exists().then_some(()));
-        Some(Answering { service, conf, instance })
+        Some(Answering { conf, instance })
     }
 
     /// One of Slurm's commands, in the test's folder.
@@ -80,26 +78,19 @@ impl Answering {
         });
     }
 
-    /// Ends the service without warning and starts another one.
-    ///
-    /// # Panics
-    /// When it does not come up.
-    pub fn crash(&mut self) {
-        self.service.kill().expect("our child");
-        self.service.wait().expect("our child");
-        self.service = serve(&self.instance);
-        eventually("the next service", DEADLINE, || self.run("sinfo", "").status.success().then_some(()));
-    }
-}
-
-fn serve(instance: &Instance) -> Child {
-    let mut service = flurm(&["slurm-service", "--uri", &instance.uri, "--rank", "0"]);
-    service.stdin(Stdio::null()).spawn().expect("the service starts")
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        let _ = self.service.kill();
-        let _ = self.service.wait();
+    /// Ends the leader's service without warning, and waits until another one answers.
+    pub fn crash(&self) {
+        let uri = self.instance.uri_of(0);
+        let is_it = |pid: &i32| {
+            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.contains("\0slurm-service\0") && line.contains(&uri)
+        };
+        let service = || processes_with(&uri).into_iter().find(is_it);
+        let before = eventually("the service", DEADLINE, service);
+        kill(before, 9);
+        eventually("the next service", DEADLINE, || {
+            let next = service().is_some_and(|pid| pid != before);
+            (next && self.run("sinfo", "").status.success()).then_some(())
+        });
     }
 }
