@@ -67,7 +67,7 @@ use running::Loads;
 use std::sync::Arc;
 
 /// Vertices of the resource graph that one cycle may look at before it lets others have a turn: a few milliseconds.
-pub const CYCLE_VISITS_MAX: usize = 1 << 16;
+pub const CYCLE_VISITS_MAX: usize = 1 << 15;
 
 /// The scheduler of one instance.
 #[derive(Debug)]
