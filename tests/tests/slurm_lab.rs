@@ -6,7 +6,6 @@
 use flurm_tests::lab::Lab;
 use flurm_tests::{DEADLINE, Ran, eventually};
 use std::path::PathBuf;
-use std::time::Duration;
 
 #[test]
 fn the_template_completes_and_names_three_hosts() {
