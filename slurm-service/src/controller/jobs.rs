@@ -3,6 +3,7 @@
 use super::{Answer, named, number, unchanged};
 use crate::context::Context;
 use crate::door::Reply;
+use crate::translate::gather::{self, Shown};
 use crate::translate::{job, state};
 use crate::world::Table;
 use flurm_slurm_protocol::structures::{JobIdMsg, JobInfo, JobInfoRequest, JobInfoResponse, JobUserMsg};
@@ -67,9 +68,13 @@ async fn show(
         let numbers: BTreeMap<JobId, u32> = all.iter().map(|job| (job.id, job.number)).collect();
         let heads = state::heads(&all);
         let scene = job::Scene { conf: &ctx.conf, version, numbers: &numbers, heads: &heads };
-        let part = |job: &JobRecord| parts.get(&job.id).and_then(|part| part.as_deref());
+        let part = |id: JobId| parts.get(&id).and_then(|part| part.as_deref());
+        let one = |shown: &Shown<'_>| JobInfo {
+            array_task_str: shown.waiting.as_ref().map(gather::bitmap).into(),
+            ..job::record(&scene, &shown.job, part(shown.id))
+        };
         let shown: Vec<JobInfo> =
-            all.iter().filter(|job| wanted(job)).map(|one| job::record(&scene, one, part(one))).collect();
+            gather::gather(all.iter().filter(|job| wanted(job))).iter().map(one).collect();
         shown
     });
     let shown = made.await.expect("records are made without panic");

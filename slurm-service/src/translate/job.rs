@@ -47,7 +47,9 @@ pub fn record(scene: &Scene<'_>, job: &JobRecord, part: Option<&Part>) -> JobInf
     let nodes = part.nodes_min.filter(|_| pending).unwrap_or(nodes);
     let tasks = part.ntasks.max(1);
     let per_task = if part.cpus_per_task > 0 { part.cpus_per_task } else { (job.ncores / tasks).max(1) };
-    let asked = partition::tres(job.ncores, 0, nodes, gpus);
+    // Of a job that asks for whole nodes nobody knows before it has them.
+    let cpus = if job.ncores > 0 { job.ncores } else { tasks.saturating_mul(per_task).max(nodes) };
+    let asked = partition::tres(cpus, 0, nodes, gpus);
     let given = (!job.ranks.is_empty()).then(|| partition::tres(job.ncores, memory, nodes, gpus));
     let nice = c::NICE_OFFSET.saturating_add_signed(i32::try_from(part.nice.unwrap_or(0)).unwrap_or(0));
     let text = |text: &Option<String>| Text::from(text.as_deref());
@@ -127,8 +129,8 @@ pub fn record(scene: &Scene<'_>, job: &JobRecord, part: Option<&Part>) -> JobInf
         work_dir: Text::from(job.cwd.as_str()),
         dependency: Text::from(dependency(scene, job)),
         command: Text::from((!part.argv.is_empty()).then(|| part.argv.join(" "))),
-        num_cpus: Some(job.ncores),
-        num_cpus_2: Some(job.ncores),
+        num_cpus: Some(cpus),
+        num_cpus_2: Some(cpus),
         max_cpus: Some(0),
         num_nodes: Some(nodes),
         num_nodes_2: Some(nodes),
@@ -157,8 +159,8 @@ pub fn record(scene: &Scene<'_>, job: &JobRecord, part: Option<&Part>) -> JobInf
             (None, None) => 0,
         },
         oom_kill_step: Some(NO_VAL16),
-        req_nodes: text(&part.req_nodes),
-        exc_nodes: text(&part.exc_nodes),
+        req_nodes: short(&part.req_nodes),
+        exc_nodes: short(&part.exc_nodes),
         std_err: file(job, part.std_err.as_ref().or(part.std_out.as_ref())),
         std_in: file(job, part.std_in.as_ref()),
         std_out: file(job, part.std_out.as_ref()),
@@ -243,9 +245,16 @@ fn span(job: &JobRecord) -> (i64, i64) {
     }
 }
 
+/// Names of nodes in their short form, however they were typed.
+fn short(typed: &Option<String>) -> Text {
+    let Some(typed) = typed else { return Text::NULL };
+    typed.parse::<Hostlist>().map_or_else(|_| typed.clone(), |hosts| hosts.to_string()).into()
+}
+
 /// From when on it could have started.
 fn eligible(job: &JobRecord, part: &Part) -> i64 {
     match job.t_priority.or(job.t_sched) {
+        _ if job.urgency == 0 && job.t_run.is_none() => 0,
         Some(time) => seconds(time),
         None if job.dependencies.iter().any(|need| !need.starts_with("begin-time")) => 0,
         None => begin(job).or(part.begin).unwrap_or(0),

@@ -7,6 +7,7 @@ pub mod config;
 pub mod dependency;
 pub mod environment;
 pub mod feature;
+pub mod gather;
 pub mod job;
 pub mod name;
 pub mod node;

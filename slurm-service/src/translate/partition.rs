@@ -59,7 +59,7 @@ fn one(conf: &Conf, queue: &QueueInfo, several: bool) -> PartitionInfo {
         max_share: 1,
         over_time_limit: NO_VAL16,
         preempt_mode: NO_VAL16,
-        priority_job_factor: u16::try_from(queue.priority.max(0)).unwrap_or(u16::MAX),
+        priority_job_factor: u16::try_from(queue.priority.max(1)).unwrap_or(u16::MAX),
         priority_tier: 1,
         state_up: up as u16,
         resume_timeout: NO_VAL16,
@@ -72,11 +72,21 @@ fn one(conf: &Conf, queue: &QueueInfo, several: bool) -> PartitionInfo {
     }
 }
 
+/// In the largest unit that leaves a whole number.
+fn size(mib: u64) -> String {
+    let mut units = ["M", "G", "T", "P"].into_iter();
+    let (mut amount, mut unit) = (mib, units.next());
+    while let Some(larger) = units.next().filter(|_| amount > 0 && amount % 1024 == 0) {
+        (amount, unit) = (amount / 1024, Some(larger));
+    }
+    format!("{amount}{}", unit.unwrap_or_default())
+}
+
 /// Slurm's list of what something has or takes.
 pub fn tres(cores: u32, memory_mib: u64, nodes: u32, gpus: u32) -> String {
     let mut text = format!("cpu={cores}");
     if memory_mib > 0 {
-        text.push_str(&format!(",mem={memory_mib}M"));
+        text.push_str(&format!(",mem={}", size(memory_mib)));
     }
     text.push_str(&format!(",node={nodes},billing={cores}"));
     if gpus > 0 {
