@@ -67,3 +67,11 @@ impl<T: Topic> Iterator for Answers<T> {
         self.runtime.block_on(self.responses.next()).transpose()
     }
 }
+
+impl Answers<flurm_wire::follow::Follow> {
+    /// As [`Responses::took`].
+    pub fn took(&self, bytes: usize) {
+        let _entered = self.runtime.enter();
+        self.responses.took(bytes);
+    }
+}

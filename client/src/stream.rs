@@ -1,6 +1,7 @@
 //! Answers to one request, as they come.
 
 use crate::{Client, ClientError};
+use flurm_wire::follow::{Follow, Took};
 use flurm_wire::job::Taken;
 use flurm_wire::{Dest, Message, Topic};
 use std::marker::PhantomData;
@@ -73,6 +74,13 @@ impl<T: Topic> Responses<T> {
                 Err(error)
             }
         }
+    }
+}
+
+impl Responses<Follow> {
+    /// So many bytes of the output that came are used: there may be more.
+    pub fn took(&self, bytes: usize) {
+        self.client.tell(self.dest, &Took { tag: self.tag, bytes });
     }
 }
 

@@ -110,16 +110,21 @@ const GPU_LISTS: [&str; 5] = [
 /// A Slurm job's own values go on under this name, for whoever must speak to the outer Slurm.
 const OUTER: &str = "FLURM_OUTER_";
 
-/// Turns a submitted environment into what its jobs share.
-pub fn base(environment: &Environment) -> Base {
+/// What [`crate::plan`] tells each task of a job whose other variables of Slurm are the submitter's.
+pub const SLURM_OF_TASKS: [&str; 5] =
+    ["SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_GTIDS", "SLURM_CPUS_ON_NODE"];
+
+/// Turns a submitted environment into what its jobs share; `exact`: Slurm's variables stay as they are.
+pub fn base(environment: &Environment, exact: bool) -> Base {
     // Inside a job of ours the outer values have their new names already; SLURM_* are then the job's own.
     let renamed = environment.keys().any(|name| name.starts_with("FLURM_OUTER_SLURM"));
     let mut base = Base::default();
     for (name, value) in environment {
         let Some(value) = value else { continue };
-        let name = if filter::fate(name) != Fate::Stays {
+        let slurm = exact && name.starts_with("SLURM") && !SLURM_OF_TASKS.contains(&name.as_str());
+        let name = if !slurm && filter::fate(name) != Fate::Stays {
             base.removed.push(name.clone());
-            if renamed || !name.starts_with("SLURM") {
+            if renamed || exact || !name.starts_with("SLURM") {
                 continue;
             }
             Cow::Owned(format!("{OUTER}{name}"))
@@ -193,7 +198,7 @@ mod tests {
             ("T", "{{id}}"),
             ("I_MPI_PMI_LIBRARY", "/usr/lib/libpmi.so"),
         ]);
-        let base = base(&outer);
+        let base = base(&outer, false);
         let left: Vec<&str> = base.block.iter().collect();
         assert_eq!(
             left,
@@ -206,6 +211,6 @@ mod tests {
     fn a_job_submitted_by_a_job_keeps_the_outermost_values() {
         let inner =
             environment(&[("FLURM_OUTER_SLURM_JOB_ID", "12"), ("SLURM_JOB_ID", "1"), ("SLURM_PROCID", "0")]);
-        assert_eq!(base(&inner).block.iter().collect::<Vec<_>>(), ["FLURM_OUTER_SLURM_JOB_ID=12"]);
+        assert_eq!(base(&inner, false).block.iter().collect::<Vec<_>>(), ["FLURM_OUTER_SLURM_JOB_ID=12"]);
     }
 }

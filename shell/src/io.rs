@@ -491,6 +491,15 @@ pub fn encode(bytes: Vec<u8>) -> (String, bool) {
     }
 }
 
+/// How many bytes [`encode`] was given.
+pub fn length(data: &str, base64: bool) -> usize {
+    if !base64 {
+        return data.len();
+    }
+    let padding = data.bytes().rev().take_while(|b| *b == b'=').count();
+    data.len() / 4 * 3 - padding
+}
+
 /// The bytes of a message, none when it says base64 and is not.
 pub fn decode(data: String, base64: bool) -> Option<Vec<u8>> {
     if base64 { base64::engine::general_purpose::STANDARD.decode(data).ok() } else { Some(data.into_bytes()) }

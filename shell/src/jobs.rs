@@ -32,6 +32,7 @@ use crate::wrap;
 use flurm_types::{R, exit_code};
 use flurm_wire::Message;
 use flurm_wire::exec::{ABORT, Kill, Start, StartJob, What};
+use flurm_wire::follow::Followed;
 use flurm_wire::job::Stdin;
 use flurm_wire::rexec::Stream;
 use flurm_wire::shell::{ExpireHere, Flow, FlowHere, PmixGet};
@@ -155,6 +156,8 @@ impl Shell {
             }
             if let Err(note) = self.start_job(key, job, &start) {
                 self.never_came(key);
+                let jobspec = start.jobspecs.get(job.jobspec).map_or("", |text| text.get());
+                self.never_followed(job.id, jobspec, &note, 1 << 8);
                 self.outbox.push(key, What::Failed { kind: "exec".into(), note, status: 1 << 8 }, 0);
                 self.outbox.push(key, What::Gone { time: wall(), status: 1 << 8 }, 0);
             }
@@ -167,11 +170,12 @@ impl Shell {
         }
         let environment =
             start.environments.get(job.environment).ok_or("the start message lacks the job's environment")?;
-        let base = self.known.base(environment.get())?;
         let place = self.place.clone().ok_or("the shell has not been welcomed yet")?;
         // Its environment comes apart from it, shared by many.
         let spec = start.jobspecs.get(job.jobspec).ok_or("the start message lacks the job's jobspec")?;
         let (spec, copy) = self.known.jobspec(spec.get(), job.copy)?;
+        let exact = &spec.jobspec.attributes().shell_options;
+        let base = self.known.base(environment.get(), exact.contains_key("slurm-environment"))?;
         let r = Arc::new(R::parse(job.r.get()).map_err(|e| e.to_string())?);
         let tmpdir = self.scratch.take(SystemTime::now());
         let numbers = Numbers { copy, job: job.number, array: job.array_number };
@@ -241,6 +245,7 @@ impl Shell {
         self.by_field.insert(field, key);
         self.jobs.insert(key, job);
         self.take_early(key);
+        self.begin_channel(key);
         self.prolog(key);
         Ok(())
     }
@@ -277,6 +282,14 @@ impl Shell {
         job.tasks_left = pids.len();
         self.families.started(field, pids.iter().copied(), &launched.ended);
         self.owners.extend((0..).zip(&pids).map(|(local, pid)| (*pid, Owner::Task(key, local))));
+        if launched.failure.is_none() {
+            let pids = pids.clone();
+            self.tell_followers(key, |plan| Followed::Started {
+                id: plan.id,
+                tasks: plan.tasks.clone(),
+                pids,
+            });
+        }
         let unheard = self.connect(key, launched.children);
         self.read_soon(key, now);
         let Some(job) = self.jobs.get_mut(&key) else { return };
@@ -286,6 +299,8 @@ impl Shell {
                 job.status = worse(job.status, failure.status);
                 job.ending = true;
                 let grace = job.grace();
+                let (note, status) = (failure.note.clone(), failure.status);
+                self.tell_followers(key, |_| Followed::Failed { note, status });
                 let what = What::Failed { kind: "exec".into(), note: failure.note, status: failure.status };
                 self.outbox.push(key, what, 0);
                 self.families.end(field, now, grace);
@@ -398,7 +413,20 @@ impl Shell {
         }
     }
 
-    pub(crate) fn output(&mut self, key: Key, stream: Stream, task: u32, bytes: Vec<u8>) {
+    /// A signal for all that the job has here.
+    pub(crate) fn signal_here(&mut self, key: Key, signum: i32) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        job.killed |= signum == libc::SIGKILL;
+        match &mut job.phase {
+            Phase::Launching { signals, .. } => signals.push(signum),
+            Phase::Running | Phase::Empty | Phase::Gone => self.families.signal(job.field, signum),
+        }
+    }
+
+    pub(crate) fn output(&mut self, key: Key, stream: Stream, task: u32, mut bytes: Vec<u8>) {
+        if self.output_followed(key, stream, task, &mut bytes) {
+            return;
+        }
         // After the last report nothing is reported: a server of PMIx may still say something.
         let job = self.jobs.get_mut(&key).filter(|job| !matches!(job.phase, Phase::Gone));
         let Some(job) = job else { return };
@@ -459,6 +487,7 @@ impl Shell {
 
     pub(crate) fn task_exited(&mut self, key: Key, local: usize, exit: Exit) {
         let (now, status) = (Instant::now(), exit.status);
+        self.tell_followers(key, |plan| Followed::Exited { task: plan.tasks[local], status });
         let Some(job) = self.jobs.get_mut(&key) else { return };
         job.tasks_left -= 1;
         if let Some(usage) = &mut job.usage {
@@ -619,6 +648,8 @@ impl Shell {
             self.outbox.push(key, What::Output { entries }, 0);
         }
         self.outbox.push(key, What::Gone { time, status }, 0);
+        self.end_channel(key, status);
+        let Some(job) = self.jobs.get(&key) else { return };
         let tmpdir = job.plan.tmpdir.clone();
         let lost = job.abandoned;
         let dir = if lost { Some(self.scratch.lose(tmpdir)) } else { self.scratch.give_back(tmpdir) };

@@ -18,6 +18,8 @@ const LEN_MAX: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     bases: Texts<Base>,
+    /// With Slurm's variables as they came.
+    exact: Texts<Base>,
     jobspecs: Texts<Spec>,
 }
 
@@ -26,11 +28,12 @@ impl Known {
     ///
     /// # Errors
     /// It is none.
-    pub fn base(&mut self, environment: &str) -> Result<Arc<Base>, String> {
-        self.bases.get(environment, |text| {
+    pub fn base(&mut self, environment: &str, exact: bool) -> Result<Arc<Base>, String> {
+        let bases = if exact { &mut self.exact } else { &mut self.bases };
+        bases.get(environment, |text| {
             let environment: Environment =
                 serde_json::from_str(text).map_err(|e| format!("environment: {e}"))?;
-            Ok(env::base(&environment))
+            Ok(env::base(&environment, exact))
         })
     }
 
@@ -83,14 +86,17 @@ mod tests {
     fn a_text_is_read_once_and_a_long_one_each_time() {
         let mut known = Known::default();
         let (short, long) = (r#"{"A":"1"}"#, format!(r#"{{"A":"{}"}}"#, "x".repeat(LEN_MAX)));
-        let first = known.base(short).unwrap();
+        let first = known.base(short, false).unwrap();
         for n in 1..KNOWN_MAX {
-            known.base(&format!(r#"{{"B":"{n}"}}"#)).unwrap();
+            known.base(&format!(r#"{{"B":"{n}"}}"#), false).unwrap();
         }
-        assert!(Arc::ptr_eq(&first, &known.base(short).unwrap()));
-        assert!(!Arc::ptr_eq(&known.base(&long).unwrap(), &known.base(&long).unwrap()));
-        assert!(known.base("[]").is_err() && known.jobspec("{}", None).is_err());
-        known.base(r#"{"C":"1"}"#).unwrap();
-        assert!(!Arc::ptr_eq(&first, &known.base(short).unwrap()), "as many as are kept came after it");
+        assert!(Arc::ptr_eq(&first, &known.base(short, false).unwrap()));
+        assert!(!Arc::ptr_eq(&known.base(&long, false).unwrap(), &known.base(&long, false).unwrap()));
+        assert!(known.base("[]", false).is_err() && known.jobspec("{}", None).is_err());
+        known.base(r#"{"C":"1"}"#, false).unwrap();
+        assert!(
+            !Arc::ptr_eq(&first, &known.base(short, false).unwrap()),
+            "as many as are kept came after it"
+        );
     }
 }

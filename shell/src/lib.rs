@@ -34,6 +34,7 @@ pub mod env;
 mod feed;
 mod files;
 pub mod filter;
+mod follow;
 pub mod gpu;
 mod hooks;
 mod initial;

@@ -40,7 +40,7 @@ impl Shell {
                 let events = self.events.clone();
                 let read = match file {
                     Some(to) => job.copy(key, (task, stream), pipe, to, events),
-                    None if child.terminal.is_none() => {
+                    None if child.terminal.is_none() && job.plan.options.follow.is_none() => {
                         job.unread.push(Unread { task, stream, pipe });
                         continue;
                     }
@@ -129,7 +129,9 @@ impl Job {
         let options = &self.plan.options;
         // Who types does not wait for the end of a line.
         let typed = options.pty.as_ref().is_some_and(|pty| pty.interactive);
-        let lines = options.lines[usize::from(stream == Stream::Stderr)] && !typed;
+        let lines =
+            options.lines[usize::from(stream == Stream::Stderr)] && !typed && options.follow.is_none();
+        let followed = options.follow.is_some();
         let room = Arc::clone(&self.room);
         self.streams += 1;
         tokio::spawn(async move {
@@ -138,6 +140,10 @@ impl Job {
                 let _ = events.send(Event::Output { key, stream, task, bytes });
             })
             .await;
+            if followed {
+                // No bytes are the end. As above.
+                let _ = events.send(Event::Output { key, stream, task, bytes: Vec::new() });
+            }
             let problem = (!whole).then(|| {
                 format!("some output of task {task} is lost: the job was told to end, and nobody took it")
             });

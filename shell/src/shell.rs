@@ -7,6 +7,7 @@
 use crate::archive::Archives;
 use crate::collective::{Collected, Early};
 use crate::end::{Exit, Families, Field, GRACE_MS};
+use crate::follow::Channel;
 use crate::hooks::Hook;
 use crate::initial::Initial;
 use crate::jobs::Job;
@@ -23,6 +24,7 @@ use flurm_client::{Client, ClientError, Uri};
 use flurm_pmi::{Piece, ProtocolError};
 use flurm_types::{JobId, Rank, Timestamp};
 use flurm_wire::archive::Instance;
+use flurm_wire::follow::{Feed, Follow, Signal, Took};
 use flurm_wire::rexec::{Control, Run, Stream};
 use flurm_wire::shell::{
     ExpireHere, Fence, FenceLost, Fenced, FlowHere, Hello, KillHere, KillInitial, PmixGet, Quit, StartHere,
@@ -161,6 +163,10 @@ pub(crate) struct Shell {
     pub(crate) execs: BTreeMap<u64, Exec>,
     pub(crate) next_exec: u64,
     pub(crate) early: Early,
+    /// By their names.
+    pub(crate) channels: BTreeMap<String, Channel>,
+    /// Those of them whose jobs are over before anybody has followed them, in order.
+    pub(crate) unheard: VecDeque<String>,
     pub(crate) initial: Initial,
     leaving: Option<Leaving>,
 }
@@ -308,6 +314,8 @@ impl Shell {
             execs: BTreeMap::new(),
             next_exec: 0,
             early: Early::default(),
+            channels: BTreeMap::new(),
+            unheard: VecDeque::new(),
             initial: Initial::None,
             leaving: None,
         }
@@ -437,6 +445,7 @@ impl Shell {
     fn push(&mut self, message: Message) {
         if message.kind == Kind::Cancel {
             self.exec_cancelled(&message);
+            self.follower_gone(&message);
             return;
         }
         let understood = match &*message.topic {
@@ -454,6 +463,10 @@ impl Shell {
                 self.fence_lost(lost);
             }),
             PmixGet::NAME => message.body().map(|get| self.pmix_get(message.clone(), get)),
+            Follow::NAME => message.body().map(|follow| self.follow(message.clone(), follow)),
+            Took::NAME => message.body().map(|took| self.follower_took(&message, took)),
+            Feed::NAME => message.body().map(|feed| self.feed(message.clone(), feed)),
+            Signal::NAME => message.body().map(|signal| self.signal_followed(message.clone(), signal)),
             Run::NAME => message.body().map(|run| self.exec_run(message.clone(), run)),
             Control::NAME => message.body().map(|control| self.exec_control(message.clone(), control)),
             _ => Err(flurm_wire::WireError::new(

@@ -1,6 +1,7 @@
 //! What every handler gets.
 
 use crate::conf::Conf;
+use crate::controller::Steps;
 use crate::door::Door;
 use crate::world::World;
 use flurm_client::Client;
@@ -14,6 +15,7 @@ pub struct Context {
     pub door: Arc<Door>,
     pub world: World,
     pub conf: Arc<Conf>,
+    pub steps: Steps,
     /// When this service began to answer, in seconds since 1970.
     pub started: i64,
 }

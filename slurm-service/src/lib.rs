@@ -11,6 +11,7 @@
 //! | [`start`] | what is set up before the first question | yes |
 //! | [`context`] | what every handler gets | no |
 //! | [`world`] | jobs, resources and queues as last heard of | asks the broker |
+//! | [`node`] | what is asked of a node: tasks of steps, and their streams | yes |
 //! | [`controller`] | which message is answered by whom | asks the broker |
 //! | [`node`] | the node daemon of this rank | asks the broker |
 //! | [`translate`] | our nouns to Slurm's and back | no |

@@ -6,7 +6,7 @@
 use crate::accounting;
 use crate::conf::{self, Auth, Conf, Node};
 use crate::context::Context;
-use crate::controller;
+use crate::controller::{self, Steps};
 use crate::door::Door;
 use crate::node;
 use crate::world::World;
@@ -120,12 +120,7 @@ async fn serve(args: &ServiceArgs) -> Result<(), StartError> {
     let door = Door::new(Arc::new(gate));
     let (node_listener, node_address) = place.listen(place.earlier_node_port()).await?;
     place.publish(&node_key(args.rank), json!(node_address)).await?;
-    let node = Arc::new(node::Node {
-        client: place.client.clone(),
-        door: Arc::clone(&door),
-        rank: args.rank,
-        name: place.names.get(args.rank as usize).cloned().unwrap_or_default(),
-    });
+    let node = node::Node::of(place.client.clone(), Arc::clone(&door), &hosts, args.rank);
     let daemon = node::serve(node, node_listener);
     let gone = async { while place.client.next_push().await.is_some() {} };
     let mut ended = signal(SignalKind::terminate()).map_err(|e| StartError::Io("signals".to_owned(), e))?;
@@ -189,6 +184,7 @@ async fn lead(
         door: Arc::clone(&door),
         world: World::default(),
         conf,
+        steps: Steps::default(),
         started: now(),
     });
     if let Err(code) = controller::resume(&context).await {
@@ -197,8 +193,11 @@ async fn lead(
     client.call(Dest::Local, &Ready {}).await?;
     tracing::info!(address = %controller, "Slurm's commands are answered");
     let accounting = accounting::serve(Arc::clone(&context), accountant);
+    // Until the broker is gone.
+    let steps = controller::follow_steps(Arc::clone(&context));
     let answering = door.serve(listener, move |request| controller::answer(Arc::clone(&context), request));
-    tokio::join!(answering, accounting);
+    let (_, _, steps) = tokio::join!(answering, accounting, steps);
+    steps?;
     Ok(())
 }
 

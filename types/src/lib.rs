@@ -35,7 +35,9 @@ pub use glob::matches;
 pub use hostlist::Hostlist;
 pub use idset::Idset;
 pub use job_id::{Encoding, FluidGenerator, JobId};
-pub use r::{Part, PartVertex, R, RError, RNode, Scheduling, Socket, Texts, Topology};
+pub use r::{
+    Lack, Part, PartVertex, R, RError, RNode, Scheduling, Share, Socket, Spread, Texts, Topology, Want,
+};
 pub use rank::Rank;
 pub use states::{JobResult, JobState, Status};
 pub use syntax::SyntaxError;

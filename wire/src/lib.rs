@@ -12,6 +12,7 @@ pub mod event;
 pub mod exec;
 pub mod fact;
 pub mod files;
+pub mod follow;
 pub mod frame;
 pub mod job;
 pub mod kvs;

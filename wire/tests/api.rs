@@ -6,8 +6,8 @@
 use flurm_types::{Entry, Idset, JobId, JobResult, JobState, R, Rank, Timestamp};
 use flurm_wire::fact::{Fact, GuestLog, JobFact, JobSpecText, KvsFact, KvsOp, ResourceFact, Spilled};
 use flurm_wire::{
-    Address, ClientId, Dest, ErrorCode, Message, Topic, WireError, attr, event, exec, job, kvs, overlay,
-    resource, rexec, sched, shell, state,
+    Address, ClientId, Dest, ErrorCode, Message, Topic, WireError, attr, event, exec, follow, job, kvs,
+    overlay, resource, rexec, sched, shell, state,
 };
 use serde_json::json;
 use std::fmt::Write as _;
@@ -407,6 +407,31 @@ fn examples() -> String {
         &event::Publish { topic: "app.done".into(), payload: Some(json!({"n": 1})) },
         &event::Published { seq: 1, listeners: 2 },
     );
+    line(
+        out,
+        &follow::Follow { name: "7.0".into() },
+        &follow::Followed::Output {
+            task: 3,
+            stream: rexec::Stream::Stdout,
+            data: "hi\n".into(),
+            base64: false,
+        },
+    );
+    line(out, &follow::Took { tag: 5, bytes: 3 }, &done);
+    let window = Some(job::Window { rows: 24, cols: 80 });
+    line(
+        out,
+        &follow::Feed {
+            name: "7.0".into(),
+            tasks: Some(set("0")),
+            data: "hi\n".into(),
+            base64: false,
+            eof: true,
+            window,
+        },
+        &done,
+    );
+    line(out, &follow::Signal { name: "7.0".into(), signum: 10 }, &done);
     line(
         out,
         &event::Subscribe { topics: vec!["app".into()] },

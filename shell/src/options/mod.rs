@@ -48,6 +48,10 @@ pub struct Options {
     pub stdin: Source,
     pub pty: Option<Pty>,
     pub append: bool,
+    /// Tasks are followed under this name by clients here, and nothing is kept of what they say to no file.
+    pub follow: Option<String>,
+    /// `SLURM_*` is the submitter's, and the shell adds what differs from task to task.
+    pub slurm_environment: bool,
     /// Path of the archive for output that is for no file.
     pub archive: Option<String>,
     /// Whole lines only go out together.
@@ -130,6 +134,8 @@ impl Options {
             stdin,
             pty,
             append: output::append(given)?,
+            follow: output::follow(given, [&stdout, &stderr])?,
+            slurm_environment: flag(given, "slurm-environment")?,
             archive,
             lines: [output::lines(given, "stdout")?, output::lines(given, "stderr")?],
             cpus: affinity::affinity(given, "cpu-affinity")?,

@@ -43,6 +43,19 @@ pub(super) fn archive(given: &Given) -> Result<(Option<String>, Sink), OptionErr
     })
 }
 
+/// Under which name clients of this rank follow the tasks here; then nothing is kept.
+pub(super) fn follow(given: &Given, sinks: [&Sink; 2]) -> Result<Option<String>, OptionError> {
+    let name = "output.follow";
+    match text(given, name)? {
+        None => Ok(None),
+        Some("") => bad(name, "expected a name"),
+        Some(_) if sinks.iter().any(|sink| **sink == Sink::Archive) => {
+            bad(name, "output is for an archive already (output.archive)")
+        }
+        Some(follow) => Ok(Some(follow.to_owned())),
+    }
+}
+
 pub(super) fn append(given: &Given) -> Result<bool, OptionError> {
     match text(given, "output.mode")? {
         None | Some("truncate") => Ok(false),

@@ -57,6 +57,11 @@ pub const TABLE: &[Known] = &[
     works("output.stderr.label", 1, "lines begin with the task's rank"),
     works("output.stderr.buffer.type", 1, "`line` or `none`"),
     works("output.archive", 0, "a file for the output of many jobs, as far as it is for no other file"),
+    works(
+        "output.follow",
+        0,
+        "output that is for no file goes to clients on the node that follow this name, and nowhere else",
+    ),
     works("output.limit", 2, "bytes of output that are kept with the job, in its log and then in a file; 1G"),
     works(
         "output.batch-timeout",
@@ -145,6 +150,11 @@ pub const TABLE: &[Known] = &[
         "memory-watchdog",
         0,
         "when a node's memory is nearly full, the job goes that is furthest beyond this size, or beyond its request (`1`)",
+    ),
+    works(
+        "slurm-environment",
+        0,
+        "variables `SLURM_*` are those submitted; only what differs between tasks is added",
     ),
     works("umask", 0, "octal; the command line sets it where it has another one than 022"),
     works("cc", 0, "which of many copies the job is, for `{{cc}}`; the command line sets it"),

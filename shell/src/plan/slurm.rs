@@ -12,6 +12,9 @@ use flurm_types::{R, by_node};
 use serde_json::Value;
 
 pub(super) fn variables(plan: &Plan, told: &Told<'_>, attributes: &Attributes, r: &R, block: &mut Block) {
+    if plan.options.slurm_environment {
+        return of_step(plan, block);
+    }
     let part = attributes.other_system.get("slurm").filter(|_| attributes.within.is_none());
     match part {
         Some(part) => of_slurm(plan, told, part, r, block),
@@ -31,6 +34,14 @@ pub(super) fn variables(plan: &Plan, told: &Told<'_>, attributes: &Attributes, r
             }
         }
     }
+}
+
+/// What is not the same for all tasks of a step; the rest is in the environment that was submitted.
+fn of_step(plan: &Plan, block: &mut Block) {
+    let tasks: Vec<String> = plan.tasks.iter().map(u32::to_string).collect();
+    block.push("SLURM_NODEID", &plan.node_index.to_string());
+    block.push("SLURM_CPUS_ON_NODE", &plan.node.cores.len().to_string());
+    block.push("SLURM_GTIDS", &tasks.join(","));
 }
 
 /// What both are told.

@@ -94,7 +94,7 @@ fn a_task_is_told_who_it_is() {
         plan(JobId(1), &spec, Numbers::default(), &r(&[(3, "0-3"), (5, "0-3")]), &place(5), "/r/job-1")
             .unwrap();
     let submitted = [("OUT".to_owned(), Some("{{name}}.{{task.id}}".to_owned()))].into();
-    let base = crate::env::base(&submitted);
+    let base = crate::env::base(&submitted, false);
     let told: Vec<String> = plan
         .job_variables()
         .iter()

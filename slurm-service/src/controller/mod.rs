@@ -7,12 +7,14 @@ mod named;
 mod nodes;
 mod partitions;
 mod site;
+mod steps;
 mod submit;
 mod tell;
 mod update;
 mod views;
 
 pub use allocate::resume;
+pub use steps::{Steps, follow as follow_steps};
 
 use crate::context::Context;
 use crate::door::{Reply, Request};
@@ -55,6 +57,10 @@ pub async fn answer(ctx: Arc<Context>, request: Request) -> Reply {
         Body::RequestJobReady(asked) => allocate::ready(&ctx, asked).await,
         Body::RequestJobEndTime(asked) => allocate::end_time(&ctx, asked).await,
         Body::RequestCompleteJobAllocation(asked) => allocate::complete(&ctx, asked).await,
+        Body::RequestJobStepCreate(asked) => steps::create(&ctx, &request, asked).await,
+        Body::RequestCancelJobStep(asked) => steps::cancel(&ctx, asked).await,
+        Body::RequestStepLayout(asked) => steps::layout(&ctx, request.version, asked).await,
+        Body::RequestJobStepInfo(asked) => steps::info(&ctx, request.version, asked).await,
         Body::RequestKillJob(asked) => cancel::kill(&ctx, asked).await,
         Body::RequestKillJobs(asked) => cancel::kill_many(&ctx, asked).await,
         Body::RequestUpdateJob(asked) => update::job(&ctx, asked).await,

@@ -22,5 +22,6 @@ pub mod site;
 pub mod size;
 pub mod state;
 pub mod stats;
+pub mod step;
 pub mod submit;
 pub mod update;

@@ -6,10 +6,12 @@
 mod graph;
 mod read;
 mod scheduling;
+mod share;
 mod write;
 
 pub use read::RError;
 pub use scheduling::{Part, PartVertex, Scheduling, Texts};
+pub use share::{Lack, Share, Spread, Want};
 
 use crate::{Hostlist, Idset, Timestamp};
 use std::{collections::BTreeMap, sync::Arc};

@@ -1,0 +1,320 @@
+//! One step on one node, from its launch to its end.
+
+use super::say::say;
+use super::{Node, stream};
+use crate::door::Door;
+use crate::translate::step::{self as translate, Record};
+use flurm_client::{Client, job, kvs};
+use flurm_slurm_protocol::structures::{LaunchTasksRequestMsg, LaunchTasksResponseMsg, TaskExitMsg};
+use flurm_slurm_protocol::{Body, Version};
+use flurm_types::{JobId, exit_code};
+use flurm_wire::Dest;
+use flurm_wire::fact::KvsOp;
+use flurm_wire::follow::{Follow, Followed};
+use flurm_wire::kvs::Node as KvsNode;
+use flurm_wire::rexec::Stream;
+use serde_json::value::RawValue;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use tokio::net::tcp::OwnedWriteHalf;
+
+/// As the kernel says it of a program that ended with 2, which Slurm gives to one that is not there.
+const STATUS_NO_PROGRAM: i32 = 2 << 8;
+
+/// A step with tasks on this node.
+#[derive(Debug)]
+pub struct Step {
+    pub job: u32,
+    pub number: u32,
+    pub version: Version,
+    /// For those who want to see what runs here.
+    pub program: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    id: Option<JobId>,
+    /// It is to end as soon as it has an id.
+    ends: bool,
+    tasks: Vec<u32>,
+    pids: Vec<u32>,
+}
+
+impl Step {
+    pub fn new((job, number): (u32, u32), version: Version, asked: &LaunchTasksRequestMsg) -> Step {
+        let program = asked.argv.first().map(|word| word.lossy().into_owned()).unwrap_or_default();
+        Step { job, number, version, program, state: Mutex::default() }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the state")
+    }
+
+    pub fn tasks(&self) -> (Vec<u32>, Vec<u32>) {
+        let state = self.state();
+        (state.tasks.clone(), state.pids.clone())
+    }
+
+    /// The step's job is cancelled, on all nodes; at once, or when it is known here.
+    pub async fn end(&self, client: &Client, why: &str) {
+        let id = {
+            let mut state = self.state();
+            state.ends = true;
+            state.id
+        };
+        if let Some(id) = id {
+            // It may have ended by itself.
+            let _ = job::raise(client, &[id], "cancel", 0, why).await;
+        }
+    }
+
+    /// True if it was to end before.
+    fn known_as(&self, id: JobId) -> bool {
+        let mut state = self.state();
+        state.id = Some(id);
+        state.ends
+    }
+}
+
+/// Where a node of a step says what.
+struct Ports {
+    io: Option<SocketAddr>,
+    messages: Option<SocketAddr>,
+}
+
+impl Ports {
+    /// Several nodes share a port of `srun`.
+    fn of(srun: IpAddr, index: usize, io: &[u16], messages: &[u16]) -> Ports {
+        let pick = |ports: &[u16]| {
+            let port = ports.get(index.checked_rem(ports.len())?)?;
+            Some(SocketAddr::new(srun, *port))
+        };
+        Ports { io: pick(io), messages: pick(messages) }
+    }
+}
+
+/// All of a step's life on this node.
+pub async fn run(node: &Node, step: &Step, asked: LaunchTasksRequestMsg, index: usize, srun: SocketAddr) {
+    let io_ports = asked.io_port.clone().unwrap_or_default();
+    let resp_ports = asked.resp_port.clone().unwrap_or_default();
+    let ports = Ports::of(srun.ip(), index, &io_ports, &resp_ports);
+    let tasks = asked.items.get(index).map(|item| item.global_task_ids.clone()).unwrap_or_default();
+    let kind = translate::kind(&asked);
+    let name = translate::follow_name(step.job, step.number);
+    let signature = asked.cred.sigp.as_ref().map(|signature| signature.0.clone());
+    let key = signature.unwrap_or_else(|| asked.cred.signature.lossy().into_owned().into_bytes());
+    let to_files = |name: &flurm_slurm_protocol::Text| name.as_str().is_some_and(|name| !name.is_empty());
+    let count = |in_file: bool| if in_file { 0 } else { tasks.len() as u32 };
+    let objects = (count(to_files(&asked.ofname)), if kind.pty { 0 } else { count(to_files(&asked.efname)) });
+
+    // Whatever happens to the tasks from now on is heard.
+    let mut followed = match node.client.stream(Dest::Local, &Follow { name: name.clone() }).await {
+        Ok(followed) => followed,
+        Err(error) => return tracing::warn!(%error, "follow the tasks of a step"),
+    };
+    let connected = match ports.io {
+        Some(io) => stream::connect(io, step.version, index as u32, objects, key).await.ok(),
+        None => None,
+    };
+    let Some((input, output)) = connected else {
+        // Who has launched it is gone already: nobody has submitted it, or somebody else ends it.
+        return;
+    };
+    if index == 0
+        && let Err(note) = submit(node, step, &asked, &srun.ip().to_string()).await
+    {
+        let mut talk = Talk { node, step, ports: &ports, tasks: &tasks, output: Some(output) };
+        talk.cannot_start(&note, STATUS_NO_PROGRAM).await;
+        return;
+    }
+    let feeding = tokio::spawn(stream::feed(input, node.client.clone(), name));
+    let gone = async {
+        // It ends when `srun` hangs up.
+        let _ = feeding.await;
+        step.end(&node.client, "srun is gone").await;
+        std::future::pending::<()>().await;
+    };
+    let mut talk = Talk { node, step, ports: &ports, tasks: &tasks, output: Some(output) };
+    let talking = async {
+        while let Ok(Some(what)) = followed.next().await {
+            let taken = talk.hear(what).await;
+            if taken > 0 {
+                followed.took(taken);
+            }
+        }
+    };
+    tokio::select! {
+        () = talking => {}
+        () = gone => {}
+    }
+}
+
+/// Shows the tasks' output to somebody else, for as long as there is any.
+pub async fn watch(
+    node: &Node,
+    step: &Step,
+    version: Version,
+    asker: IpAddr,
+    io_ports: &[u16],
+    resp_ports: &[u16],
+    key: Vec<u8>,
+) {
+    let ports = Ports::of(asker, 0, io_ports, resp_ports);
+    let Some(io) = ports.io else { return };
+    let name = translate::follow_name(step.job, step.number);
+    let (tasks, _) = step.tasks();
+    let objects = (tasks.len() as u32, tasks.len() as u32);
+    let Ok(mut followed) = node.client.stream(Dest::Local, &Follow { name }).await else { return };
+    let Ok((_input, output)) = stream::connect(io, version, 0, objects, key).await else { return };
+    let mut talk = Talk { node, step, ports: &ports, tasks: &tasks, output: Some(output) };
+    while let Ok(Some(what)) = followed.next().await {
+        let taken = talk.hear(what).await;
+        if talk.output.is_none() {
+            return;
+        }
+        followed.took(taken);
+    }
+}
+
+/// What a node says of a step to one listener.
+struct Talk<'a> {
+    node: &'a Node,
+    step: &'a Step,
+    ports: &'a Ports,
+    /// Of this node, in order.
+    tasks: &'a [u32],
+    /// None: it has gone.
+    output: Option<OwnedWriteHalf>,
+}
+
+impl Talk<'_> {
+    fn local(&self, task: u32) -> u32 {
+        self.tasks.iter().position(|known| *known == task).unwrap_or(0) as u32
+    }
+
+    async fn packets(&mut self, stream: Stream, task: u32, bytes: &[u8]) {
+        let local = self.local(task);
+        let Some(output) = &mut self.output else { return };
+        if stream::write(output, &stream::packets(stream, task, local, bytes)).await.is_err() {
+            self.output = None;
+        }
+    }
+
+    /// Passes it on; how many bytes of output that was.
+    async fn hear(&mut self, what: Followed) -> usize {
+        match what {
+            Followed::Ready {} => 0,
+            Followed::Started { id, tasks, pids } => {
+                let pids: Vec<u32> = pids.into_iter().map(i32::cast_unsigned).collect();
+                {
+                    let mut state = self.step.state();
+                    (state.tasks, state.pids) = (tasks.clone(), pids.clone());
+                }
+                if self.step.known_as(id) {
+                    self.step.end(&self.node.client, "srun is gone").await;
+                }
+                self.launched(0, tasks, pids);
+                0
+            }
+            Followed::Output { task, stream, data, base64 } => {
+                let bytes = decode(data, base64);
+                let taken = bytes.len();
+                self.packets(stream, task, &bytes).await;
+                taken
+            }
+            Followed::End { task, stream } => {
+                self.packets(stream, task, &[]).await;
+                0
+            }
+            Followed::Exited { task, status } => {
+                self.exited(vec![task], status);
+                0
+            }
+            Followed::Failed { note, status } => {
+                let status = if exit_code(status) == 127 { STATUS_NO_PROGRAM } else { status };
+                self.cannot_start(&note, status).await;
+                0
+            }
+            Followed::Gone { .. } => 0,
+        }
+    }
+
+    /// As Slurm has it: the tasks have started, complain and end.
+    async fn cannot_start(&mut self, note: &str, status: i32) {
+        let tasks = self.tasks.to_vec();
+        self.launched(0, tasks.clone(), tasks.iter().map(|_| std::process::id()).collect());
+        for task in &tasks {
+            let line = format!("slurmstepd: error: {note}\n");
+            self.packets(Stream::Stderr, *task, line.as_bytes()).await;
+            self.packets(Stream::Stdout, *task, &[]).await;
+            self.packets(Stream::Stderr, *task, &[]).await;
+        }
+        self.exited(tasks, status);
+    }
+
+    fn launched(&self, code: u32, tasks: Vec<u32>, pids: Vec<u32>) {
+        self.say(Body::ResponseLaunchTasks(Box::new(LaunchTasksResponseMsg {
+            step_id: translate::step_id(self.step.job, self.step.number, self.step.version),
+            return_code: code,
+            node_name: self.node.name.as_str().into(),
+            count_of_pids: pids.len() as u32,
+            local_pids: pids,
+            task_ids: tasks,
+        })));
+    }
+
+    fn exited(&self, tasks: Vec<u32>, status: i32) {
+        self.say(Body::MessageTaskExit(Box::new(TaskExitMsg {
+            return_code: status.cast_unsigned(),
+            num_tasks: tasks.len() as u32,
+            task_id_list: tasks,
+            step_id: translate::step_id(self.step.job, self.step.number, self.step.version),
+        })));
+    }
+
+    /// Output does not wait for it.
+    fn say(&self, body: Body) {
+        let Some(to) = self.ports.messages else { return };
+        let (door, version): (Arc<Door>, Version) = (Arc::clone(&self.node.door), self.step.version);
+        tokio::spawn(async move { say(&door, to, version, body).await });
+    }
+}
+
+fn decode(data: String, base64: bool) -> Vec<u8> {
+    use base64::Engine as _;
+    if base64 {
+        base64::engine::general_purpose::STANDARD.decode(data).unwrap_or_default()
+    } else {
+        data.into_bytes()
+    }
+}
+
+/// Makes the step a job.
+async fn submit(node: &Node, step: &Step, asked: &LaunchTasksRequestMsg, srun: &str) -> Result<(), String> {
+    let key = translate::key(step.job, step.number);
+    let got = kvs::get(&node.client, flurm_wire::kvs::PRIMARY, &key).await.map_err(|e| e.to_string())?;
+    let Some(KvsNode::Value(value)) = got.node else {
+        return Err(format!("step {}.{} was not created here", step.job, step.number));
+    };
+    let record: Record = serde_json::from_value(value).map_err(|e| e.to_string())?;
+    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    let program = program.to_string_lossy().into_owned();
+    let (text, environment) = translate::jobspec(&record, asked, &program, &node.template, srun)?;
+    let new = job::NewJob {
+        jobspec: RawValue::from_string(text).map_err(|e| e.to_string())?,
+        environment: Arc::new(environment),
+        urgency: 16,
+        flags: flurm_wire::job::SubmitFlags::default(),
+    };
+    let id = job::submit(&node.client, new).await.map_err(|e| e.to_string())?;
+    if step.known_as(id) {
+        step.end(&node.client, "srun is gone").await;
+    }
+    // The job says it all.
+    let forget = vec![KvsOp::Unlink { key }];
+    if let Err(error) = kvs::commit(&node.client, flurm_wire::kvs::PRIMARY, forget).await {
+        tracing::info!(%error, "forget how a step was created");
+    }
+    Ok(())
+}
