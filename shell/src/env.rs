@@ -111,8 +111,8 @@ const GPU_LISTS: [&str; 5] = [
 const OUTER: &str = "FLURM_OUTER_";
 
 /// What [`crate::plan`] tells each task of a job whose other variables of Slurm are the submitter's.
-pub const SLURM_OF_TASKS: [&str; 5] =
-    ["SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_GTIDS", "SLURM_CPUS_ON_NODE"];
+pub const SLURM_OF_TASKS: [&str; 6] =
+    ["SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_GTIDS", "SLURM_CPUS_ON_NODE", "SLURM_CONF"];
 
 /// Turns a submitted environment into what its jobs share; `exact`: Slurm's variables stay as they are.
 pub fn base(environment: &Environment, exact: bool) -> Base {

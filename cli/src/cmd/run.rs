@@ -31,6 +31,9 @@ impl Args {
         }
         let feed = self.options.input_file().is_none() && attach::wish() == Wish::Feed;
         let stdin = if feed { Stdin::Ours } else { Stdin::Nothing };
+        if self.options.what.within.is_some() {
+            face.connect()?.run(async |client| self.options.take_part(&client).await)?;
+        }
         if self.options.dry_run {
             writeln!(out::stdout(), "{}", self.options.jobspec(&stdin)?.to_json())?;
             return Ok(0);

@@ -30,7 +30,14 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, face: &Face) -> Result<u8, Failure> {
-        let Args { cc, bcc, array, from_file, follow, options } = self;
+        let Args { cc, bcc, array, from_file, follow, mut options } = self;
+        if options.what.within.is_some() {
+            if array.is_some() || !options.what.dependency.is_empty() {
+                return Err(Failure::usage("a job within another starts at once")
+                    .hint("leave --array and --dependency away"));
+            }
+            face.connect()?.run(async |client| options.take_part(&client).await)?;
+        }
         follow.check()?;
         if options.input_ranks().is_some() {
             return Err(Failure::usage("--input=RANKS needs somebody who gives input")

@@ -268,21 +268,21 @@ impl Options {
 
 /// The numbers of a size.
 #[derive(Clone, Copy)]
-struct Counts {
-    nodes: Option<u32>,
-    ntasks: Option<u32>,
-    cores_per_task: Option<u32>,
-    gpus_per_task: Option<u32>,
-    exclusive: bool,
-    cores: Option<u32>,
-    tasks_per_node: Option<u32>,
-    tasks_per_core: Option<u32>,
-    gpus_per_node: Option<u32>,
-    nslots: Option<u32>,
+pub(super) struct Counts {
+    pub(super) nodes: Option<u32>,
+    pub(super) ntasks: Option<u32>,
+    pub(super) cores_per_task: Option<u32>,
+    pub(super) gpus_per_task: Option<u32>,
+    pub(super) exclusive: bool,
+    pub(super) cores: Option<u32>,
+    pub(super) tasks_per_node: Option<u32>,
+    pub(super) tasks_per_core: Option<u32>,
+    pub(super) gpus_per_node: Option<u32>,
+    pub(super) nslots: Option<u32>,
 }
 
 impl Size {
-    fn counts(&self) -> Result<Counts, Failure> {
+    pub(super) fn counts(&self) -> Result<Counts, Failure> {
         let count = |option: &str, given: &Option<Given<u32>>| {
             given.as_ref().map(Given::get).transpose().map_err(|failure| failure.within(option))
         };

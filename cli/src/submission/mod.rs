@@ -22,6 +22,7 @@ mod limits;
 pub mod sbatch;
 mod slurm;
 mod sub;
+mod within;
 
 pub use build::{Stdin, is_interactive};
 pub use copies::Copies;
@@ -217,6 +218,9 @@ pub struct What {
     /// Send a small file along: a path, or text with a newline; tasks find it as {{tmpdir}}/NAME
     #[arg(long, value_name = "[NAME[:MODE]=]FILE|TEXT")]
     pub add_file: Vec<String>,
+    /// Run at once on resources of this job, beside what it runs: all of them, or so much as -N, -n and -c say
+    #[arg(long, value_name = "ID")]
+    pub within: Option<String>,
     /// Write debugging events to the job's eventlog
     #[arg(long)]
     pub debug: bool,
@@ -290,6 +294,7 @@ impl Options {
             signal,
             add_file,
             urgency,
+            within,
             flags: _,
             debug: _,
         } = &mut self.what;
@@ -304,6 +309,7 @@ impl Options {
             cwd,
             taskmap,
             signal,
+            within,
             input,
             output,
             error,

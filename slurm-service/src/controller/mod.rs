@@ -59,6 +59,7 @@ pub async fn answer(ctx: Arc<Context>, request: Request) -> Reply {
         Body::RequestCompleteJobAllocation(asked) => allocate::complete(&ctx, asked).await,
         Body::RequestJobStepCreate(asked) => steps::create(&ctx, &request, asked).await,
         Body::RequestCancelJobStep(asked) => steps::cancel(&ctx, asked).await,
+        Body::RequestJobSbcastCred(asked) => steps::broadcast(&ctx, request.version, asked).await,
         Body::RequestStepLayout(asked) => steps::layout(&ctx, request.version, asked).await,
         Body::RequestJobStepInfo(asked) => steps::info(&ctx, request.version, asked).await,
         Body::RequestKillJob(asked) => cancel::kill(&ctx, asked).await,

@@ -16,7 +16,7 @@ use crate::translate::step::{self, Owner, Record};
 use flurm_client::{ClientError, job, kvs};
 use flurm_slurm_protocol::structures::{
     JobStepCreateRequestMsg, JobStepInfo, JobStepInfoReqMsg, JobStepInfoResponse, JobStepKillMsg,
-    SelectJobinfo, StepIdMsg,
+    SelectJobinfo, StepAllocInfoMsg, StepIdMsg,
 };
 use flurm_slurm_protocol::{Body, NO_VAL, Version, constants, errors};
 use flurm_types::{Hostlist, JobId, JobState, Lack, R, Want};
@@ -263,6 +263,19 @@ pub async fn layout(ctx: &Context, version: Version, asked: &StepIdMsg) -> Answe
     let held = held.ok_or(errors::ESLURM_INVALID_JOB_ID)?;
     let layout = step::layout(&held.record, &nodes_of(ctx, &held.r), version);
     Ok(Reply::Body(Body::ResponseStepLayout(Box::new(layout))))
+}
+
+/// REQUEST_JOB_SBCAST_CRED.
+pub async fn broadcast(ctx: &Context, version: Version, asked: &StepAllocInfoMsg) -> Answer {
+    let selected = asked.msg.as_ref().or(asked.job_desc_buffer_ptr.as_ref());
+    let outer = named::one(ctx, selected.map_or(0, |selected| selected.step_id.job_id)).await?;
+    if outer.state != JobState::Run {
+        return Err(errors::ESLURM_JOB_NOT_RUNNING);
+    }
+    let r = named::r(ctx, outer.id).await?.ok_or(errors::ESLURM_JOB_NOT_RUNNING)?;
+    let owner = Owner { uid: ctx.conf.uid, gid: ctx.conf.gid, name: ctx.conf.owner.clone() };
+    let told = step::broadcast(outer.number, &nodes_of(ctx, &r), &owner, crate::start::now(), version);
+    Ok(Reply::Body(Body::ResponseJobSbcastCred(Box::new(told))))
 }
 
 /// REQUEST_JOB_STEP_INFO: those that run, of one job or of all.

@@ -8,6 +8,7 @@
 //!
 //! Steps that run here are known by their numbers. When `srun` hangs up, its step ends.
 
+mod bcast;
 mod say;
 mod step;
 mod stream;
@@ -17,8 +18,8 @@ use crate::door::{Door, Reply, Request};
 use crate::translate;
 use flurm_client::Client;
 use flurm_slurm_protocol::structures::{
-    LaunchTasksRequestMsg, ReattachTasksRequestMsg, ReattachTasksResponseMsg, ReturnCode2, SignalTasksMsg,
-    StepId,
+    FileBcast, LaunchTasksRequestMsg, ReattachTasksRequestMsg, ReattachTasksResponseMsg, ReturnCode2,
+    SignalTasksMsg, StepId,
 };
 use flurm_slurm_protocol::{Body, NO_VAL, Text, Version, errors};
 use flurm_types::Hostlist;
@@ -81,6 +82,7 @@ async fn answer(node: Arc<Node>, request: Request) -> Reply {
         Body::RequestLaunchTasks(asked) => Ok(launched(launch(&node, *asked, version, peer.ip()))),
         Body::RequestSignalTasks(asked) => signal(&node, &asked).await,
         Body::RequestTerminateTasks(asked) => end(&node, &asked.step_id).await,
+        Body::RequestFileBcast(block) => broadcast(block).await,
         Body::RequestReattachTasks(asked) => reattach(&node, &asked, version, peer.ip()),
         _ => Err(errors::ESLURM_NOT_SUPPORTED),
     };
@@ -115,6 +117,12 @@ fn launch(node: &Arc<Node>, asked: LaunchTasksRequestMsg, version: Version, srun
         node.steps().remove(&key);
     });
     Ok(())
+}
+
+/// A file system may take its time.
+async fn broadcast(block: Box<FileBcast>) -> Result<Reply, u32> {
+    let written = tokio::task::spawn_blocking(move || bcast::write(&block));
+    written.await.unwrap_or(Err(u32::MAX)).map(|()| Reply::Code(0))
 }
 
 /// Every node of the step is asked, and signals its own tasks.

@@ -104,7 +104,11 @@ pub async fn run(node: &Node, step: &Step, asked: LaunchTasksRequestMsg, index: 
     let name = translate::follow_name(step.job, step.number);
     let signature = asked.cred.sigp.as_ref().map(|signature| signature.0.clone());
     let key = signature.unwrap_or_else(|| asked.cred.signature.lossy().into_owned().into_bytes());
-    let to_files = |name: &flurm_slurm_protocol::Text| name.as_str().is_some_and(|name| !name.is_empty());
+    let to_files = |name| translate::file_of(name).is_some();
+    let only = [&asked.ofname, &asked.efname].map(|name| match name.as_str() {
+        Some("none") => Whose::Nobodys,
+        name => name.and_then(translate::one_task).map_or(Whose::All, Whose::Only),
+    });
     let count = |in_file: bool| if in_file { 0 } else { tasks.len() as u32 };
     let objects = (count(to_files(&asked.ofname)), if kind.pty { 0 } else { count(to_files(&asked.efname)) });
 
@@ -113,6 +117,11 @@ pub async fn run(node: &Node, step: &Step, asked: LaunchTasksRequestMsg, index: 
         Ok(followed) => followed,
         Err(error) => return tracing::warn!(%error, "follow the tasks of a step"),
     };
+    if let Some(one) = asked.ifname.as_str().and_then(translate::one_task) {
+        // Nobody will ever give the others anything.
+        let others = tasks.iter().copied().filter(|task| *task != one).collect();
+        tokio::spawn(stream::no_input(node.client.clone(), name.clone(), others));
+    }
     let connected = match ports.io {
         Some(io) => stream::connect(io, step.version, index as u32, objects, key).await.ok(),
         None => None,
@@ -124,9 +133,12 @@ pub async fn run(node: &Node, step: &Step, asked: LaunchTasksRequestMsg, index: 
     if index == 0
         && let Err(note) = submit(node, step, &asked, &srun.ip().to_string()).await
     {
-        let mut talk = Talk { node, step, ports: &ports, tasks: &tasks, output: Some(output) };
+        let mut talk = Talk { node, step, ports: &ports, tasks: &tasks, output: Some(output), only };
         talk.cannot_start(&note, STATUS_NO_PROGRAM).await;
         return;
+    }
+    if kind.pty && index == 0 {
+        tokio::spawn(stream::sizes(srun.ip(), pty_port(&asked), node.client.clone(), name.clone()));
     }
     let feeding = tokio::spawn(stream::feed(input, node.client.clone(), name));
     let gone = async {
@@ -135,7 +147,7 @@ pub async fn run(node: &Node, step: &Step, asked: LaunchTasksRequestMsg, index: 
         step.end(&node.client, "srun is gone").await;
         std::future::pending::<()>().await;
     };
-    let mut talk = Talk { node, step, ports: &ports, tasks: &tasks, output: Some(output) };
+    let mut talk = Talk { node, step, ports: &ports, tasks: &tasks, output: Some(output), only };
     let talking = async {
         while let Ok(Some(what)) = followed.next().await {
             let taken = talk.hear(what).await;
@@ -167,7 +179,8 @@ pub async fn watch(
     let objects = (tasks.len() as u32, tasks.len() as u32);
     let Ok(mut followed) = node.client.stream(Dest::Local, &Follow { name }).await else { return };
     let Ok((_input, output)) = stream::connect(io, version, 0, objects, key).await else { return };
-    let mut talk = Talk { node, step, ports: &ports, tasks: &tasks, output: Some(output) };
+    let only = [Whose::All; 2];
+    let mut talk = Talk { node, step, ports: &ports, tasks: &tasks, output: Some(output), only };
     while let Ok(Some(what)) = followed.next().await {
         let taken = talk.hear(what).await;
         if talk.output.is_none() {
@@ -186,6 +199,16 @@ struct Talk<'a> {
     tasks: &'a [u32],
     /// None: it has gone.
     output: Option<OwnedWriteHalf>,
+    /// Of standard output and of standard error.
+    only: [Whose; 2],
+}
+
+/// Which tasks' streams somebody wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    All,
+    Only(u32),
+    Nobodys,
 }
 
 impl Talk<'_> {
@@ -194,6 +217,14 @@ impl Talk<'_> {
     }
 
     async fn packets(&mut self, stream: Stream, task: u32, bytes: &[u8]) {
+        let wanted = match self.only[usize::from(stream == Stream::Stderr)] {
+            Whose::All => true,
+            Whose::Only(only) => only == task,
+            Whose::Nobodys => false,
+        };
+        if !wanted && !bytes.is_empty() {
+            return;
+        }
         let local = self.local(task);
         let Some(output) = &mut self.output else { return };
         if stream::write(output, &stream::packets(stream, task, local, bytes)).await.is_err() {
@@ -288,6 +319,12 @@ fn decode(data: String, base64: bool) -> Vec<u8> {
     } else {
         data.into_bytes()
     }
+}
+
+/// Where `srun` tells the size of its terminal.
+fn pty_port(asked: &LaunchTasksRequestMsg) -> u16 {
+    let named = asked.env.iter().filter_map(|line| line.as_str()?.strip_prefix("SLURM_PTY_PORT="));
+    named.filter_map(|port| port.parse().ok()).next_back().unwrap_or(0)
 }
 
 /// Makes the step a job.

@@ -6,9 +6,10 @@ use flurm_slurm_protocol::io::{ALL_TASKS, Head, Init, Kind};
 use flurm_types::Idset;
 use flurm_wire::Dest;
 use flurm_wire::follow::Feed;
+use flurm_wire::job::Window;
 use flurm_wire::rexec::Stream;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -113,6 +114,13 @@ fn next<'a>(rest: &mut &'a [u8]) -> Option<(Option<Head>, &'a [u8])> {
     Some((Some(head), data))
 }
 
+/// These tasks have no input.
+pub async fn no_input(client: Client, name: String, tasks: Idset) {
+    let feed = Feed { name, tasks: Some(tasks), data: String::new(), base64: false, eof: true, window: None };
+    // A step may end before it begins.
+    let _ = client.call(Dest::Local, &feed).await;
+}
+
 async fn pass(client: &Client, name: &str, to: Option<u32>, bytes: Vec<u8>, eof: bool) {
     use base64::Engine as _;
     let (data, base64) = match String::from_utf8(bytes) {
@@ -123,6 +131,20 @@ async fn pass(client: &Client, name: &str, to: Option<u32>, bytes: Vec<u8>, eof:
     let feed = Feed { name: name.to_owned(), tasks, data, base64, eof, window: None };
     // A task that reads no input does not want it.
     let _ = client.call(Dest::Local, &feed).await;
+}
+
+/// Passes on the sizes of the terminal in front of `srun`, as it tells them: columns and rows.
+pub async fn sizes(srun: IpAddr, port: u16, client: Client, name: String) {
+    let Ok(mut stream) = TcpStream::connect(SocketAddr::new(srun, port)).await else { return };
+    let mut size = [0; 4];
+    while stream.read_exact(&mut size).await.is_ok() {
+        let [c0, c1, r0, r1] = size;
+        let window = Window { rows: u16::from_be_bytes([r0, r1]), cols: u16::from_be_bytes([c0, c1]) };
+        let (name, tasks) = (name.clone(), Some(Idset::from(0)));
+        let feed = Feed { name, tasks, data: String::new(), base64: false, eof: false, window: Some(window) };
+        // The task may be gone.
+        let _ = client.call(Dest::Local, &feed).await;
+    }
 }
 
 #[cfg(test)]

@@ -3,16 +3,17 @@
 use crate::translate::pattern;
 use flurm_jobspec::build::Builder;
 use flurm_slurm_protocol::structures::{
-    Identity, JobStepCreateRequestMsg, JobStepCreateResponseMsg, LaunchTasksRequestMsg, SelectJobinfo,
-    SlurmCred, SlurmCredBody, StepId, StepLayout, SwitchStepinfo,
+    Identity, JobSbcastCredMsg, JobStepCreateRequestMsg, JobStepCreateResponseMsg, LaunchTasksRequestMsg,
+    SbcastCred, SelectJobinfo, SlurmCred, SlurmCredBody, StepId, StepLayout, SwitchStepinfo,
 };
 use flurm_slurm_protocol::{Bits, Bytes, NO_VAL, NO_VAL16, Text, Version};
 use flurm_types::{Environment, Hostlist, Idset, JobId, R, Spread, TaskMap, Want};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Step numbers with a meaning.
-pub const BATCH_STEP: u32 = 0xffff_fffb;
+/// How long a credential for broadcasts says that it is good.
+const BROADCAST_SECS: i64 = 24 * 3600;
+
 /// What a whole job is called where a step could be.
 pub const NO_STEP: u32 = NO_VAL;
 
@@ -302,6 +303,47 @@ fn credential(record: &Record, r: &R, nodes: &str, owner: &Owner, now: i64, vers
     }
 }
 
+/// What `sbcast` hands on to node daemons of ours, which ask who sends it and nothing else.
+pub fn broadcast(job: u32, nodes: &str, owner: &Owner, now: i64, version: Version) -> JobSbcastCredMsg {
+    let number = version.number();
+    let (old, middle) = (number <= 39, (40..=43).contains(&number));
+    let expires = now + BROADCAST_SECS;
+    let signature = format!("slurm.{job}");
+    let identity = Identity {
+        uid: owner.uid,
+        gid: owner.gid,
+        pw_name: owner.name.as_str().into(),
+        gids: vec![owner.gid],
+        ..Identity::default()
+    };
+    JobSbcastCredMsg {
+        job_id: (number <= 43).then_some(job),
+        node_list: nodes.into(),
+        unused_node_cnt: (number <= 43).then_some(0),
+        sbcast_cred: SbcastCred {
+            arg_step_id: (number >= 44).then(|| Box::new(step_id(job, 0, version))),
+            arg_id: (number >= 40).then(|| Box::new(identity)),
+            ctime: now,
+            expiration: old.then_some(expires),
+            jobid: old.then_some(job),
+            het_job_id: old.then_some(0),
+            step_id: old.then_some(0),
+            uid: old.then_some(owner.uid),
+            gid: old.then_some(owner.gid),
+            user_name: if old { owner.name.as_str().into() } else { Text::NULL },
+            gids: old.then(|| vec![owner.gid]),
+            nodes: if old { nodes.into() } else { Text::NULL },
+            signature_until_39: old.then(|| Bytes(signature.clone().into_bytes())),
+            arg_expiration: (number >= 40).then_some(expires),
+            arg_job_id: middle.then_some(job),
+            arg_het_job_id: (number >= 40).then_some(0),
+            arg_step_id_until_43: middle.then_some(0),
+            arg_nodes: if old { Text::NULL } else { nodes.into() },
+            signature: if old { Text::NULL } else { signature.into() },
+        },
+    }
+}
+
 /// What of a launch is no plain command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
@@ -414,20 +456,30 @@ pub fn jobspec(
     }
     let user = environment.get("USER").cloned().flatten().unwrap_or_default();
     for (stream, name) in [("stdout", &asked.ofname), ("stderr", &asked.efname)] {
-        if let Some(path) = name.as_str().filter(|name| !name.is_empty()) {
+        if let Some(path) = file_of(name) {
             let path = file_name(path, record, &user);
             builder = builder
                 .shell_option(&format!("output.{stream}.type"), json!("file"))
                 .shell_option(&format!("output.{stream}.path"), json!(path));
         }
     }
-    if let Some(path) = asked.ifname.as_str().filter(|name| !name.is_empty()) {
+    if let Some(path) = file_of(&asked.ifname) {
         builder = builder
             .shell_option("input.stdin.type", json!("file"))
             .shell_option("input.stdin.path", json!(file_name(path, record, &user)));
     }
     let jobspec = builder.build().map_err(|e| e.to_string())?;
     Ok((jobspec.to_json_without_environment(), environment))
+}
+
+/// The name of a file, as opposed to a task whose stream it is, and to nothing.
+pub fn file_of(name: &Text) -> Option<&str> {
+    name.as_str().filter(|name| !name.is_empty() && *name != "none" && one_task(name).is_none())
+}
+
+/// The only task whose stream it is.
+pub fn one_task(name: &str) -> Option<u32> {
+    name.parse().ok()
 }
 
 /// Of a step whose tasks are different programs.
