@@ -37,7 +37,6 @@ pub async fn answer(ctx: Arc<Context>, request: Request) -> Reply {
         Body::RequestJobInfo(asked) => jobs::list(&ctx, request.version, asked).await,
         Body::RequestJobInfoSingle(asked) => jobs::single(&ctx, request.version, asked).await,
         Body::RequestJobUserInfo(asked) => jobs::of_user(&ctx, request.version, asked).await,
-        Body::RequestJobStepInfo(_) => views::no_steps(),
         Body::RequestFedInfo => views::federation(),
         Body::RequestReservationInfo(_) => views::reservations(),
         Body::RequestLicenseInfo(_) => views::licenses(),

@@ -9,7 +9,7 @@
 //! What a step was given is held from the moment `srun` is told of it. A service that is new reads all of it in the journal.
 
 use super::tell::{Listener, tell};
-use super::{Answer, cancel, named, number};
+use super::{Answer, cancel, named, number, views};
 use crate::context::Context;
 use crate::door::{Reply, Request};
 use crate::translate::step::{self, Owner, Record};
@@ -290,8 +290,8 @@ pub async fn info(ctx: &Context, version: Version, asked: &JobStepInfoReqMsg) ->
             && (number == NO_VAL || held.record.step == number)
     });
     let steps: Vec<JobStepInfo> = wanted.map(|held| shown(ctx, held, version)).collect();
-    if steps.is_empty() && job.is_some() {
-        return Err(errors::ESLURM_INVALID_JOB_ID);
+    if steps.is_empty() {
+        return views::no_steps();
     }
     Ok(Reply::Body(Body::ResponseJobStepInfo(Box::new(JobStepInfoResponse {
         job_step_count: steps.len() as u32,
