@@ -210,3 +210,15 @@ fn flurm_runs_a_job_within_a_job() {
     instance.ok(&["job", "wait-event", id, "clean"]);
     assert_eq!(processes_with("987653"), Vec::<i32>::new());
 }
+
+#[test]
+fn mpi_programs_find_each_other_across_nodes() {
+    let Some(mpis) = flurm_tests::mpis("steps: MPI") else { return };
+    let Some(cluster) = Cluster::start("steps: MPI") else { return };
+    for mpi in mpis {
+        let kind = if mpi.name.starts_with("mpich") { "pmi2" } else { "pmix" };
+        let ran = cluster.salloc("-N3 -n6", &format!("srun -Q --mpi={kind} {}", mpi.program("c/hello")));
+        let found = ran.stdout.lines().filter(|line| line.contains("size=6")).count();
+        assert_eq!(found, 6, "{} with {kind}: {} {}", mpi.name, ran.stdout, ran.stderr);
+    }
+}
