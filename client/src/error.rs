@@ -43,7 +43,6 @@ impl ClientError {
                 ErrorCode::Invalid
                 | ErrorCode::NotFound
                 | ErrorCode::Exists
-                | ErrorCode::Changed
                 | ErrorCode::Denied
                 | ErrorCode::TimedOut
                 | ErrorCode::TooBig

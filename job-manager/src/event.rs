@@ -89,6 +89,8 @@ pub struct Brief {
     pub duration: f64,
     pub array: Option<Array>,
     pub retry_of: Option<JobId>,
+    /// One of Slurm's commands has submitted it: its jobspec has a part of theirs.
+    pub slurm: bool,
     pub within: Option<JobId>,
 }
 
@@ -109,6 +111,7 @@ impl Asked {
             duration: attributes.duration,
             array: attributes.array,
             retry_of: attributes.retry_of,
+            slurm: attributes.other_system.contains_key("slurm"),
             within: attributes.within.as_ref().map(|within| within.id),
         });
         Asked { text, jobspec, brief }

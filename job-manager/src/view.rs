@@ -90,6 +90,7 @@ impl Job {
                 number: self.number(),
             }),
             retry_of: brief.retry_of,
+            slurm: brief.slurm,
             within: brief.within,
         }
     }

@@ -8,6 +8,11 @@ use flurm_tests::{Instance, Options, bin_folder};
 use std::path::PathBuf;
 
 fn page(name: &str) {
+    page_with(name, &[]);
+}
+
+/// With further arguments of `flurm start`.
+fn page_with(name: &str, args: &[&str]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
     let mut steps = steps(&text, true).into_iter();
@@ -17,9 +22,15 @@ fn page(name: &str) {
         "{name}:{}: begins with its instance",
         first.line
     );
-    let instance = Instance::with(Options { size: 4, ..Options::default() });
+    let instance = Instance::with(Options {
+        size: 4,
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        ..Options::default()
+    });
     let bin = bin_folder(instance.dir.path());
-    let environment = [("FLURM_URI", instance.uri.as_str())];
+    // As the initial program of the instance has it.
+    let conf = instance.rundir(0).join("slurm/slurm.conf").display().to_string();
+    let environment = [("FLURM_URI", instance.uri.as_str()), ("SLURM_CONF", &conf)];
     let mut wrong = Vec::new();
     for step in steps {
         let (code, lines) = run_line(&step.command, instance.dir.path(), &bin, &environment);
@@ -57,6 +68,17 @@ fn the_example_of_a_configuration_starts_as_written() {
         assert_eq!(instance.ok(&["run", "-q", queue, "echo", queue]), queue);
     }
     assert!(!instance.stderr().contains("warning"), "{}", instance.stderr());
+}
+
+#[test]
+fn the_page_on_slurms_commands_runs_as_written() {
+    let installed =
+        ["/usr/bin/sbatch", "/usr/sbin/munged"].iter().all(|program| std::path::Path::new(program).exists());
+    if installed {
+        return page_with("docs/slurm.md", &["--slurm"]);
+    }
+    assert!(std::env::var_os("FLURM_REQUIRE_LAB").is_none(), "Slurm's commands are missing");
+    eprintln!("SKIPPED docs/slurm.md: Slurm's commands are missing; as root, `make test` installs them");
 }
 
 #[test]

@@ -436,6 +436,9 @@ pub struct JobRecord {
     /// The job that this one does again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<JobId>,
+    /// One of Slurm's commands has submitted it: its jobspec says more in `attributes.system.slurm`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub slurm: bool,
     /// The job on whose resources this one runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<JobId>,

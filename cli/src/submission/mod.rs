@@ -50,7 +50,6 @@ pub fn refused(error: WireError) -> Failure {
         | ErrorCode::TooBig
         | ErrorCode::NotFound
         | ErrorCode::Exists
-        | ErrorCode::Changed
         | ErrorCode::Denied
         | ErrorCode::NoService
         | ErrorCode::Unreachable

@@ -52,6 +52,9 @@ impl Parts {
         };
         let mut asked = JoinSet::new();
         for job in jobs {
+            if !job.slurm {
+                found.insert(job.id, None);
+            }
             if found.contains_key(&job.id) {
                 continue;
             }

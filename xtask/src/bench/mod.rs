@@ -19,6 +19,7 @@ mod nest;
 mod overlay;
 mod scheduling;
 mod sharing;
+mod slurm;
 mod spawn;
 
 use serde_json::json;
@@ -147,6 +148,12 @@ const BENCHES: &[Bench] = &[
         name: "overlay",
         about: "round trips through the tree of 64 brokers (fan-out 8) by one client, alone and 64 at a time",
         run: overlay::overlay,
+    },
+    Bench {
+        name: "slurm",
+        about: "Slurm's own commands as processes, one after the other, against an instance that answers them: start of the \
+                process, its credential, question, answer, print",
+        run: slurm::commands,
     },
 ];
 

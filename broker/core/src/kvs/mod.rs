@@ -198,9 +198,8 @@ impl Kvs {
             let gets = std::mem::take(&mut n.gets).into_iter().map(|w| w.asker);
             gets.chain(std::mem::take(&mut n.versions).into_iter().map(|(_, asker)| asker)).collect()
         });
-        let mut fact = KvsFact { namespace, ops };
+        let fact = KvsFact { namespace, ops };
         let version = self.change(&fact)?;
-        fact.ops.retain(|op| !matches!(op, KvsOp::Test { .. }));
         for asker in waiting {
             cx.refuse(&asker, no_namespace(&fact.namespace));
         }
@@ -288,7 +287,7 @@ fn check_writable(tree: &Tree, op: &KvsOp) -> Result<(), WireError> {
     let (key, last) = match op {
         KvsOp::Put { key, .. } | KvsOp::Append { key, .. } | KvsOp::Mkdir { key } => (key, true),
         KvsOp::Symlink { key, .. } | KvsOp::Unlink { key } => (key, false),
-        KvsOp::Test { .. } | KvsOp::CreateNamespace { .. } | KvsOp::RemoveNamespace => return Ok(()),
+        KvsOp::CreateNamespace { .. } | KvsOp::RemoveNamespace => return Ok(()),
     };
     let path = tree.resolve(key, last).map_err(refusal)?;
     if matches!(path[0].as_str(), "job" | "resource") {
@@ -298,15 +297,7 @@ fn check_writable(tree: &Tree, op: &KvsOp) -> Result<(), WireError> {
 }
 
 fn refusal(error: TreeError) -> WireError {
-    let code = match error {
-        TreeError::Differs(_) => ErrorCode::Changed,
-        TreeError::Key(_)
-        | TreeError::IsDir(_)
-        | TreeError::NotText(_)
-        | TreeError::Links(_)
-        | TreeError::Namespace => ErrorCode::Invalid,
-    };
-    WireError::new(code, error.to_string())
+    WireError::new(ErrorCode::Invalid, error.to_string())
 }
 
 fn no_key(key: &str) -> WireError {
