@@ -43,6 +43,7 @@ impl ClientError {
                 ErrorCode::Invalid
                 | ErrorCode::NotFound
                 | ErrorCode::Exists
+                | ErrorCode::Changed
                 | ErrorCode::Denied
                 | ErrorCode::TimedOut
                 | ErrorCode::TooBig

@@ -28,6 +28,8 @@ pub(crate) struct Exec {
     message: Option<Message>,
     cancelled: bool,
     input: Option<mpsc::UnboundedSender<Input>>,
+    /// What comes for its input, until the program has started and takes it.
+    inputs: Option<mpsc::UnboundedReceiver<Input>>,
     exit: Option<oneshot::Sender<i32>>,
 }
 
@@ -44,12 +46,14 @@ impl Shell {
             return self.refuse(message, unavailable("too many programs run here"));
         };
         self.next_exec += 1;
+        let (input, inputs) = mpsc::unbounded_channel();
         let exec = Exec {
             field,
             asker: (message.src, message.tag),
             message: Some(message),
             cancelled: false,
-            input: None,
+            input: Some(input),
+            inputs: Some(inputs),
             exit: None,
         };
         self.execs.insert(self.next_exec, exec);
@@ -88,9 +92,7 @@ impl Shell {
         };
         let (ended, exit) = oneshot::channel();
         exec.exit = Some(ended);
-        if let Some(pipe) = stdin {
-            let (send, inputs) = mpsc::unbounded_channel();
-            exec.input = Some(send);
+        if let (Some(pipe), Some(inputs)) = (stdin, exec.inputs.take()) {
             tokio::spawn(io::write_input(pipe, inputs, Arc::default(), false));
         }
         if exec.cancelled {

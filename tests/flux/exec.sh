@@ -5,8 +5,13 @@ flux exec -l -r 2 echo here
 #> 2: here
 flux exec -r 0-1 false || echo code $?
 #> code 1
-flux exec -n -r 1,3 sh -c 'echo x' | wc -l
+flux exec -r 1,3 sh -c 'echo x' | wc -l
 #> 2
+echo input | flux exec -r 0 cat; echo input | flux exec --noinput -r 0 cat
+#> input
+# Input that comes before the program is there is not lost.
+for i in 1 2 3 4 5 6 7 8; do echo $i | flux exec -r 0-3 cat; done | wc -l
+#> 32
 flux getattr size
 #> 4
 flux lsattr | grep -c '^local-uri$'

@@ -3,6 +3,8 @@ flux version | head -1 | cut -d: -f1
 #> commands
 flux -V | grep -c commands
 #> 1
+flux help jobs | head -1
+#> List jobs
 mkdir bin && printf '#!/bin/sh\necho hello $1\n' > bin/flux-hello && chmod +x bin/flux-hello
 FLUX_EXEC_PATH=$PWD/bin flux hello world
 #> hello world

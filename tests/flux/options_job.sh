@@ -107,3 +107,6 @@ flux job status --json $held | grep -o '"result":"[A-Z]*"'
 #> "result":"CANCELED"
 flux job status --verbose $id 2>&1 | grep -c 'exited with exit code 3'
 #> 1
+flux job stats | grep -c '"inactive":[1-9]'; flux job list -a | head -1 | grep -c '"ntasks":'
+#> 1
+#> 1

@@ -115,6 +115,8 @@ flux kvs eventlog append -N foo log begin && flux kvs eventlog get -N foo -u log
 #> 1
 flux kvs eventlog wait-event -N foo -u log begin | grep -c begin
 #> 1
+timeout 0.5 flux kvs wait -N foo 1000; echo $?
+#> 124
 flux kvs copy -S foo -D bar a.x a.y && flux kvs get -N bar a.y
 #> 1
 FLUX_KVS_NAMESPACE=foo flux kvs get a.x

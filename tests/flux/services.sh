@@ -31,7 +31,7 @@ flux config get --type=integer fake-resources.host-prefix 2> /dev/null || echo o
 #> other
 flux config get --default=none policy.limits
 #> none
-flux config get --quiet policy.limits || echo nothing
+flux config get --quiet policy.limits 2>&1 || echo nothing
 #> nothing
 printf '[sched]\npolicy = "easy"\n' > other.toml; flux config get --config-path=other.toml
 #> {"sched":{"policy":"easy"}}

@@ -121,7 +121,8 @@ impl Table {
         for row in &self.rows {
             let (lab, ours) = (row.results(lab), row.results(ours));
             for (word, lab) in lab {
-                let ours = ours.get(&word).cloned().unwrap_or_else(|| NOTHING.to_owned());
+                let none = if ours.is_empty() { NOTHING } else { MISSING };
+                let ours = ours.get(&word).cloned().unwrap_or_else(|| none.to_owned());
                 let name = if word.is_empty() { row.name.clone() } else { format!("{}/{word}", row.name) };
                 checks.push(Check { name, lab, ours });
             }
@@ -306,6 +307,7 @@ fn normal(text: &str, ids: &BTreeSet<u64>, here: &str) -> String {
     let mut rest = text.as_str();
     while let Some(c) = rest.chars().next() {
         let (taken, put) = time(rest)
+            .or_else(|| date(rest))
             .or_else(|| nodes(rest))
             .or_else(|| number(rest, ids))
             .unwrap_or_else(|| (c.len_utf8(), c.to_string()));
@@ -336,13 +338,23 @@ fn replace_word(text: &str, word: &str, by: &str) -> String {
 
 /// `2026-11-22T02:59:12`.
 fn time(text: &str) -> Option<(usize, String)> {
-    const SHAPE: &[u8] = b"0000-00-00T00:00:00";
-    let fits = text.len() >= SHAPE.len()
-        && text.bytes().zip(SHAPE).all(|(byte, shape)| match shape {
-            b'0' => byte.is_ascii_digit(),
-            other => byte == *other,
-        });
-    fits.then(|| (SHAPE.len(), "TIME".to_owned()))
+    shaped(text, "0000-00-00T00:00:00").then(|| (19, "TIME".to_owned()))
+}
+
+/// `Sun Nov 22 03:04:19 2026`.
+fn date(text: &str) -> Option<(usize, String)> {
+    shaped(text, "Aaa Aaa 00 00:00:00 0000").then(|| (24, "DATE".to_owned()))
+}
+
+/// A text that begins with letters and digits where these are, and with the same elsewhere. A digit may be a blank.
+fn shaped(text: &str, shape: &str) -> bool {
+    text.len() >= shape.len()
+        && text.bytes().zip(shape.bytes()).all(|(byte, shape)| match shape {
+            b'0' => byte.is_ascii_digit() || byte == b' ',
+            b'A' => byte.is_ascii_uppercase(),
+            b'a' => byte.is_ascii_lowercase(),
+            other => byte == other,
+        })
 }
 
 /// `node2`, `node[1-3]`: which ones is chance, how many is not.
@@ -387,6 +399,7 @@ mod tests {
             ("/home/u/lab/x/o.17", "DIR/o.ID"),
             ("node2 node[1-3] node[1,3]", "NODE 3xNODE 2xNODE"),
             ("at 2026-11-22T02:59:12.", "at TIME."),
+            ("Sun Nov  2 03:04:19 2026", "DATE"),
             ("stb /home/flurm/a flurm", "CLUSTER /home/flurm/a CLUSTER"),
             ("a\n\nb | c \n", "a / b ¦ c"),
             ("5017 9", "5017 9"),

@@ -125,8 +125,15 @@ fn an_archive_is_replaced_added_to_awaited_and_removed() {
     };
     own(&["create", "--no-force-primary", "-n", "mine", "b"]).ok();
     assert_eq!(own(&["list", "--no-force-primary", "-n", "mine"]).ok(), "b\n");
+    assert_eq!(own(&["extract", "--no-force-primary", "-n", "mine", "-t"]).ok(), "b\n");
     own(&["list", "-n", "mine"]).code_is(1);
+    own(&["remove", "-n", "mine"]).code_is(1);
+    own(&["remove", "--no-force-primary", "-n", "mine"]).ok();
+    own(&["list", "--no-force-primary", "-n", "mine"]).code_is(1);
 
+    instance.ok(&["archive", "remove", "--name=late"]);
+    instance.run(&["archive", "list", "-n", "late"]).code_is(1);
+    instance.ok(&["archive", "list"]);
     instance.ok(&["archive", "remove"]);
     let gone = instance.run(&["archive", "list"]).code_is(1);
     assert!(gone.stderr.contains("there is no archive `main`"), "{}", gone.stderr);
@@ -228,4 +235,27 @@ fn what_cannot_be_staged_fails_the_job_with_the_reason() {
         });
         (left.count() == 0).then_some(())
     });
+}
+
+#[test]
+fn many_add_to_an_archive_at_once_and_none_is_lost() {
+    let instance = Instance::start(1);
+    let dir = instance.dir.path();
+    let names: Vec<String> = (0..8).map(|n| format!("file{n}")).collect();
+    for name in &names {
+        std::fs::write(dir.join(name), name).unwrap();
+    }
+    let adds = |name: &String| instance.command(&["archive", "create", "--append", name]).spawn().unwrap();
+    let children: Vec<_> = names.iter().map(adds).collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let mut listed: Vec<String> = instance.ok(&["archive", "list"]).lines().map(str::to_owned).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, names);
+    let out = tempfile::tempdir().unwrap();
+    instance.ok(&["archive", "extract", "-C", &out.path().display().to_string()]);
+    for name in &names {
+        assert_eq!(std::fs::read_to_string(out.path().join(name)).unwrap(), *name);
+    }
 }

@@ -2,48 +2,28 @@
 //!
 //! Without these programs the tests print so, and fail if `FLURM_REQUIRE_LAB` is set (as it is in CI).
 
-use flurm_tests::{DEADLINE, Instance, Options, Ran, eventually, fake_nodes, processes_with, run};
-use std::path::{Path, PathBuf};
+use flurm_tests::mpis::mpis;
+use flurm_tests::slurm::Answering;
+use flurm_tests::{Instance, Ran, processes_with, run};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// An instance of three nodes with four cores each, which answers Slurm's commands.
-struct Cluster {
-    conf: PathBuf,
-    instance: Instance,
-}
+struct Cluster(Answering);
 
 impl Cluster {
-    /// None (said on stderr) where Slurm's commands are not installed.
     fn start(name: &str) -> Option<Cluster> {
-        let missing: Vec<&str> =
-            ["/usr/bin/srun", "/usr/bin/salloc", "/usr/bin/scancel", "/usr/bin/sattach", "/usr/sbin/munged"]
-                .into_iter()
-                .filter(|program| !Path::new(program).exists())
-                .collect();
-        if !missing.is_empty() {
-            assert!(std::env::var_os("FLURM_REQUIRE_LAB").is_none(), "missing: {missing:?}");
-            eprintln!("SKIPPED {name}: missing: {missing:?}; as root, `make test` installs them");
-            return None;
-        }
-        let options = Options { size: 3, args: vec!["--slurm".to_owned()], ..Options::default() };
-        let instance = Instance::with(Options { config: Some(fake_nodes(3, 4)), ..options });
-        let conf = instance.rundir(0).join("slurm/slurm.conf");
-        eventually("the private slurm.conf", DEADLINE, || conf.exists().then_some(()));
-        Some(Cluster { conf, instance })
+        Answering::start(name, &["srun", "salloc", "scancel", "sattach", "sbcast", "squeue"]).map(Cluster)
     }
 
     fn command(&self, program: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        command.args(args).current_dir(self.instance.dir.path());
-        command.env_clear().env("SLURM_CONF", &self.conf).env("PATH", "/usr/bin:/bin").env("HOME", "/tmp");
-        command
+        self.0.command(program, args)
     }
 
     /// A script in an allocation of this size.
     fn salloc(&self, size: &str, script: &str) -> Ran {
-        let args: Vec<&str> =
-            ["-Q"].into_iter().chain(size.split(' ')).chain(["bash", "-c", script]).collect();
-        run(self.command("salloc", &args), b"")
+        let words = ["-Q"].into_iter().chain(size.split(' ')).chain(["bash", "-c", script]);
+        run(self.command("salloc", &words.collect::<Vec<_>>()), b"")
     }
 }
 
@@ -209,4 +189,16 @@ fn flurm_runs_a_job_within_a_job() {
     assert!(ended.stderr.contains("within which it ran"), "{}", ended.stderr);
     instance.ok(&["job", "wait-event", id, "clean"]);
     assert_eq!(processes_with("987653"), Vec::<i32>::new());
+}
+
+#[test]
+fn mpi_programs_find_each_other_across_nodes() {
+    let Some(mpis) = mpis("steps: MPI") else { return };
+    let Some(cluster) = Cluster::start("steps: MPI") else { return };
+    for mpi in mpis {
+        let kind = if mpi.name.starts_with("mpich") { "pmi2" } else { "pmix" };
+        let ran = cluster.salloc("-N3 -n6", &format!("srun -Q --mpi={kind} {}", mpi.program("c/hello")));
+        let found = ran.stdout.lines().filter(|line| line.contains("size=6")).count();
+        assert_eq!(found, 6, "{} with {kind}: {} {}", mpi.name, ran.stdout, ran.stderr);
+    }
 }

@@ -83,13 +83,42 @@ pub struct KvsFact {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "op")]
 pub enum KvsOp {
-    Put { key: String, value: serde_json::Value },
-    Append { key: String, value: String },
-    Mkdir { key: String },
-    Symlink { key: String, target: String },
-    Unlink { key: String },
-    CreateNamespace { owner: u32 },
+    Put {
+        key: String,
+        value: serde_json::Value,
+    },
+    Append {
+        key: String,
+        value: String,
+    },
+    Mkdir {
+        key: String,
+    },
+    Symlink {
+        key: String,
+        target: String,
+    },
+    Unlink {
+        key: String,
+    },
+    /// Nothing of a commit is done unless this is so. It is not kept in the log.
+    Test {
+        key: String,
+        holds: Holds,
+    },
+    CreateNamespace {
+        owner: u32,
+    },
     RemoveNamespace,
+}
+
+/// What is at a key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Holds {
+    Nothing,
+    Something,
+    Value(serde_json::Value),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

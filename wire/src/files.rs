@@ -12,7 +12,7 @@
 //! An archive comes from whoever can write to the store. [`Index::read`] lets nothing through that would lead out of the
 //! directory where it is unpacked, or say more than its pieces can hold.
 
-use crate::fact::KvsOp;
+use crate::fact::{Holds, KvsOp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -265,6 +265,12 @@ impl Index {
         self.entries.extend(entries);
         self.runs.push(run);
     }
+}
+
+/// That the archive of that name is this one still; none: there is none.
+pub fn test_index(name: &str, index: Option<&Index>) -> Result<KvsOp, BadArchive> {
+    let value = index.map(serde_json::to_value).transpose().map_err(|e| BadArchive::Json(e.to_string()))?;
+    Ok(KvsOp::Test { key: index_key(name), holds: value.map_or(Holds::Nothing, Holds::Value) })
 }
 
 /// What makes this the archive of that name, in place of all that was there.

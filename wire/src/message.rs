@@ -53,6 +53,8 @@ pub enum ErrorCode {
     /// No such job, key, rank, queue, attribute.
     NotFound,
     Exists,
+    /// What the request was to change is not as it was said to be any more.
+    Changed,
     /// Not the owner.
     Denied,
     /// Nobody serves this topic.

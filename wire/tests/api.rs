@@ -4,7 +4,7 @@
 //! a client of yesterday may talk to a broker of today. `UPDATE_API=1 cargo test -p flurm-wire` rewrites the file.
 
 use flurm_types::{Entry, Idset, JobId, JobResult, JobState, R, Rank, Timestamp};
-use flurm_wire::fact::{Fact, GuestLog, JobFact, JobSpecText, KvsFact, KvsOp, ResourceFact, Spilled};
+use flurm_wire::fact::{Fact, GuestLog, Holds, JobFact, JobSpecText, KvsFact, KvsOp, ResourceFact, Spilled};
 use flurm_wire::{
     Address, ClientId, Dest, ErrorCode, Message, Topic, WireError, attr, event, exec, follow, job, kvs,
     overlay, resource, rexec, sched, shell, state,
@@ -306,6 +306,7 @@ fn examples() -> String {
                 KvsOp::Mkdir { key: "d".into() },
                 KvsOp::Symlink { key: "l".into(), target: "a".into() },
                 KvsOp::Unlink { key: "a".into() },
+                KvsOp::Test { key: "a".into(), holds: Holds::Value(json!(1)) },
                 KvsOp::CreateNamespace { owner: 0 },
                 KvsOp::RemoveNamespace,
             ],

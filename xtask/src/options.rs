@@ -28,7 +28,7 @@ const ROW: &str = "XTASK_OPTIONS_ROW";
 const POSIX: &[&str] = &["run", "submit", "bulksubmit", "batch", "alloc", "start", "exec", "proxy"];
 
 /// Which commands have the options of a row's command.
-fn family<'a>(command: &'a str) -> Vec<&'a str> {
+fn family(command: &str) -> Vec<&str> {
     match command {
         "run" => vec!["run", "submit", "bulksubmit", "batch", "alloc"],
         "batch" => vec!["batch", "alloc"],

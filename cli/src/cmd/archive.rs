@@ -6,7 +6,7 @@ use crate::failure::{FAILED, Failure};
 use crate::{out, when};
 use clap::Subcommand;
 use flurm_client::Client;
-use flurm_client::files::{self, FilesError, Unpack};
+use flurm_client::files::{self, FilesError, Put, Unpack};
 use flurm_types::Timestamp;
 use flurm_wire::files::{BadArchive, Entry, Index, MAIN, What};
 use flurm_wire::kvs::PRIMARY;
@@ -140,18 +140,18 @@ impl Which {
 impl Create {
     async fn run(self, face: &Face, client: &Client) -> Result<u8, Failure> {
         let (namespace, name) = (self.which.namespace(face), &self.which.name);
-        let before = files::index(client, &namespace, name).await?;
-        if before.is_some() && !self.overwrite && !self.append {
-            return Err(Failure::new(format!("archive `{name}` is there already"))
-                .hint("--overwrite replaces it, --append adds to it"));
-        }
+        let how = match (self.append, self.overwrite) {
+            (true, _) => Put::Append,
+            (false, true) => Put::Replace,
+            (false, false) => Put::New,
+        };
         let found = files::find(&self.directory, &self.paths, |path| {
             crate::say!("warning: {path} is no file, directory or link: left out");
         })?;
         if self.verbose {
             print(found.iter().map(|found| &*found.path))?;
         }
-        files::put(client, &namespace, name, before, self.append, &found).await?;
+        files::put(client, &namespace, name, how, &found).await?;
         Ok(0)
     }
 }
@@ -294,6 +294,7 @@ impl From<FilesError> for Failure {
                 "the leader keeps archives in its memory; large data lie better in a shared file system",
             ),
             FilesError::Exists { .. } => failure.hint("--overwrite replaces it"),
+            FilesError::There(_) => failure.hint("--overwrite replaces it, --append adds to it"),
             FilesError::None(_) => failure.hint("flurm kvs ls archive"),
             FilesError::Bad { .. }
             | FilesError::Gone { .. }

@@ -69,7 +69,8 @@ impl Args {
             tokio::spawn(follow(answers, events.clone()));
         }
         drop(events);
-        let mut input = if self.noinput { None } else { Some(attach::read_stdin()) };
+        // Of a channel whose other end is gone nothing comes but its end.
+        let mut input = Some(if self.noinput { mpsc::channel(1).1 } else { attach::read_stdin() });
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let (mut code, mut lines) = (0, Lines { label: self.label_io, open: Vec::new() });

@@ -50,6 +50,7 @@ pub fn refused(error: WireError) -> Failure {
         | ErrorCode::TooBig
         | ErrorCode::NotFound
         | ErrorCode::Exists
+        | ErrorCode::Changed
         | ErrorCode::Denied
         | ErrorCode::NoService
         | ErrorCode::Unreachable

@@ -6,7 +6,7 @@ mod pack;
 mod unpack;
 
 pub use flurm_wire::files::BadArchive;
-pub use pack::{Found, find, put};
+pub use pack::{Found, Put, find, put};
 pub use unpack::Unpack;
 
 use crate::{Client, ClientError, kvs};
@@ -25,6 +25,8 @@ pub enum FilesError {
     Client(#[from] ClientError),
     #[error("there is no archive `{0}`")]
     None(String),
+    #[error("archive `{0}` is there already")]
+    There(String),
     #[error("archive `{name}` cannot be used: {source}")]
     Bad { name: String, source: BadArchive },
     #[error("archive `{name}` has no piece {piece} any more: somebody has changed it")]

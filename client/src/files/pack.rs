@@ -6,7 +6,8 @@ use super::FilesError;
 use crate::{Client, kvs};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use flurm_wire::fact::KvsOp;
+use flurm_wire::ErrorCode;
+use flurm_wire::fact::{Holds, KvsOp};
 use flurm_wire::files::{self, BYTES_MAX, BadArchive, ENTRIES_MAX, Entry, Index, PIECE_LEN, Run, What};
 use flurm_wire::pack;
 use rustix::fs::OFlags;
@@ -89,7 +90,21 @@ fn look(
     Ok(())
 }
 
-/// Puts files into the archive `name`: behind what is in `before`, or in place of it.
+/// What becomes of an archive of that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// There must be none.
+    New,
+    /// It keeps what it has.
+    Append,
+    Replace,
+}
+
+/// How often others may change an archive while it is changed.
+const TRIES_MAX: usize = 100;
+
+/// Puts files into the archive `name`. Others may do so at the same time: what one of them has put there is lost only to
+/// who replaces it.
 ///
 /// # Errors
 /// A file cannot be read, the store refuses, or the connection is lost. Then the archive is as it was.
@@ -97,26 +112,24 @@ pub async fn put(
     client: &Client,
     namespace: &str,
     name: &str,
-    before: Option<Index>,
-    append: bool,
+    how: Put,
     found: &[Found],
 ) -> Result<(), FilesError> {
-    files::check_name(name).map_err(|e| FilesError::bad(name, e))?;
+    let before = super::index(client, namespace, name).await?;
+    if before.is_some() && how == Put::New {
+        return Err(FilesError::There(name.to_owned()));
+    }
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let id = format!("{:x}-{:x}", since.as_micros(), std::process::id());
-    if before.is_none() {
-        // What a `create` has left that did not come to its end.
+    if before.is_none() && how != Put::Append {
+        // What a `create` has left that did not come to its end. One that still goes on finds it gone and fails.
         super::remove(client, namespace, name).await?;
     }
-    let mut index = before.clone().filter(|_| append).unwrap_or_default();
-    let kept = index.runs.iter().map(|run| run.len).sum();
+    let kept = before.iter().filter(|_| how == Put::Append).flat_map(|index| &index.runs);
+    let kept = kept.map(|run| run.len).sum();
     let mut run = Pieces { client, namespace, name, id: &id, buffer: Vec::new(), piece: 0, len: 0, kept };
-    let added = match run.take_all(found, index.runs.len()).await {
-        Ok(entries) => finish(&mut index, &run, entries, before.filter(|_| !append)),
-        Err(error) => Err(error),
-    };
-    let put = match added {
-        Ok(ops) => kvs::commit(client, namespace, ops).await.map(drop).map_err(FilesError::from),
+    let put = match run.take_all(found).await {
+        Ok(entries) => finish(&run, how, before, &entries).await,
         Err(error) => Err(error),
     };
     if put.is_err() {
@@ -126,16 +139,42 @@ pub async fn put(
     put
 }
 
-fn finish(
-    index: &mut Index,
+/// Makes the run a part of the archive, which must be as it was when it was looked at.
+async fn finish(
     run: &Pieces<'_>,
-    entries: Vec<Entry>,
-    replaced: Option<Index>,
-) -> Result<Vec<KvsOp>, FilesError> {
-    index.append(Run { id: run.id.to_owned(), len: run.len }, entries);
-    let wrong = |e| FilesError::bad(run.name, e);
-    let index = index.clone().checked().map_err(wrong)?;
-    files::put_index(run.name, &index, &replaced.unwrap_or_default().runs).map_err(wrong)
+    how: Put,
+    mut before: Option<Index>,
+    entries: &[Entry],
+) -> Result<(), FilesError> {
+    let Pieces { client, namespace, name, id, .. } = *run;
+    let wrong = |e| FilesError::bad(name, e);
+    let mut tries = 0;
+    loop {
+        let mut index = before.clone().filter(|_| how == Put::Append).unwrap_or_default();
+        let entries = entries.iter().cloned().map(|mut entry| {
+            if let What::File { run, .. } = &mut entry.what {
+                *run = index.runs.len();
+            }
+            entry
+        });
+        let entries = entries.collect();
+        index.append(Run { id: id.to_owned(), len: run.len }, entries);
+        let index = index.checked().map_err(wrong)?;
+        let replaced = before.as_ref().filter(|_| how != Put::Append).map_or(&[][..], |index| &index.runs);
+        let mut ops = vec![files::test_index(name, before.as_ref()).map_err(wrong)?];
+        if run.piece > 0 {
+            ops.push(KvsOp::Test { key: files::run_key(name, id), holds: Holds::Something });
+        }
+        ops.extend(files::put_index(name, &index, replaced).map_err(wrong)?);
+        match kvs::commit(client, namespace, ops).await {
+            Err(error) if error.code() == Some(ErrorCode::Changed) && tries < TRIES_MAX => tries += 1,
+            committed => return committed.map(drop).map_err(FilesError::from),
+        }
+        before = super::index(client, namespace, name).await?;
+        if before.is_some() && how == Put::New {
+            return Err(FilesError::There(name.to_owned()));
+        }
+    }
 }
 
 /// The run that is being written.
@@ -152,7 +191,7 @@ struct Pieces<'a> {
 }
 
 impl Pieces<'_> {
-    async fn take_all(&mut self, found: &[Found], run: usize) -> Result<Vec<Entry>, FilesError> {
+    async fn take_all(&mut self, found: &[Found]) -> Result<Vec<Entry>, FilesError> {
         let mut entries = Vec::with_capacity(found.len());
         for Found { path, file, meta } in found {
             let said = file.display().to_string();
@@ -166,7 +205,7 @@ impl Pieces<'_> {
             } else {
                 let at = self.len;
                 self.take(file, &said, meta).await?;
-                What::File { run, at, size: self.len - at }
+                What::File { run: 0, at, size: self.len - at }
             };
             let mtime = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
             entries.push(Entry { path: path.clone(), mode: meta.mode() & 0o777, mtime, what });

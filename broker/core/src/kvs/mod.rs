@@ -198,8 +198,9 @@ impl Kvs {
             let gets = std::mem::take(&mut n.gets).into_iter().map(|w| w.asker);
             gets.chain(std::mem::take(&mut n.versions).into_iter().map(|(_, asker)| asker)).collect()
         });
-        let fact = KvsFact { namespace, ops };
+        let mut fact = KvsFact { namespace, ops };
         let version = self.change(&fact)?;
+        fact.ops.retain(|op| !matches!(op, KvsOp::Test { .. }));
         for asker in waiting {
             cx.refuse(&asker, no_namespace(&fact.namespace));
         }
@@ -287,7 +288,7 @@ fn check_writable(tree: &Tree, op: &KvsOp) -> Result<(), WireError> {
     let (key, last) = match op {
         KvsOp::Put { key, .. } | KvsOp::Append { key, .. } | KvsOp::Mkdir { key } => (key, true),
         KvsOp::Symlink { key, .. } | KvsOp::Unlink { key } => (key, false),
-        KvsOp::CreateNamespace { .. } | KvsOp::RemoveNamespace => return Ok(()),
+        KvsOp::Test { .. } | KvsOp::CreateNamespace { .. } | KvsOp::RemoveNamespace => return Ok(()),
     };
     let path = tree.resolve(key, last).map_err(refusal)?;
     if matches!(path[0].as_str(), "job" | "resource") {
@@ -297,7 +298,15 @@ fn check_writable(tree: &Tree, op: &KvsOp) -> Result<(), WireError> {
 }
 
 fn refusal(error: TreeError) -> WireError {
-    WireError::new(ErrorCode::Invalid, error.to_string())
+    let code = match error {
+        TreeError::Differs(_) => ErrorCode::Changed,
+        TreeError::Key(_)
+        | TreeError::IsDir(_)
+        | TreeError::NotText(_)
+        | TreeError::Links(_)
+        | TreeError::Namespace => ErrorCode::Invalid,
+    };
+    WireError::new(code, error.to_string())
 }
 
 fn no_key(key: &str) -> WireError {

@@ -1,6 +1,6 @@
 //! One namespace as a tree, changed by all of a list of operations or by none.
 
-use flurm_wire::fact::KvsOp;
+use flurm_wire::fact::{Holds, KvsOp};
 use flurm_wire::kvs::{Node as View, NodeKind};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -39,6 +39,8 @@ pub(crate) enum TreeError {
     NotText(String),
     #[error("key {0} leads through more than {LINKS_MAX} symlinks")]
     Links(String),
+    #[error("key {0} has changed meanwhile")]
+    Differs(String),
     #[error("the namespace itself is made and removed alone")]
     Namespace,
 }
@@ -99,6 +101,18 @@ impl Tree {
                 let path = self.resolve(key, false)?;
                 if self.find(&path).is_some() {
                     undo.push(self.put(path, None));
+                }
+            }
+            KvsOp::Test { key, holds } => {
+                let path = self.resolve(key, true)?;
+                let so = match (self.find(&path), holds) {
+                    (None, Holds::Nothing) | (Some(_), Holds::Something) => true,
+                    (Some(Node::Value(there)), Holds::Value(value)) => there == value,
+                    (Some(_), Holds::Nothing | Holds::Value(_))
+                    | (None, Holds::Something | Holds::Value(_)) => false,
+                };
+                if !so {
+                    return Err(TreeError::Differs(key.clone()));
                 }
             }
             KvsOp::CreateNamespace { .. } | KvsOp::RemoveNamespace => return Err(TreeError::Namespace),
@@ -285,6 +299,27 @@ mod tests {
         assert_eq!(tree.get("a.b.c.z"), Ok(Some(View::Value(json!(2)))));
         tree.apply(&[KvsOp::Symlink { key: "s".into(), target: "s".into() }]).expect("a circle may be made");
         assert_eq!(tree.get("s"), Err(TreeError::Links("s".into())));
+    }
+
+    #[test]
+    fn a_commit_may_say_what_must_be_there() {
+        let mut tree = Tree::default();
+        let test = |key: &str, holds: Holds| KvsOp::Test { key: key.into(), holds };
+        tree.apply(&[test("a", Holds::Nothing), put("a.b", json!(1))]).expect("there is none");
+        let good = [test("a", Holds::Something), test("a.b", Holds::Value(json!(1))), put("a.b", json!(2))];
+        tree.apply(&good).expect("it is so");
+        for wrong in [
+            test("a.b", Holds::Value(json!(1))),
+            test("a", Holds::Value(json!(1))),
+            test("a", Holds::Nothing),
+            test("c", Holds::Something),
+            test("c", Holds::Value(json!(1))),
+        ] {
+            let KvsOp::Test { key, .. } = &wrong else { unreachable!() };
+            let error = Err(TreeError::Differs(key.clone()));
+            assert_eq!(tree.apply(&[put("a.b", json!(3)), wrong]), error);
+            assert_eq!(tree.get("a.b"), Ok(Some(View::Value(json!(2)))));
+        }
     }
 
     #[test]

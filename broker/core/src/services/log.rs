@@ -32,10 +32,10 @@ impl LogRing {
             Ok(dmesg) => dmesg,
             Err(error) => return cx.refuse(m, error),
         };
+        let lines = DmesgLines { lines: self.lines.iter().cloned().collect() };
         if dmesg.clear {
             self.lines.clear();
         }
-        let lines = DmesgLines { lines: self.lines.iter().cloned().collect() };
         if dmesg.follow {
             cx.respond_more(m, &lines);
             self.followers.push(asker(m));
