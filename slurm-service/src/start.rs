@@ -177,7 +177,7 @@ async fn lead(
             .collect(),
         mpi: "pmi2",
     });
-    write_private(&place.folder.join(FILE), &conf.to_string())?;
+    write_private(&place.folder.join(FILE), conf.to_string())?;
     place.publish(KEY, json!(conf.for_everybody())).await?;
     let context = Arc::new(Context {
         client: client.clone(),
@@ -207,7 +207,7 @@ async fn follow(place: &Place, auth: &Auth) -> Result<(), StartError> {
     let mut ready = false;
     while let Some(got) = said.next().await? {
         let Some(Value::String(text)) = place.of_this_instance(got) else { continue };
-        write_private(&place.folder.join(FILE), &conf::with_auth(&text, auth))?;
+        write_private(&place.folder.join(FILE), conf::with_auth(&text, auth))?;
         if !std::mem::replace(&mut ready, true) {
             place.client.call(Dest::Local, &Ready {}).await?;
         }

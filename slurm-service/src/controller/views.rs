@@ -7,15 +7,15 @@ use crate::start::now;
 use crate::translate::{config, stats};
 use flurm_client::job;
 use flurm_slurm_protocol::structures::{
-    BbStatusRespMsg, ConfigFile, ConfigResponseMsg, ControlStatusMsg, CtlConfResponse, DbFederationRec,
-    JobStepInfoResponse, LicenseInfoMsg, PriorityFactorsResponseMsg, ReservationInfoResponse,
+    BbStatusRespMsg, ConfigFile, ConfigResponseMsg, ControlStatusMsg, CtlConfResponse, JobStepInfoResponse,
+    LicenseInfoMsg, PriorityFactorsResponseMsg, ReservationInfoResponse,
 };
 use flurm_slurm_protocol::{Body, Text, Version};
 use flurm_wire::job::List;
 
 /// There is no federation.
 pub fn federation() -> Answer {
-    Ok(Reply::Body(Body::ResponseFedInfo(Box::new(DbFederationRec::default()))))
+    Ok(Reply::Body(Body::ResponseFedInfo(Box::default())))
 }
 
 /// There are no reservations: the whole instance is its owner's.
