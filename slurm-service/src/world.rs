@@ -1,7 +1,9 @@
 //! Jobs, resources and queues as last heard of.
 
+mod numbers;
 mod parts;
 
+pub use numbers::Numbers;
 pub use parts::{Kept, Parts};
 
 use crate::start::now;
@@ -20,6 +22,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct World {
     pub parts: Parts,
+    pub numbers: Numbers,
     seen: Mutex<BTreeMap<Table, (u64, i64)>>,
 }
 

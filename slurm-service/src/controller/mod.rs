@@ -62,6 +62,7 @@ pub async fn answer(ctx: Arc<Context>, request: Request) -> Reply {
         Body::RequestStepLayout(asked) => steps::layout(&ctx, request.version, asked).await,
         Body::RequestJobStepInfo(asked) => steps::info(&ctx, request.version, asked).await,
         Body::RequestKillJob(asked) => cancel::kill(&ctx, asked).await,
+        Body::RequestCancelJobStep(asked) => cancel::step(&ctx, asked).await,
         Body::RequestKillJobs(asked) => cancel::kill_many(&ctx, asked).await,
         Body::RequestUpdateJob(asked) => update::job(&ctx, asked).await,
         Body::RequestSuspend(asked) => update::suspend(&ctx, asked).await,

@@ -21,7 +21,15 @@ pub async fn of_number(ctx: &Context, number: u32) -> Result<Vec<JobRecord>, u32
 /// The same for several, with one question.
 pub async fn of_numbers(ctx: &Context, numbers: &[u32]) -> Result<BTreeMap<u32, Vec<JobRecord>>, u32> {
     let mut found: BTreeMap<u32, Vec<JobRecord>> = BTreeMap::new();
-    if numbers.is_empty() {
+    let known: Vec<(u32, Vec<JobId>)> =
+        numbers.iter().filter_map(|number| Some((*number, ctx.world.numbers.find(*number)?))).collect();
+    if known.len() == numbers.len() {
+        for (number, ids) in known {
+            let list = List { ids, known: true, ..List::default() };
+            let mut listed = job::list(&ctx.client, &list).await.map_err(|error| super::number(&error))?;
+            listed.jobs.sort_by_key(|record| record.number);
+            found.insert(number, listed.jobs);
+        }
         return Ok(found);
     }
     let listed = job::list(&ctx.client, &List::default()).await.map_err(|error| super::number(&error))?;
@@ -38,6 +46,8 @@ pub async fn of_numbers(ctx: &Context, numbers: &[u32]) -> Result<BTreeMap<u32, 
         let whole = records.iter().any(|record| record.array.is_some_and(|array| array.number == *number));
         if !whole {
             records.retain(|record| record.number == *number);
+            // Of an array some may still be on their way here.
+            ctx.world.numbers.note(*number, records.iter().map(|record| record.id).collect());
         }
     }
     Ok(found)

@@ -58,7 +58,12 @@ pub async fn batch(ctx: &Context, desc: &JobDescMsg) -> Answer {
         Err(refusal) => return Ok(refused(refusal)),
     };
     match all(ctx, &mould).await {
-        Ok(first) => submitted(named::number_of(ctx, first).await?),
+        Ok(ids) => {
+            let first = *ids.first().ok_or(errors::ESLURM_INVALID_ARRAY)?;
+            let number = named::number_of(ctx, first).await?;
+            ctx.world.numbers.note(number, ids);
+            submitted(number)
+        }
         Err(error) => Ok(refused(of_instance(&error))),
     }
 }
@@ -73,19 +78,19 @@ fn submitted(number: u32) -> Answer {
     }))))
 }
 
-/// The job, or all of an array; the first one's id.
-async fn all(ctx: &Context, mould: &Mould) -> Result<JobId, ClientError> {
+/// The job, or all of an array.
+async fn all(ctx: &Context, mould: &Mould) -> Result<Vec<JobId>, ClientError> {
     let Some(indices) = mould.indices() else {
-        return job::submit(&ctx.client, mould.job(None, None)).await;
+        return Ok(vec![job::submit(&ctx.client, mould.job(None, None)).await?]);
     };
     let first = job::submit(&ctx.client, mould.job(indices.ids.first(), None)).await?;
     let rest = indices.ids.iter().skip(1).map(|index| mould.job(Some(index), Some(first)));
     let results = job::submit_many(&ctx.client, rest, |_| Ok::<(), ClientError>(())).await?;
+    let submitted = results.iter().filter_map(|result| result.as_ref().ok().copied());
+    let ids: Vec<JobId> = std::iter::once(first).chain(submitted).collect();
     let refused = results.iter().find_map(|result| result.as_ref().err());
-    let Some(error) = refused else { return Ok(first) };
+    let Some(error) = refused else { return Ok(ids) };
     // Half an array is none.
-    let ids: Vec<JobId> = results.iter().filter_map(|result| result.as_ref().ok().copied()).collect();
-    let ids: Vec<JobId> = std::iter::once(first).chain(ids).collect();
     job::raise(&ctx.client, &ids, "cancel", 0, "the array could not be submitted as a whole").await?;
     Err(ClientError::Refused(error.clone()))
 }
