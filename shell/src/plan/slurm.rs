@@ -8,7 +8,7 @@
 use super::{Plan, Told};
 use crate::env::Block;
 use flurm_jobspec::Attributes;
-use flurm_types::{R, by_node};
+use flurm_types::{Hostlist, R, RNode, by_node};
 use serde_json::Value;
 
 pub(super) fn variables(plan: &Plan, told: &Told<'_>, attributes: &Attributes, r: &R, block: &mut Block) {
@@ -44,26 +44,36 @@ fn of_step(plan: &Plan, block: &mut Block) {
     block.push("SLURM_GTIDS", &tasks.join(","));
 }
 
+/// What Slurm's commands call the nodes of a job: by host, and with the rank behind it where the job has a host twice.
+fn names(r: &R) -> Vec<String> {
+    let alone = |host: &str| r.nodes.iter().filter(|node| node.host == host).count() == 1;
+    let name = |node: &RNode| match alone(&node.host) {
+        true => node.host.clone(),
+        false => format!("{}-{}", node.host, node.rank),
+    };
+    r.nodes.iter().map(name).collect()
+}
+
 /// What both are told.
-fn place(plan: &Plan, told: &Told<'_>, block: &mut Block) {
+fn place(plan: &Plan, told: &Told<'_>, nodelist: &str, own: &str, block: &mut Block) {
     let nnodes = plan.nnodes.to_string();
     for (name, value) in [
         ("SLURM_JOB_ID", plan.numbers.job.to_string().as_str()),
         ("SLURM_JOB_NAME", &plan.name),
-        ("SLURM_JOB_NODELIST", &plan.nodelist),
+        ("SLURM_JOB_NODELIST", nodelist),
         ("SLURM_JOB_NUM_NODES", &nnodes),
         ("SLURM_NNODES", &nnodes),
         ("SLURM_JOB_CPUS_PER_NODE", &by_node::runs(told.cpus)),
         ("SLURM_NODEID", &plan.node_index.to_string()),
         ("SLURM_CPUS_ON_NODE", &plan.node.cores.len().to_string()),
-        ("SLURMD_NODENAME", &plan.node.host),
+        ("SLURMD_NODENAME", own),
     ] {
         block.push(name, value);
     }
 }
 
 fn of_flurm(plan: &Plan, told: &Told<'_>, attributes: &Attributes, block: &mut Block) {
-    place(plan, told, block);
+    place(plan, told, &plan.nodelist, &plan.node.host, block);
     let asked = told.tasks.iter().sum::<u32>().to_string();
     for (name, value) in [
         ("SLURM_NTASKS", asked.as_str()),
@@ -83,7 +93,10 @@ fn of_flurm(plan: &Plan, told: &Told<'_>, attributes: &Attributes, block: &mut B
 }
 
 fn of_slurm(plan: &Plan, told: &Told<'_>, part: &Value, r: &R, block: &mut Block) {
-    place(plan, told, block);
+    let names = names(r);
+    let own = names.get(plan.node_index as usize).cloned().unwrap_or_default();
+    let nodelist = names.into_iter().collect::<Hostlist>().to_string();
+    place(plan, told, &nodelist, &own, block);
     let number = |key: &str| part.get(key).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
     let tasks = match number("ntasks-per-node") {
         Some(each) => vec![each; told.cpus.len()],
@@ -93,11 +106,11 @@ fn of_slurm(plan: &Plan, told: &Told<'_>, part: &Value, r: &R, block: &mut Block
     };
     for (name, value) in [
         ("SLURM_JOBID", plan.numbers.job.to_string().as_str()),
-        ("SLURM_NODELIST", &plan.nodelist),
+        ("SLURM_NODELIST", &nodelist),
         ("SLURM_TASKS_PER_NODE", &by_node::runs(&tasks)),
         ("SLURM_GTIDS", "0"),
         ("SLURM_NODE_ALIASES", "(null)"),
-        ("SLURM_TOPOLOGY_ADDR", &plan.node.host),
+        ("SLURM_TOPOLOGY_ADDR", &own),
         ("SLURM_TOPOLOGY_ADDR_PATTERN", "node"),
     ] {
         block.push(name, value);

@@ -19,19 +19,7 @@ use flurm_wire::job::{JobRecord, List};
 /// SIGKILL, which means the end of a job.
 const KILL: u16 = 9;
 
-/// REQUEST_CANCEL_JOB_STEP, which is also about whole jobs and about scripts.
-pub async fn step(ctx: &Context, asked: &JobStepKillMsg) -> Answer {
-    match asked.step_id.step_id {
-        NO_VAL => kill(ctx, asked).await,
-        constants::SLURM_BATCH_SCRIPT => {
-            let flags = asked.flags | constants::KILL_JOB_BATCH as u16;
-            kill(ctx, &JobStepKillMsg { flags, ..asked.clone() }).await
-        }
-        _ => Err(errors::ESLURM_NOT_SUPPORTED),
-    }
-}
-
-/// REQUEST_KILL_JOB.
+/// REQUEST_KILL_JOB, and REQUEST_CANCEL_JOB_STEP where it is about a whole job or its script.
 pub async fn kill(ctx: &Context, asked: &JobStepKillMsg) -> Answer {
     let records = match asked.sjob_id.as_str().filter(|text| !text.is_empty()) {
         Some(text) => {
@@ -52,7 +40,9 @@ pub async fn kill(ctx: &Context, asked: &JobStepKillMsg) -> Answer {
     if active.is_empty() {
         return Err(errors::ESLURM_ALREADY_DONE);
     }
-    signal(ctx, &active, asked.signal, asked.flags).await.map(|()| Reply::Code(0))
+    let is_script = asked.step_id.step_id == constants::SLURM_BATCH_SCRIPT;
+    let flags = asked.flags | if is_script { constants::KILL_JOB_BATCH as u16 } else { 0 };
+    signal(ctx, &active, asked.signal, flags).await.map(|()| Reply::Code(0))
 }
 
 /// Sends a signal in Slurm's sense.

@@ -62,7 +62,6 @@ pub async fn answer(ctx: Arc<Context>, request: Request) -> Reply {
         Body::RequestStepLayout(asked) => steps::layout(&ctx, request.version, asked).await,
         Body::RequestJobStepInfo(asked) => steps::info(&ctx, request.version, asked).await,
         Body::RequestKillJob(asked) => cancel::kill(&ctx, asked).await,
-        Body::RequestCancelJobStep(asked) => cancel::step(&ctx, asked).await,
         Body::RequestKillJobs(asked) => cancel::kill_many(&ctx, asked).await,
         Body::RequestUpdateJob(asked) => update::job(&ctx, asked).await,
         Body::RequestSuspend(asked) => update::suspend(&ctx, asked).await,
@@ -71,6 +70,18 @@ pub async fn answer(ctx: Arc<Context>, request: Request) -> Reply {
         Body::RequestJobNotify(asked) => update::notify(&ctx, asked).await,
         Body::RequestBatchScript(asked) => update::script(&ctx, asked).await,
         Body::RequestUpdateNode(asked) => update::node(&ctx, asked).await,
+        Body::RequestSubmitBatchHetJob(_) | Body::RequestHetJobAllocation(_) => submit::unsupported(
+            "several parts of a job",
+            "there is one here; several jobs can wait for each other",
+        ),
+        Body::RequestCreateReservation(_) => submit::unsupported(
+            "create reservation",
+            "the instance is its user's alone; a queue keeps nodes apart",
+        ),
+        Body::RequestUpdateReservation(_) | Body::RequestDeleteReservation(_) => {
+            Err(errors::ESLURM_RESERVATION_INVALID)
+        }
+        Body::RequestShutdown(_) => submit::unsupported("shutdown", "`flurm shutdown` ends the instance"),
         // Nothing is read from a file that somebody could have changed.
         Body::RequestReconfigure => Ok(Reply::Code(0)),
         _ => Err(errors::ESLURM_NOT_SUPPORTED),

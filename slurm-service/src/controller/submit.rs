@@ -23,6 +23,11 @@ pub fn refused(refusal: Refusal) -> Reply {
     })))
 }
 
+/// What there is nothing for here.
+pub fn unsupported(what: &str, why: &str) -> Answer {
+    Ok(refused(Refusal::unsupported(what, why)))
+}
+
 /// What the instance says against a job, as one of Slurm's numbers.
 pub fn of_instance(error: &ClientError) -> Refusal {
     let ClientError::Refused(said) = error else {

@@ -384,8 +384,8 @@ impl Asked<'_> {
 
 fn room_for(node: &SiteNode, need: Need) -> u32 {
     let mut room = node.cores / need.cores.max(1);
-    if need.gpus > 0 {
-        room = room.min(node.gpus / need.gpus);
+    if let Some(by_gpus) = node.gpus.checked_div(need.gpus) {
+        room = room.min(by_gpus);
     }
     if let Some(memory) = node.memory.filter(|_| need.memory > 0) {
         room = room.min(u32::try_from(memory / need.memory).unwrap_or(u32::MAX));

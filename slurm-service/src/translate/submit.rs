@@ -220,7 +220,8 @@ fn partition(desc: &JobDescMsg, site: &Site) -> Result<(String, Option<String>),
 
 fn name(desc: &JobDescMsg) -> String {
     let name = text(&desc.name).unwrap_or_else(|| "sbatch".to_owned());
-    let end = name.floor_char_boundary(NAME_BYTES_MAX);
+    let ends = name.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = ends.take_while(|end| *end <= NAME_BYTES_MAX).last().unwrap_or(0);
     name[..end].to_owned()
 }
 

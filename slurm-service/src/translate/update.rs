@@ -44,14 +44,14 @@ const DURATION: &str = "attributes.system.duration";
 pub fn read(desc: &JobDescMsg, part: &Part, site: &Site) -> Result<Changes, Refusal> {
     check(desc)?;
     let text = |text: &Text| text.as_str().map(str::to_owned);
-    let mut changes = Changes::default();
-    changes.urgency = match desc.priority {
+    let urgency = match desc.priority {
         NO_VAL => {
             given(desc.nice).map(|nice| submit::of_nice(i64::from(nice) - i64::from(constants::NICE_OFFSET)))
         }
         INFINITE => Some(part.nice.map_or_else(|| submit::of_nice(0), submit::of_nice)),
         priority => Some(submit::of_priority(priority)),
     };
+    let mut changes = Changes { urgency, ..Changes::default() };
     let mut update = |key: &str, value: Value| {
         changes.updates.insert(format!("attributes.system.{key}"), value);
     };
