@@ -39,9 +39,12 @@ pub async fn tell(ctx: &Context, to: Listener, body: Body) -> io::Result<()> {
     let told = async {
         let mut stream = TcpStream::connect(to.address).await?;
         stream.write_all(&bytes).await?;
-        let mut answer = Vec::new();
-        // Some messages have no answer; then the connection just ends.
-        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await.map(drop)
+        Ok(stream)
     };
-    timeout(PATIENCE, told).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    let told = timeout(PATIENCE, told).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let stream: TcpStream = told?;
+    // It was there. Some messages have no answer, and some clients cut the connection as soon as they have read one.
+    let mut answer = Vec::new();
+    let _ = timeout(PATIENCE, stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)).await;
+    Ok(())
 }
