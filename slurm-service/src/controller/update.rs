@@ -84,7 +84,13 @@ pub async fn job(ctx: &Context, desc: &JobDescMsg) -> Answer {
     for record in &records {
         let part = named::part(ctx, record).await?;
         let result = match update::read(desc, &part, &site) {
-            Ok(changes) => apply(ctx, record, changes).await,
+            Ok(mut changes) => {
+                // One that is held stays so: how nice it is counts when it is released.
+                if record.urgency == 0 && desc.priority == NO_VAL {
+                    changes.urgency = None;
+                }
+                apply(ctx, record, changes).await
+            }
             Err(refusal) => Err(refusal),
         };
         results.push((shown(record), result));
