@@ -39,7 +39,7 @@ pub async fn tell(ctx: &Context, to: Listener, body: Body) -> io::Result<()> {
     let told = async {
         let mut stream = TcpStream::connect(to.address).await?;
         stream.write_all(&bytes).await?;
-        Ok(stream)
+        io::Result::Ok(stream)
     };
     let told = timeout(PATIENCE, told).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let stream: TcpStream = told?;
