@@ -27,15 +27,15 @@ script -qec 'flux submit --wait --progress --jps --quiet --cc=1-2 true' /dev/nul
 script -qec 'flux bulksubmit --wait --progress --jps --quiet true ::: 1 2' /dev/null | grep -oE 'CD:2 F:0 .#+. 100% [0-9]+ job/s'
 #> CD:2 F:0 |####################| 100% [..] job/s
 flux submit --wait --progress --jps --quiet --cc=1-2 true
-flux submit --cc=1-2 --log=log.{cc} --log-stderr=err.{cc} --watch --quiet sh -c 'echo out {cc}; echo error >&2'; cat log.2 err.1
-#> out 2
+flux submit --cc=1-2 --log=log.{cc} --log-stderr=err.{cc} --watch --quiet sh -c 'echo out {cc}; echo error >&2'; cat err.1 log.2
 #> error
+#> out 2
 seq 30 > inputs; flux bulksubmit --dry-run --shuffle {} :::: inputs | cut -d' ' -f3 > order; sort -n order | cmp - inputs; cmp -s order inputs || echo another order
 #> another order
 printf 'one,two words' > commas; flux bulksubmit --dry-run --sep=, echo {} :::: commas
 #> bulksubmit: submit echo one
 #> bulksubmit: submit echo two words
-flux bulksubmit --cc=1-2 --watch --quiet --log=bulk.{seq} sh -c 'echo {} {cc}' ::: a b; sort bulk.0; sort bulk.1
+flux bulksubmit --cc=1-2 --watch --quiet --log=bulk.{seq} sh -c 'echo {} {cc}' ::: a b > /dev/null; sort bulk.0; sort bulk.1
 #> a 1
 #> a 2
 #> b 1
