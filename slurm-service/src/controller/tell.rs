@@ -41,8 +41,9 @@ pub async fn tell(ctx: &Context, to: Listener, body: Body) -> io::Result<()> {
         stream.write_all(&bytes).await?;
         io::Result::Ok(stream)
     };
-    let told = timeout(PATIENCE, told).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    let stream: TcpStream = told?;
+    let told: io::Result<TcpStream> =
+        timeout(PATIENCE, told).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let stream = told?;
     // It was there. Some messages have no answer, and some clients cut the connection as soon as they have read one.
     let mut answer = Vec::new();
     let _ = timeout(PATIENCE, stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)).await;
