@@ -53,6 +53,7 @@ pub async fn request(ctx: &Arc<Context>, request: &Request, desc: &JobDescMsg) -
     // Without another port it is `salloc --no-shell`: nobody stays.
     let listens = desc.alloc_resp_port > 0 && desc.other_port > 0;
     mould.part.alloc_port = listens.then_some(desc.alloc_resp_port);
+    mould.part.other_port = listens.then_some(desc.other_port);
     mould.part.alloc_host = Some(request.peer.ip().to_string());
     mould.part.alloc_version = Some(request.version.to_wire());
     let id = match job::submit(&ctx.client, mould.job(None, None)).await {
@@ -70,9 +71,9 @@ pub async fn request(ctx: &Arc<Context>, request: &Request, desc: &JobDescMsg) -
         return Err(errors::ESLURM_CAN_NOT_START_IMMEDIATELY);
     }
     let record = named::record(ctx, id).await?;
-    if let Some(listener) = listener(&mould.part) {
+    if let Some(client) = client(&mould.part) {
         let (ctx, record) = (Arc::clone(ctx), record.clone());
-        tokio::spawn(async move { attend(&ctx, &record, listener, granted).await });
+        tokio::spawn(async move { attend(&ctx, &record, client, granted).await });
     }
     let told = allocated(ctx, &record, &mould.part).await?;
     Ok(Reply::Body(Body::ResponseResourceAllocation(Box::new(told))))
@@ -96,11 +97,21 @@ async fn granted(ctx: &Context, id: JobId) -> Result<(), Refusal> {
     }
 }
 
-/// Where the client of an allocation listens, if it does.
-pub fn listener(part: &Part) -> Option<Listener> {
+/// Where the client of an allocation listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Client {
+    /// For its nodes, as long as it waits for them.
+    granted: Listener,
+    /// For all else, until it ends.
+    pub told: Listener,
+}
+
+/// If it does.
+pub fn client(part: &Part) -> Option<Client> {
     let ip: IpAddr = part.alloc_host.as_ref()?.parse().ok()?;
     let version = Version::from_wire(part.alloc_version?)?;
-    Some(Listener { address: SocketAddr::new(ip, part.alloc_port?), version })
+    let at = |port| Listener { address: SocketAddr::new(ip, port), version };
+    Some(Client { granted: at(part.alloc_port?), told: at(part.other_port?) })
 }
 
 /// Allocations whose clients a service before this one has attended to.
@@ -110,17 +121,17 @@ pub async fn resume(ctx: &Arc<Context>) -> Result<(), u32> {
     let listed = job::list(&ctx.client, &list).await.map_err(|error| number(&error))?;
     for record in listed.jobs {
         let part = named::part(ctx, &record).await?;
-        if let (Kind::Allocation, Some(listener)) = (part.kind, listener(&part)) {
+        if let (Kind::Allocation, Some(client)) = (part.kind, client(&part)) {
             let ctx = Arc::clone(ctx);
             let granted = record.state == JobState::Run;
-            tokio::spawn(async move { attend(&ctx, &record, listener, granted).await });
+            tokio::spawn(async move { attend(&ctx, &record, client, granted).await });
         }
     }
     Ok(())
 }
 
 /// For as long as the job is there: tells its client what happens, and looks whether it is there.
-async fn attend(ctx: &Context, record: &JobRecord, to: Listener, mut is_granted: bool) {
+async fn attend(ctx: &Context, record: &JobRecord, client: Client, mut is_granted: bool) {
     let ids = [record.id];
     let over = job::wait(&ctx.client, &ids, None, |_| Ok::<(), ClientError>(()));
     tokio::pin!(over);
@@ -132,7 +143,7 @@ async fn attend(ctx: &Context, record: &JobRecord, to: Listener, mut is_granted:
                 _ = &mut over => break,
                 started = granted(ctx, record.id) => if started.is_ok() {
                     is_granted = true;
-                    if let Err(error) = grant(ctx, record, to).await {
+                    if let Err(error) = grant(ctx, record, client.granted).await {
                         tracing::debug!(job = record.number, %error, "nobody takes the allocation");
                         lost = PINGS_LOST_MAX - 1;
                     }
@@ -147,7 +158,7 @@ async fn attend(ctx: &Context, record: &JobRecord, to: Listener, mut is_granted:
             _ = &mut over => break,
             () = tokio::time::sleep(PING) => {}
         }
-        lost = match tell(ctx, to, Body::SrunPing).await {
+        lost = match tell(ctx, client.told, Body::SrunPing).await {
             Ok(()) => 0,
             Err(_) => lost + 1,
         };
@@ -161,7 +172,7 @@ async fn attend(ctx: &Context, record: &JobRecord, to: Listener, mut is_granted:
     }
     let done = Body::SrunJobComplete(Box::new(StepIdMsg { msg: whole_job(record.number) }));
     // It may have gone already: most often it is the client that has ended the job.
-    if let Err(error) = tell(ctx, to, done).await {
+    if let Err(error) = tell(ctx, client.told, done).await {
         tracing::trace!(job = record.number, %error, "told nobody that it is over");
     }
 }

@@ -203,13 +203,13 @@ pub async fn top(ctx: &Context, asked: &TopJobMsg) -> Answer {
 pub async fn notify(ctx: &Context, asked: &JobNotify) -> Answer {
     let record = named::one(ctx, asked.step_id.job_id).await?;
     let part = named::part(ctx, &record).await?;
-    let Some(listener) = super::allocate::listener(&part) else {
+    let Some(client) = super::allocate::client(&part) else {
         let why = "a batch job's output is its own: nobody listens there";
         return Ok(refused(Refusal::unsupported("notify", why)));
     };
     let step_id = Some(Box::new(crate::translate::allocation::whole_job(record.number)));
     let message = SrunUserMsg { job_id: Some(record.number), step_id, msg: asked.message.clone() };
-    let told = super::tell::tell(ctx, listener, Body::SrunUserMsg(Box::new(message))).await;
+    let told = super::tell::tell(ctx, client.told, Body::SrunUserMsg(Box::new(message))).await;
     told.map(|()| Reply::Code(0)).map_err(|_| errors::SLURM_COMMUNICATIONS_CONNECTION_ERROR)
 }
 

@@ -139,11 +139,14 @@ pub struct Part {
     /// The array as typed, `0-9:2%5`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub array: Option<String>,
-    /// Who asked: host, and for an allocation the port where `salloc` or `srun` listens.
+    /// Who asked: host, and for an allocation the ports where `salloc` or `srun` listens: for its nodes, until it has them,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alloc_host: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alloc_port: Option<u16>,
+    /// and for all else, until it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_port: Option<u16>,
     /// Version word of its protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alloc_version: Option<u16>,

@@ -334,6 +334,7 @@ fn part(desc: &JobDescMsg, kind: Kind, size: &Size, files: &Files) -> Part {
         array: text(&desc.array_inx),
         alloc_host: text(&desc.alloc_node),
         alloc_port: (desc.alloc_resp_port > 0).then_some(desc.alloc_resp_port),
+        other_port: None,
         alloc_version: None,
         alloc_sid: given(desc.alloc_sid),
         environment: std::collections::BTreeMap::new(),
