@@ -48,8 +48,8 @@ impl Start {
         }
         self.room.take(taken);
         // Also if what it would get is still there: it is to be what a leader finds who takes over now.
-        let r = graph.fit(head, &self.room, self.at, visited).expect("it was allowed because this fits");
-        if r != self.r {
+        // Without another place it has the one that it had: whoever was allowed either left that alone or left another.
+        if let Some(r) = graph.fit(head, &self.room, self.at, visited).filter(|r| *r != self.r) {
             self.r = r;
             self.spare = None;
         }
