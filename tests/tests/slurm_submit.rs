@@ -102,6 +102,20 @@ fn an_array_is_so_many_jobs_of_one_number() {
     lab.run("scancel", &number.to_string()).ok();
     lab.until(number + 9, "result", "CANCELED");
     canceled(10);
+    // Filters are the client's: it names the elements that wait as it was shown them, the throttle with them.
+    for filter in ["-n many", "-t PENDING", "-p batch", "-u"] {
+        let number = lab.sbatch("--array=1,3-5,9-19:2%1 -J many -H", "true");
+        let filter = if filter == "-u" { format!("-u {}", me()) } else { filter.to_owned() };
+        lab.run("scancel", &filter).ok();
+        lab.until(number + 9, "result", "CANCELED");
+        assert_eq!(lab.instance.ok(&["jobs", "-n"]), "", "{filter}");
+    }
+}
+
+fn me() -> String {
+    let mut command = std::process::Command::new("id");
+    command.arg("-un");
+    run(command, b"").ok().trim().to_owned()
 }
 
 #[test]

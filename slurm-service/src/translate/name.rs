@@ -27,7 +27,11 @@ pub fn parse(text: &str) -> Result<Vec<Name>, Refusal> {
         let number = number.strip_suffix("+0").unwrap_or(number).parse().map_err(|_| bad())?;
         let indices = match indices {
             None | Some("*") => None,
-            Some(list) => Some(array::parse(list).map_err(|_| bad())?.ids),
+            // Commands that filter name what they were shown, `5_[1-3%2]`: how many at a time is nothing of the name.
+            Some(list) => {
+                let list = list.split_once('%').map_or(list, |(list, _)| list);
+                Some(array::parse(list).map_err(|_| bad())?.ids)
+            }
         };
         names.push(Name { number, indices });
     }
@@ -61,6 +65,7 @@ mod tests {
             ("5_3", vec![name(5, Some("3"))]),
             ("5_[1-3,7],6", vec![name(5, Some("1-3,7")), name(6, None)]),
             ("5_*", vec![name(5, None)]),
+            ("5_[1-3,7%1],5_3", vec![name(5, Some("1-3,7")), name(5, Some("3"))]),
         ] {
             assert_eq!(parse(text), Ok(wanted), "{text}");
         }
