@@ -10,7 +10,7 @@
 //! ```
 
 use super::submit::{mould, of_instance, refused};
-use super::tell::{Listener, tell};
+use super::tell::{Listener, is_gone, tell};
 use super::{Answer, named, number};
 use crate::context::Context;
 use crate::door::{Reply, Request};
@@ -38,7 +38,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 /// How often a client is asked whether it is there.
 const PING: Duration = Duration::from_secs(5);
 
-/// A client is gone when nobody has listened so often in a row.
+/// A client is gone when its port was closed, or not to be reached, so often in a row; not when it is slow.
 const PINGS_LOST_MAX: u32 = 3;
 
 /// Bits of an answer to REQUEST_JOB_READY: nodes, job, prolog.
@@ -145,7 +145,7 @@ async fn attend(ctx: &Context, record: &JobRecord, client: Client, mut is_grante
                     is_granted = true;
                     if let Err(error) = grant(ctx, record, client.granted).await {
                         tracing::debug!(job = record.number, %error, "nobody takes the allocation");
-                        lost = PINGS_LOST_MAX - 1;
+                        lost = if is_gone(&error) { PINGS_LOST_MAX - 1 } else { 0 };
                     }
                 } else {
                     // It ended before it began.
@@ -160,7 +160,8 @@ async fn attend(ctx: &Context, record: &JobRecord, client: Client, mut is_grante
         }
         lost = match tell(ctx, client.told, Body::SrunPing).await {
             Ok(()) => 0,
-            Err(_) => lost + 1,
+            Err(error) if is_gone(&error) => lost + 1,
+            Err(_) => 0,
         };
         if lost >= PINGS_LOST_MAX {
             let note = "its client is gone";
