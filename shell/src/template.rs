@@ -95,6 +95,8 @@ impl Tags<'_> {
             "node.gpus" => self.node.gpus.to_owned(),
             "node.ncores" => self.node.ncores.to_string(),
             "tmpdir" => self.tmpdir.to_owned(),
+            // For those who write braces that are meant for somebody else.
+            "brace" => "{".to_owned(),
             "cc" => self.copy?.to_string(),
             "task.id" | "task.rank" | "taskid" => self.task?.0.to_string(),
             "task.index" | "task.localid" => self.task?.1.to_string(),
@@ -102,7 +104,7 @@ impl Tags<'_> {
         })
     }
 
-    /// `number` and `array.number`, with zeros in front up to a width: `number.6`.
+    /// Numbers with zeros in front up to a width: `number.6`, `task.id.3`.
     fn number(&self, tag: &str) -> Option<String> {
         let (name, width) = match tag.rsplit_once('.') {
             Some((name, digits)) if digits != "number" => {
@@ -113,6 +115,8 @@ impl Tags<'_> {
         let number = match name {
             "array.number" if self.array_number != 0 => self.array_number,
             "number" | "array.number" => self.number,
+            "node.id" => self.node.id,
+            "task.id" => self.task?.0,
             _ => return None,
         };
         Some(format!("{number:0width$}"))
@@ -196,6 +200,8 @@ mod tests {
             ("{{number.4}}_{{array.number.3}}", "0012_011"),
             ("{{tmpdir}}/a{{", "/t/a{{"),
             ("c{{cc}}", "c7"),
+            ("{{brace}}{{brace}}id}}-{{brace}}{{number}}", "{{id}}-{12"),
+            ("{{task.id.3}}{{node.id.2}}", "00301"),
             ("plain", "plain"),
         ] {
             assert_eq!(tags.render(text).as_deref(), Ok(wanted), "{text}");

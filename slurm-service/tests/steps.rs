@@ -155,6 +155,19 @@ fn a_launch_becomes_a_job_within_the_job() {
     assert_eq!((&options["mpi"], &options["umask"]), (&json!("pmix"), &json!("0027")));
     assert_eq!(options["rlimit"]["nofile"], "20000");
     assert_eq!(options["output"]["stdout"]["path"], "out.{{task.id}}");
+    // Words that look like tags of ours are the user's, and words that no jobspec can have are refused.
+    let braces = LaunchTasksRequestMsg {
+        argv: ["prog", "{{id}}"].map(Text::from).to_vec(),
+        env: vec!["T={{name}}".into()],
+        ofname: "o.{{%3t.%s".into(),
+        ..launch.clone()
+    };
+    let (braces, braced) = job(&braces).unwrap();
+    assert_eq!(Jobspec::parse(&braces).unwrap().command()[1], "{{brace}}{{brace}}id}}");
+    assert_eq!(braced["T"].as_deref(), Some("{{brace}}{{brace}}name}}"));
+    assert!(braces.contains("o.{{brace}}{{brace}}{{task.id.3}}.3"), "{braces}");
+    let odd = LaunchTasksRequestMsg { env: vec![Text::new(b"A=\xff")], ..launch.clone() };
+    assert!(job(&odd).unwrap_err().contains("not UTF-8"));
     // What a service after this one knows of it.
     let known = step::known(&document, record().r).unwrap();
     assert_eq!((known.job, known.step, known.tids), (5, 3, record().tids));

@@ -534,6 +534,39 @@ fn the_outer_jobs_variables_are_not_believed() {
 }
 
 #[test]
+fn words_are_no_templates_and_no_other_words() {
+    let mut desc = plain();
+    desc.argv = ["s.sh", "{{id}}", "${A}"].map(Text::from).to_vec();
+    desc.std_out = "/x/{{id}}-%j".into();
+    set_env(&mut desc, &["T={{name}}", "SLURM_UMASK=0022"]);
+    let found = jobspec(&desc, &site()).unwrap();
+    let words = json!(["{{tmpdir}}/slurm_script", "{{brace}}{{brace}}id}}", "${A}"]);
+    assert_eq!(found["tasks"][0]["command"], words);
+    let options = &found["attributes"]["system"]["shell"]["options"];
+    assert_eq!(options["output"]["stdout"]["path"], "/x/{{brace}}{{brace}}id}}-{{number}}");
+    assert_eq!(found["environment"]["T"], "{{brace}}{{brace}}name}}");
+    // The instance may have another one.
+    assert_eq!(options["umask"], "0022");
+
+    let odd = || Text::new(b"A=a\xffb");
+    let changes: [fn(&mut JobDescMsg, Text); 6] = [
+        |d, odd| d.environment.push(odd),
+        |d, odd| d.argv = vec!["s.sh".into(), odd],
+        |d, odd| d.work_dir = odd,
+        |d, odd| d.std_in = odd,
+        |d, odd| d.std_out = odd,
+        |d, odd| d.std_err = odd,
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let mut desc = plain();
+        change(&mut desc, odd());
+        let refusal = submit::batch(&desc, &site(), &find).unwrap_err();
+        assert_eq!(refusal.code, errors::ESLURM_NOT_SUPPORTED, "{n}");
+        assert!(refusal.text.contains("A=a") && refusal.text.contains("not UTF-8"), "{}", refusal.text);
+    }
+}
+
+#[test]
 fn jobs_of_an_array_differ_in_what_is_theirs() {
     let mut desc = plain();
     desc.array_inx = "0-2".into();

@@ -4,6 +4,7 @@
 //! job of Slurm perhaps the outer one's; so of these only those are believed that the rest of the request bears out.
 
 use super::number::{given, given_u16};
+use super::pattern;
 use super::site::{Owner, Site};
 use flurm_slurm_protocol::structures::JobDescMsg;
 use flurm_slurm_protocol::{NO_VAL64, Text, constants};
@@ -62,7 +63,7 @@ pub fn split(desc: &JobDescMsg, site: &Site, partition: &str) -> Split {
     let mut split = Split { slurm: told(desc, site, partition, &sent), ..Split::default() };
     for (name, value) in &sent {
         if !is_slurms(name) {
-            split.environment.insert((*name).to_owned(), Some((*value).to_owned()));
+            split.environment.insert((*name).to_owned(), Some(pattern::word(value)));
         }
     }
     split.environment.insert("ENVIRONMENT".to_owned(), Some("BATCH".to_owned()));
@@ -72,7 +73,7 @@ pub fn split(desc: &JobDescMsg, site: &Site, partition: &str) -> Split {
         let limit = if number == u64::MAX { Value::from(-1) } else { Value::from(number) };
         split.limits.insert(ours.to_owned(), limit);
     }
-    split.umask = sent.get("SLURM_UMASK").filter(|mask| **mask != "0022").map(|mask| (*mask).to_owned());
+    split.umask = sent.get("SLURM_UMASK").map(|mask| (*mask).to_owned());
     // `--export=ALL,A=1` sets the variable as well, although all is there.
     let exported = sent.get("SLURM_EXPORT_ENV").copied().unwrap_or_default();
     split.login = sent.contains_key("SLURM_GET_USER_ENV") && !exported.split(',').any(|word| word == "ALL");

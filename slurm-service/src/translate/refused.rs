@@ -3,11 +3,48 @@
 use super::number::{given, given_u16};
 use super::refusal::Refusal;
 use super::site::Site;
-use flurm_slurm_protocol::structures::JobDescMsg;
+use flurm_slurm_protocol::structures::{JobDescMsg, LaunchTasksRequestMsg};
 use flurm_slurm_protocol::{NO_VAL, Text, constants, errors};
 
 fn said(text: &Text) -> bool {
     text.get().is_some_and(|text| !text.is_empty())
+}
+
+/// Words that are not UTF-8 have no place in a jobspec, and another word is not what was asked for.
+fn bytes(what: &str, text: &Text) -> Result<(), Refusal> {
+    match text.is_null() || text.as_str().is_some() {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            errors::ESLURM_NOT_SUPPORTED,
+            format!("{what} `{}` is not UTF-8: a job here cannot have it", text.lossy()),
+        )),
+    }
+}
+
+/// Arguments and variables, which go to a script as they are or not at all.
+pub fn bytes_of_script(desc: &JobDescMsg) -> Result<(), Refusal> {
+    desc.argv.iter().try_for_each(|word| bytes("the argument", word))?;
+    desc.environment.iter().try_for_each(|pair| bytes("the variable", pair))
+}
+
+/// Where the job is, and what it reads and writes.
+pub fn bytes_of_paths(desc: &JobDescMsg) -> Result<(), Refusal> {
+    bytes("the working directory", &desc.work_dir)?;
+    for file in [&desc.std_in, &desc.std_out, &desc.std_err] {
+        bytes("the file name", file)?;
+    }
+    Ok(())
+}
+
+/// The same for what `srun` launches.
+pub fn bytes_of_step(asked: &LaunchTasksRequestMsg) -> Result<(), Refusal> {
+    asked.argv.iter().try_for_each(|word| bytes("the argument", word))?;
+    asked.env.iter().try_for_each(|pair| bytes("the variable", pair))?;
+    bytes("the working directory", &asked.cwd)?;
+    for file in [&asked.ifname, &asked.ofname, &asked.efname] {
+        bytes("the file name", file)?;
+    }
+    Ok(())
 }
 
 /// The first option that cannot be honoured.

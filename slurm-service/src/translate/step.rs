@@ -1,6 +1,6 @@
 //! Steps: what `srun` asks of the controller and of the node daemons as a job within a job.
 
-use crate::translate::pattern;
+use crate::translate::{pattern, refused};
 use flurm_jobspec::build::Builder;
 use flurm_slurm_protocol::structures::{
     Identity, JobSbcastCredMsg, JobStepCreateRequestMsg, JobStepCreateResponseMsg, LaunchTasksRequestMsg,
@@ -370,6 +370,7 @@ pub fn jobspec(
     node_name: &str,
     comm_host: &str,
 ) -> Result<(String, Environment), String> {
+    refused::bytes_of_step(asked).map_err(|refusal| refusal.text)?;
     let words: Vec<String> = asked.argv.iter().map(|word| word.lossy().into_owned()).collect();
     let kind = kind(asked);
     let mut environment = Environment::new();
@@ -395,7 +396,7 @@ pub fn jobspec(
             "SLURM_PTY_WIN_ROW" => size.0 = value.parse::<u16>().ok(),
             _ => {}
         }
-        environment.insert(name.to_owned(), Some(value.to_owned()));
+        environment.insert(name.to_owned(), Some(pattern::word(value)));
     }
     for (name, value) in [
         ("SLURMD_NODENAME", node_name),
@@ -409,7 +410,7 @@ pub fn jobspec(
     let command = if kind.multi_prog {
         vec![program.to_owned(), "multi-prog".to_owned(), format!("{{{{tmpdir}}}}/{MULTI_PROG}")]
     } else {
-        words.clone()
+        words.iter().map(|word| pattern::word(word)).collect()
     };
     let map: Vec<Idset> = record.tids.iter().map(|tids| tids.iter().copied().collect()).collect();
     let map = TaskMap::from_nodes(&map).map_err(|e| e.to_string())?;
@@ -487,14 +488,8 @@ const MULTI_PROG: &str = "multi-prog.conf";
 
 /// A pattern of the step's own: its tasks and nodes are told apart.
 fn file_name(path: &str, record: &Record, user: &str) -> String {
-    let own = path
-        .replace("%t", "{{task.id}}")
-        .replace("%n", "{{node.id}}")
-        .replace("%s", &record.step.to_string())
-        .replace("%J", &format!("{}.{}", record.job, record.step))
-        .replace("%j", &record.job.to_string())
-        .replace("%A", &record.job.to_string());
-    pattern::template(&own, pattern::Named { job: &record.name, user, index: None })
+    let step = Some((record.job, record.step));
+    pattern::template(path, pattern::Named { job: &record.name, user, index: None, step })
 }
 
 /// What the job keeps of it: all that a controller needs to know of it after a restart.

@@ -74,6 +74,7 @@ pub fn batch(desc: &JobDescMsg, site: &Site, find: Find<'_>) -> Result<Mould, Re
     let Some(script) = desc.script.get().filter(|script| !script.is_empty()) else {
         return Err(Refusal::new(errors::ESLURM_JOB_SCRIPT_MISSING, "there is no script"));
     };
+    refused::bytes_of_script(desc)?;
     let mut mould = mould(desc, site, find, Kind::Batch)?;
     let system = mould.system();
     let file = serde_json::to_value(File::new(script.to_vec(), SCRIPT_MODE)).expect("texts and numbers");
@@ -88,7 +89,7 @@ pub fn batch(desc: &JobDescMsg, site: &Site, find: Find<'_>) -> Result<Mould, Re
         command.extend([shell, "-l", "-c", r#"exec "$0" "$@""#].map(str::to_owned));
     }
     command.push(format!("{{{{tmpdir}}}}/{SCRIPT}"));
-    command.extend(desc.argv.iter().skip(1).map(|word| word.lossy().into_owned()));
+    command.extend(desc.argv.iter().skip(1).map(|word| pattern::word(&word.lossy())));
     mould.command(&command);
     let mut options = Map::new();
     if !split.limits.is_empty() {
@@ -141,6 +142,7 @@ fn warning(desc: &JobDescMsg) -> Option<(u16, u16)> {
 
 fn mould(desc: &JobDescMsg, site: &Site, find: Find<'_>, kind: Kind) -> Result<Mould, Refusal> {
     refused::check(desc, site)?;
+    refused::bytes_of_paths(desc)?;
     let (partition, queue) = partition(desc, site)?;
     let (constraint, hosts) = feature::constraint(desc, site)?;
     let size = size::size(desc, site, &constraint, hosts)?;
@@ -384,7 +386,7 @@ impl Mould {
         if !dependencies.is_empty() {
             system.insert("dependencies".to_owned(), json!(dependencies));
         }
-        let named = Named { job: &self.name, user: &self.user, index };
+        let named = Named { job: &self.name, user: &self.user, index, step: None };
         let mut streams = Map::new();
         for (stream, pattern) in [("stdout", &self.files.output), ("stderr", &self.files.error)] {
             if let Some(pattern) = pattern {
