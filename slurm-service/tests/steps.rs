@@ -59,11 +59,12 @@ fn what_srun_is_told_is_read_by_every_release() {
                 &r(),
                 "n[0-1]",
                 &owner,
+                "secret",
                 9,
                 version,
             ))),
             Body::ResponseStepLayout(Box::new(step::layout(&record(), "n[0-1]", version))),
-            Body::ResponseJobSbcastCred(Box::new(step::broadcast(5, "n[0-1]", &owner, 9, version))),
+            Body::ResponseJobSbcastCred(Box::new(step::broadcast(5, "n[0-1]", &owner, "secret", 9, version))),
         ] {
             let name = body.name();
             let frame = Message::new(version, body).write();
@@ -75,7 +76,7 @@ fn what_srun_is_told_is_read_by_every_release() {
                 let key = told.cred.sigp.map_or(told.cred.signature.lossy().into_owned(), |key| {
                     String::from_utf8_lossy(&key.0).into_owned()
                 });
-                assert_eq!(key, "slurm.5.3", "{version}");
+                assert_eq!(key, "secret", "{version}");
             }
         }
     }

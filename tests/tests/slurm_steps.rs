@@ -4,7 +4,10 @@
 
 use flurm_tests::mpis::mpis;
 use flurm_tests::slurm::Answering;
-use flurm_tests::{Instance, Ran, processes_with, run};
+use flurm_tests::{DEADLINE, Instance, Ran, eventually, processes_with, run};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -166,6 +169,51 @@ fn others_watch_a_step_and_files_reach_all_nodes() {
         "head -c 100000 /dev/urandom > f; chmod 751 f; sbcast -f f $PWD/g && cmp f g; stat -c %a g",
     );
     assert_eq!(ran.stdout, "751\n", "{}", ran.stderr);
+}
+
+/// Where a process listens.
+fn ports_of(pid: &str) -> Vec<u16> {
+    let links =
+        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+    let sockets: Vec<String> = links.map(|link| link.to_string_lossy().into_owned()).collect();
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
+    let port = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let inode = format!("socket:[{}]", words.get(9)?);
+        let listens = words[3] == "0A" && sockets.contains(&inode);
+        listens.then(|| u16::from_str_radix(words[1].rsplit(':').next()?, 16).ok())?
+    };
+    tables.iter().flat_map(|table| table.lines()).filter_map(port).collect()
+}
+
+#[test]
+fn a_stranger_who_knows_the_number_of_a_step_says_nothing_in_its_name() {
+    let Some(cluster) = Cluster::start("steps: strangers") else { return };
+    let folder = cluster.0.instance.dir.path();
+    let script = "srun -Q -n1 sh -c 'touch runs; while [ ! -e go ]; do sleep 0.05; done; echo true' > out & \
+                  echo $! > pid.new; mv pid.new pid; wait $!";
+    std::thread::scope(|scope| {
+        let job = scope.spawn(|| cluster.salloc("-N1", script).ok());
+        eventually("a step that runs", DEADLINE, || folder.join("runs").exists().then_some(()));
+        let pid = eventually("srun", DEADLINE, || fs::read_to_string(folder.join("pid")).ok());
+        let ports = ports_of(pid.trim());
+        assert!(!ports.is_empty());
+        for port in ports {
+            let key = b"slurm.1.0";
+            let mut init = vec![0x26, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9];
+            init.extend_from_slice(key);
+            let forged = b"\0\x01\0\0\0\0\0\0\0\x07FORGED\n";
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            stream.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+            stream.write_all(&[&[0, 0, 0, 27][..], &init, forged].concat()).unwrap();
+            // Until srun has read it, whatever it thinks of it.
+            let _ = stream.read(&mut [0; 64]);
+        }
+        fs::write(folder.join("go"), "").unwrap();
+        job.join().unwrap();
+    });
+    assert_eq!(fs::read_to_string(folder.join("out")).unwrap(), "true\n");
 }
 
 #[test]

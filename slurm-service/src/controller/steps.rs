@@ -25,12 +25,16 @@ use flurm_wire::fact::KvsOp;
 use flurm_wire::job::{Journal, JournalEvent};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Between the answer to `srun` and its launch: a debugger may sit between them.
 const LAUNCH_MAX: Duration = Duration::from_secs(60);
+/// Of the key to a step's streams.
+const SIGNATURE_BYTES: usize = 16;
 /// SIGKILL: the end of a step.
 const KILL: u16 = 9;
 
@@ -222,8 +226,19 @@ pub async fn create(ctx: &Context, request: &Request, asked: &JobStepCreateReque
     kvs::commit(&ctx.client, flurm_wire::kvs::PRIMARY, vec![put]).await.map_err(|error| number(&error))?;
     let owner = Owner { uid: ctx.conf.uid, gid: ctx.conf.gid, name: ctx.conf.owner.clone() };
     let nodes = nodes_of(ctx, &r);
-    let told = step::created(&record, &r, &nodes, &owner, crate::start::now(), version);
+    let told = step::created(&record, &r, &nodes, &owner, &signature()?, crate::start::now(), version);
     Ok(Reply::Body(Body::ResponseJobStepCreate(Box::new(told))))
+}
+
+/// Nobody guesses it. It is in no store: `srun` has it, and hands it to the node daemons of its step.
+fn signature() -> Result<String, u32> {
+    let mut bytes = [0; SIGNATURE_BYTES];
+    let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
+    read.map_err(|error| {
+        tracing::error!(%error, "no random numbers");
+        super::SLURM_ERROR
+    })?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// As Slurm's commands call them.
@@ -274,7 +289,8 @@ pub async fn broadcast(ctx: &Context, version: Version, asked: &StepAllocInfoMsg
     }
     let r = named::r(ctx, outer.id).await?.ok_or(errors::ESLURM_JOB_NOT_RUNNING)?;
     let owner = Owner { uid: ctx.conf.uid, gid: ctx.conf.gid, name: ctx.conf.owner.clone() };
-    let told = step::broadcast(outer.number, &nodes_of(ctx, &r), &owner, crate::start::now(), version);
+    let nodes = nodes_of(ctx, &r);
+    let told = step::broadcast(outer.number, &nodes, &owner, &signature()?, crate::start::now(), version);
     Ok(Reply::Body(Body::ResponseJobSbcastCred(Box::new(told))))
 }
 

@@ -189,12 +189,13 @@ pub fn layout(record: &Record, nodes: &str, version: Version) -> StepLayout {
     }
 }
 
-/// What `srun` is told: it only hands the credential on, to node daemons that are ours.
+/// What `srun` is told: it only hands the credential on, to node daemons that are ours. `signature`: what nobody else knows.
 pub fn created(
     record: &Record,
     r: &R,
     nodes: &str,
     owner: &Owner,
+    signature: &str,
     now: i64,
     version: Version,
 ) -> JobStepCreateResponseMsg {
@@ -209,7 +210,7 @@ pub fn created(
         step_layout: layout(record, nodes, version),
         stepmgr: Text::NULL,
         has_cred: (number >= 45).then_some(true),
-        cred: credential(record, r, nodes, owner, now, version),
+        cred: credential(record, r, nodes, owner, signature, now, version),
         select_jobinfo: (number <= 38).then(|| Box::new(SelectJobinfo { plugin_id: 109 })),
         switch_job: (number <= 40).then(|| Box::new(plugin.clone())),
         switch_step: (number == 41).then(|| Box::new(plugin)),
@@ -218,11 +219,18 @@ pub fn created(
     }
 }
 
-/// It parses, and its signature is the key of the step's streams: nobody else checks it.
-fn credential(record: &Record, r: &R, nodes: &str, owner: &Owner, now: i64, version: Version) -> SlurmCred {
+/// It parses, and its signature is the key of the step's streams: by nothing else does `srun` know a node daemon there.
+fn credential(
+    record: &Record,
+    r: &R,
+    nodes: &str,
+    owner: &Owner,
+    signature: &str,
+    now: i64,
+    version: Version,
+) -> SlurmCred {
     let tasks: usize = record.tids.iter().map(Vec::len).sum();
     let id = step_id(record.job, record.step, version);
-    let signature = follow_name(record.job, record.step);
     let cores: Vec<u16> = r.nodes.iter().map(|node| node.cores.len() as u16).collect();
     let total: u32 = cores.iter().map(|n| u32::from(*n)).sum();
     let ones = vec![1; cores.len()];
@@ -298,17 +306,23 @@ fn credential(record: &Record, r: &R, nodes: &str, owner: &Owner, now: i64, vers
         job_hostlist: nodes.into(),
         job_mem_alloc_size: Some(0),
         step_mem_alloc_size: Some(0),
-        sigp: Some(Bytes(signature.into_bytes())),
+        sigp: Some(Bytes(signature.as_bytes().to_vec())),
         ..SlurmCred::default()
     }
 }
 
 /// What `sbcast` hands on to node daemons of ours, which ask who sends it and nothing else.
-pub fn broadcast(job: u32, nodes: &str, owner: &Owner, now: i64, version: Version) -> JobSbcastCredMsg {
+pub fn broadcast(
+    job: u32,
+    nodes: &str,
+    owner: &Owner,
+    signature: &str,
+    now: i64,
+    version: Version,
+) -> JobSbcastCredMsg {
     let number = version.number();
     let (old, middle) = (number <= 39, (40..=43).contains(&number));
     let expires = now + BROADCAST_SECS;
-    let signature = format!("slurm.{job}");
     let identity = Identity {
         uid: owner.uid,
         gid: owner.gid,
@@ -333,7 +347,7 @@ pub fn broadcast(job: u32, nodes: &str, owner: &Owner, now: i64, version: Versio
             user_name: if old { owner.name.as_str().into() } else { Text::NULL },
             gids: old.then(|| vec![owner.gid]),
             nodes: if old { nodes.into() } else { Text::NULL },
-            signature_until_39: old.then(|| Bytes(signature.clone().into_bytes())),
+            signature_until_39: old.then(|| Bytes(signature.as_bytes().to_vec())),
             arg_expiration: (number >= 40).then_some(expires),
             arg_job_id: middle.then_some(job),
             arg_het_job_id: (number >= 40).then_some(0),
