@@ -2,15 +2,16 @@
 
 mod numbers;
 mod parts;
+mod records;
 
 pub use numbers::Numbers;
 pub use parts::{Kept, Parts};
+pub use records::{Records, Seen};
 
 use crate::start::now;
-use flurm_client::{Client, ClientError, job};
-use flurm_types::Timestamp;
+use flurm_client::{Client, ClientError};
 use flurm_wire::Dest;
-use flurm_wire::job::{JobRecord, List, Queue, QueueAct, QueueStatus};
+use flurm_wire::job::{JournalBatch, Queue, QueueAct, QueueStatus};
 use flurm_wire::resource::{Status, StatusInfo};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,18 +19,19 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// What the controller knows. Resources and queues are asked for each time: one short question to the leader beside us.
+/// What the controller knows. Jobs are followed; resources and queues are asked for each time: one short question to the
+/// leader beside us.
 #[derive(Debug, Default)]
 pub struct World {
     pub parts: Parts,
     pub numbers: Numbers,
+    records: Records,
     seen: Mutex<BTreeMap<Table, (u64, i64)>>,
 }
 
-/// What has a time of its last change.
+/// What is small enough to be compared with what it was.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Table {
-    Jobs,
     Nodes,
     Partitions,
 }
@@ -48,12 +50,14 @@ impl World {
     ///
     /// # Errors
     /// The broker is gone.
-    pub async fn jobs(&self, client: &Client) -> Result<Vec<JobRecord>, ClientError> {
-        let since = Timestamp::from_secs_f64(now() as f64 - JOB_AGE_MIN.as_secs_f64());
-        let list = List { since: Some(since), ..List::default() };
-        let mut jobs = job::list(client, &list).await?.jobs;
-        jobs.reverse();
-        Ok(jobs)
+    pub async fn jobs(&self, client: &Client) -> Result<Seen, ClientError> {
+        self.records.all(client).await
+    }
+
+    /// Takes in what happens to jobs.
+    pub fn note(&self, batch: &JournalBatch) {
+        batch.events.iter().for_each(|event| self.numbers.submitted(event));
+        self.records.note(batch);
     }
 
     /// When a table last was another one than this, which `values` tell apart, in seconds since 1970.
@@ -97,11 +101,11 @@ mod tests {
     #[test]
     fn a_table_that_stays_as_it_is_keeps_its_time() {
         let world = World::default();
-        let first = world.changed(Table::Jobs, &[1, 2]);
+        let first = world.changed(Table::Partitions, &[1, 2]);
         assert!(first > 0);
-        world.seen.lock().unwrap().get_mut(&Table::Jobs).unwrap().1 = 7;
-        assert_eq!(world.changed(Table::Jobs, &[1, 2]), 7);
-        assert!(world.changed(Table::Jobs, &[1, 3]) >= first);
+        world.seen.lock().unwrap().get_mut(&Table::Partitions).unwrap().1 = 7;
+        assert_eq!(world.changed(Table::Partitions, &[1, 2]), 7);
+        assert!(world.changed(Table::Partitions, &[1, 3]) >= first);
         assert_ne!(world.changed(Table::Nodes, &[1, 3]), 7);
     }
 }

@@ -91,7 +91,8 @@ pub async fn answer(ctx: Arc<Context>, request: Request) -> Reply {
     reply
 }
 
-/// Has a client, which says when it was last told, seen all of this? Times are whole seconds, so the last one does not count.
+/// Has a client seen all of this, which says as of when it was last told? That time was taken before its answer was asked
+/// for; times are whole seconds, so what changed in the same one may have come after it.
 fn unchanged(asked: i64, changed: i64) -> bool {
     asked > changed
 }
@@ -110,5 +111,22 @@ pub fn number(error: &ClientError) -> u32 {
             _ => SLURM_ERROR,
         },
         _ => errors::SLURM_COMMUNICATIONS_CONNECTION_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_asks_again_is_told_that_nothing_has_changed_unless_it_may_have() {
+        // It was told at 100 as of then; the change was found at that time.
+        let (told, mut changed) = (100, 100);
+        assert!(!unchanged(0, changed), "its first question");
+        assert!(!unchanged(told, changed), "in the same second");
+        let told = 101;
+        assert!(unchanged(told, changed));
+        changed = 102;
+        assert!(!unchanged(told, changed));
     }
 }

@@ -13,6 +13,9 @@ use flurm_wire::job::{JobRecord, List};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+/// Jobs in one question.
+const ASKED_MAX: usize = 4096;
+
 /// Jobs of that number; an array's number is that of its first job, and means all of them.
 pub async fn of_number(ctx: &Context, number: u32) -> Result<Vec<JobRecord>, u32> {
     Ok(of_numbers(ctx, &[number]).await?.remove(&number).unwrap_or_default())
@@ -21,28 +24,54 @@ pub async fn of_number(ctx: &Context, number: u32) -> Result<Vec<JobRecord>, u32
 /// The same for several, with one question.
 pub async fn of_numbers(ctx: &Context, numbers: &[u32]) -> Result<BTreeMap<u32, Vec<JobRecord>>, u32> {
     let mut found: BTreeMap<u32, Vec<JobRecord>> = BTreeMap::new();
-    let known: Vec<(u32, Vec<JobId>)> =
+    let all: BTreeMap<u32, Vec<JobId>> =
         numbers.iter().filter_map(|number| Some((*number, ctx.world.numbers.find(*number)?))).collect();
-    if known.len() == numbers.len() {
-        for (number, ids) in known {
-            let list = List { ids, known: true, ..List::default() };
-            let mut listed = job::list(&ctx.client, &list).await.map_err(|error| super::number(&error))?;
-            listed.jobs.sort_by_key(|record| record.number);
-            found.insert(number, listed.jobs);
+    let first = |number: &u32| Some((*number, ctx.world.numbers.first(*number)?));
+    let first: BTreeMap<u32, JobId> =
+        numbers.iter().filter(|number| !all.contains_key(number)).filter_map(first).collect();
+    let mut ids: Vec<JobId> = all.values().flatten().chain(first.values()).copied().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut records: BTreeMap<JobId, JobRecord> = BTreeMap::new();
+    for ids in ids.chunks(ASKED_MAX) {
+        let list = List { ids: ids.to_vec(), known: true, ..List::default() };
+        let listed = job::list(&ctx.client, &list).await.map_err(|error| super::number(&error))?;
+        records.extend(listed.jobs.into_iter().map(|record| (record.id, record)));
+    }
+    for (number, ids) in all {
+        let mut records: Vec<JobRecord> = ids.iter().filter_map(|id| records.get(id).cloned()).collect();
+        records.sort_by_key(|record| record.number);
+        found.insert(number, records);
+    }
+    for (number, id) in first {
+        // Of an array we know the others only if it came through us.
+        let is_all = |record: &&JobRecord| record.array.is_none_or(|array| array.number != number);
+        if let Some(record) = records.get(&id).filter(is_all) {
+            found.insert(number, vec![record.clone()]);
         }
+    }
+    let numbers: Vec<u32> = numbers.iter().filter(|number| !found.contains_key(number)).copied().collect();
+    if numbers.is_empty() {
+        return Ok(found);
+    }
+    // It may not have been heard of yet, or never have been.
+    let one = List { max_entries: 1, ..List::default() };
+    let newest = job::list(&ctx.client, &one).await.map_err(|error| super::number(&error))?;
+    let newest = newest.jobs.first().map_or(0, |record| record.number);
+    if numbers.iter().all(|number| *number > newest) {
         return Ok(found);
     }
     let listed = job::list(&ctx.client, &List::default()).await.map_err(|error| super::number(&error))?;
     for record in listed.jobs.into_iter().rev() {
         let array = record.array.map(|array| array.number);
-        for number in numbers {
+        for number in &numbers {
             if array == Some(*number) || record.number == *number {
                 found.entry(*number).or_default().push(record.clone());
             }
         }
     }
     // The first job's number is the array's, and an element's own is its own.
-    for (number, records) in &mut found {
+    for (number, records) in found.iter_mut().filter(|(number, _)| numbers.contains(number)) {
         let whole = records.iter().any(|record| record.array.is_some_and(|array| array.number == *number));
         if !whole {
             records.retain(|record| record.number == *number);

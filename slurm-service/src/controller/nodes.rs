@@ -3,6 +3,7 @@
 use super::{Answer, number, unchanged};
 use crate::context::Context;
 use crate::door::Reply;
+use crate::start::now;
 use crate::translate::node;
 use crate::world::Table;
 use flurm_slurm_protocol::structures::{
@@ -11,20 +12,22 @@ use flurm_slurm_protocol::structures::{
 use flurm_slurm_protocol::{Bits, Body, Version, errors};
 
 pub async fn list(ctx: &Context, version: Version, asked: &NodeInfoRequestMsg) -> Answer {
+    let time = now();
     let (nodes, changed) = all(ctx, version).await?;
     if unchanged(asked.last_update, changed) {
         return Err(errors::SLURM_NO_CHANGE_IN_DATA);
     }
-    Ok(answer(nodes, changed))
+    Ok(answer(nodes, time))
 }
 
 pub async fn single(ctx: &Context, version: Version, asked: &NodeInfoSingleMsg) -> Answer {
-    let (mut nodes, changed) = all(ctx, version).await?;
+    let time = now();
+    let (mut nodes, _) = all(ctx, version).await?;
     nodes.retain(|node| node.name == asked.node_name);
     if nodes.is_empty() {
         return Err(errors::ESLURM_INVALID_NODE_NAME);
     }
-    Ok(answer(nodes, changed))
+    Ok(answer(nodes, time))
 }
 
 async fn all(ctx: &Context, version: Version) -> Result<(Vec<NodeInfo>, i64), u32> {
@@ -34,11 +37,12 @@ async fn all(ctx: &Context, version: Version) -> Result<(Vec<NodeInfo>, i64), u3
     Ok((nodes, changed))
 }
 
-fn answer(nodes: Vec<NodeInfo>, changed: i64) -> Reply {
+/// As of that time, which the client says when it asks again.
+fn answer(nodes: Vec<NodeInfo>, time: i64) -> Reply {
     let item = |node: &NodeInfo| NodeInfoResponseItemsItem { node_array: node.clone() };
     Reply::Body(Body::ResponseNodeInfo(Box::new(NodeInfoResponse {
         record_count: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
-        last_update: changed,
+        last_update: time,
         hidden_nodes: Bits::NULL,
         items: Some(nodes.iter().map(item).collect()),
         node_array: Some(nodes),

@@ -3,12 +3,14 @@
 use super::{Answer, number, unchanged};
 use crate::context::Context;
 use crate::door::Reply;
+use crate::start::now;
 use crate::translate::partition;
 use crate::world::Table;
 use flurm_slurm_protocol::structures::{PartInfoRequestMsg, PartitionInfoResponse};
 use flurm_slurm_protocol::{Body, errors};
 
 pub async fn list(ctx: &Context, asked: &PartInfoRequestMsg) -> Answer {
+    let time = now();
     let queues = ctx.world.queues(&ctx.client).await.map_err(|error| number(&error))?;
     let all = partition::all(&ctx.conf, &queues);
     let changed = ctx.world.changed(Table::Partitions, &all);
@@ -17,7 +19,7 @@ pub async fn list(ctx: &Context, asked: &PartInfoRequestMsg) -> Answer {
     }
     Ok(Reply::Body(Body::ResponsePartitionInfo(Box::new(PartitionInfoResponse {
         record_count: u32::try_from(all.len()).unwrap_or(u32::MAX),
-        last_update: changed,
+        last_update: time,
         partition: Some(all.clone()),
         partition_array: Some(all),
     }))))

@@ -128,6 +128,7 @@ impl Known {
 pub async fn follow(ctx: Arc<Context>) -> Result<(), ClientError> {
     let mut journal = ctx.client.stream(Dest::Leader, &Journal { from: 0 }).await?;
     while let Some(batch) = journal.next().await? {
+        ctx.world.note(&batch);
         for event in &batch.events {
             for (listener, job) in ctx.steps.note(event) {
                 let ctx = Arc::clone(&ctx);

@@ -88,11 +88,12 @@ pub async fn statistics(ctx: &Context) -> Answer {
 }
 
 pub async fn priorities(ctx: &Context) -> Answer {
-    let jobs = ctx.world.jobs(&ctx.client).await.map_err(|error| number(&error))?;
-    let pending = jobs.iter().filter(|job| job.state.is_pending());
-    let parts = ctx.world.parts.of_all(&ctx.client, &jobs).await.map_err(|error| number(&error))?;
+    let seen = ctx.world.jobs(&ctx.client).await.map_err(|error| number(&error))?;
+    let pending = seen.jobs.into_iter().filter(|job| job.state.is_pending());
+    let pending: Vec<_> = pending.collect();
+    let parts = ctx.world.parts.of_all(&ctx.client, &pending).await.map_err(|error| number(&error))?;
     let account = |job| parts.get(&job).and_then(|part| part.as_deref()?.account.clone());
-    let list = pending.map(|job| stats::priority(job, account(job.id))).collect();
+    let list = pending.iter().map(|job| stats::priority(job, account(job.id))).collect();
     Ok(Reply::Body(Body::ResponsePriorityFactors(Box::new(PriorityFactorsResponseMsg {
         priority_factors_list: Some(list),
     }))))

@@ -7,6 +7,7 @@ use flurm_client::{Client, ClientError, job};
 use flurm_types::JobId;
 use flurm_wire::job::JobRecord;
 use serde_json::Value;
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::JoinSet;
@@ -36,22 +37,25 @@ impl Parts {
     ///
     /// # Errors
     /// The broker is gone.
-    pub async fn of_all(
+    pub async fn of_all<J: Borrow<JobRecord>>(
         &self,
         client: &Client,
-        jobs: &[JobRecord],
+        jobs: &[J],
     ) -> Result<BTreeMap<JobId, Kept>, ClientError> {
         let mut found = {
             let mut known = self.known();
-            let found: BTreeMap<JobId, Kept> =
-                jobs.iter().filter_map(|job| Some((job.id, known.get(&job.id)?.clone()))).collect();
+            let found: BTreeMap<JobId, Kept> = jobs
+                .iter()
+                .map(J::borrow)
+                .filter_map(|job| Some((job.id, known.get(&job.id)?.clone())))
+                .collect();
             if known.len() > KEPT_MAX {
                 *known = found.clone();
             }
             found
         };
         let mut asked = JoinSet::new();
-        for job in jobs {
+        for job in jobs.iter().map(J::borrow) {
             if !job.slurm {
                 found.insert(job.id, None);
             }
