@@ -15,7 +15,7 @@ use flurm_slurm_auth::{Gate, Munge, Munged};
 use flurm_types::Hostlist;
 use flurm_wire::Dest;
 use flurm_wire::fact::KvsOp;
-use flurm_wire::job::{Queue, QueueAct};
+use flurm_wire::job::{List, Queue, QueueAct};
 use flurm_wire::kvs;
 use flurm_wire::resource::{Status, StatusInfo};
 use flurm_wire::slurm::Ready;
@@ -187,17 +187,18 @@ async fn lead(
         steps: Steps::default(),
         started: now(),
     });
-    if let Err(code) = controller::resume(&context).await {
-        tracing::warn!(code, "clients of allocations are not attended to");
-    }
+    let one = List { max_entries: 1, ..List::default() };
+    let newest = client.call(Dest::Leader, &one).await?.jobs.first().map(|job| job.id);
     client.call(Dest::Local, &Ready {}).await?;
     tracing::info!(address = %controller, "Slurm's commands are answered");
     let accounting = accounting::serve(Arc::clone(&context), accountant);
-    // Until the broker is gone.
-    let steps = controller::follow_steps(Arc::clone(&context));
+    // Until the broker is gone. A task of its own has read what the leader says before whoever is answered later.
+    let steps = tokio::spawn(controller::follow_steps(Arc::clone(&context)));
+    let resumed = controller::resume(Arc::clone(&context), newest);
     let answering = door.serve(listener, move |request| controller::answer(Arc::clone(&context), request));
-    let (_, _, steps) = tokio::join!(answering, accounting, steps);
-    steps?;
+    let (_, _, steps, resumed) = tokio::join!(answering, accounting, steps, resumed);
+    resumed?;
+    steps.expect("following does not panic")?;
     Ok(())
 }
 

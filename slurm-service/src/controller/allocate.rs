@@ -114,15 +114,23 @@ pub fn client(part: &Part) -> Option<Client> {
     Some(Client { granted: at(part.alloc_port?), told: at(part.other_port?) })
 }
 
-/// Allocations whose clients a service before this one has attended to.
-pub async fn resume(ctx: &Arc<Context>) -> Result<(), u32> {
+/// Allocations whose clients a service before this one has attended to: those of jobs up to `newest`, which was the newest
+/// before the first question was answered.
+///
+/// # Errors
+/// The broker is gone.
+pub async fn resume(ctx: Arc<Context>, newest: Option<JobId>) -> Result<(), ClientError> {
+    let Some(newest) = newest else { return Ok(()) };
     let active = [JobState::Depend, JobState::Priority, JobState::Sched, JobState::Run];
-    let list = List { states: active.to_vec(), ..List::default() };
-    let listed = job::list(&ctx.client, &list).await.map_err(|error| number(&error))?;
-    for record in listed.jobs {
-        let part = named::part(ctx, &record).await?;
-        if let (Kind::Allocation, Some(client)) = (part.kind, client(&part)) {
-            let ctx = Arc::clone(ctx);
+    let before = Some(JobId(newest.0.saturating_add(1)));
+    let list = List { states: active.to_vec(), before, ..List::default() };
+    let listed = job::list(&ctx.client, &list).await?;
+    let submitted: Vec<JobRecord> = listed.jobs.into_iter().filter(|record| record.slurm).collect();
+    let parts = ctx.world.parts.of_all(&ctx.client, &submitted).await?;
+    for record in submitted {
+        let Some(Some(part)) = parts.get(&record.id) else { continue };
+        if let (Kind::Allocation, Some(client)) = (part.kind, client(part)) {
+            let ctx = Arc::clone(&ctx);
             let granted = record.state == JobState::Run;
             tokio::spawn(async move { attend(&ctx, &record, client, granted).await });
         }
