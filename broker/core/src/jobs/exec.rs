@@ -390,9 +390,17 @@ impl Jobs {
         self.returning.expect(rank.0);
         let host = cx.config.hosts.get(rank.0 as usize).map_or("?", String::as_str);
         let note = format!("lost contact with {host} (rank {rank})");
-        for id in self.with_rank(rank.0) {
+        for id in self.with_rank(rank.0).into_iter().chain(self.idle_at(rank.0)) {
             self.give_up(cx, id, rank.0, Some(Raised::fatal("node-failure", note.clone())));
         }
+    }
+
+    /// Jobs of Slurm's commands that hold that rank and have no task of their own there: what runs within them needs it.
+    fn idle_at(&self, rank: u32) -> Vec<JobId> {
+        let needs = |job: &Job| job.brief().slurm && job.state() == JobState::Run;
+        let idle =
+            self.runs.runs.iter().filter(|(_, run)| run.idle.contains(rank) && run.gone.contains(rank));
+        idle.map(|(id, _)| *id).filter(|id| self.manager.job(*id).is_some_and(needs)).collect()
     }
 
     /// Jobs that have something on that rank.

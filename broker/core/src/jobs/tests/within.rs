@@ -70,3 +70,29 @@ fn a_node_that_is_lost_takes_both() {
     assert_eq!(w.end_of(outer, "release free clean"), Some(JobResult::Failed));
     assert_same(&w.jobs, &World::resume(w.log.clone()).jobs);
 }
+
+#[test]
+fn a_node_that_is_lost_ends_a_job_of_slurms_that_has_no_task_there() {
+    // Slurm's commands run a script on the first node, and srun's steps on the others.
+    for (system, ends) in [(json!({"slurm": {"kind": "batch"}}), true), (json!({}), false)] {
+        let mut w = World::new();
+        let id = w.submit_with(2, system);
+        w.started(id, 0);
+        w.report(id, 1, What::Started { time: Timestamp(1), pids: Vec::new() });
+        w.gone(id, 1, 0);
+        w.heard();
+        // Whoever leads next knows it as well.
+        let mut next = World::resume(w.log.clone());
+        next.lead();
+        next.seqs = w.seqs;
+        next.heard();
+        next.step(|jobs, cx| jobs.rank_lost(cx, Rank(1)));
+        let exception = next.jobs.manager.job(id).and_then(|job| job.exception()).map(|e| e.kind.clone());
+        assert_eq!(exception.as_deref(), ends.then_some("node-failure"));
+        let heard: &[String] = if ends { &[format!("0: end {id}")] } else { &[] };
+        assert_eq!(next.heard(), heard);
+        next.gone(id, 0, 15);
+        let log = next.events(id);
+        assert!(log.ends_with("clean"), "{log}");
+    }
+}
