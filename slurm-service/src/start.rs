@@ -187,6 +187,9 @@ async fn lead(
         steps: Steps::default(),
         started: now(),
     });
+    if let Err(code) = controller::complete_arrays(&context).await {
+        tracing::warn!(code, "arrays that are not whole stay so");
+    }
     let one = List { max_entries: 1, ..List::default() };
     let newest = client.call(Dest::Leader, &one).await?.jobs.first().map(|job| job.id);
     client.call(Dest::Local, &Ready {}).await?;

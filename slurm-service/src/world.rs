@@ -1,9 +1,11 @@
 //! Jobs, resources and queues as last heard of.
 
+mod arrays;
 mod numbers;
 mod parts;
 mod records;
 
+pub use arrays::{Arrays, Growth};
 pub use numbers::Numbers;
 pub use parts::{Kept, Parts};
 pub use records::{Records, Seen};
@@ -26,6 +28,7 @@ pub struct World {
     pub parts: Parts,
     pub numbers: Numbers,
     records: Records,
+    pub arrays: Arrays,
     seen: Mutex<BTreeMap<Table, (u64, i64)>>,
 }
 

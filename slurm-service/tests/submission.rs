@@ -567,6 +567,32 @@ fn words_are_no_templates_and_no_other_words() {
 }
 
 #[test]
+fn the_first_job_of_an_array_tells_what_the_others_are_made_of() {
+    let mut desc = plain();
+    desc.array_inx = "0-6:2%3".into();
+    desc.dependency = "aftercorr:7,afterany:5".into();
+    (desc.std_in, desc.std_out, desc.std_err) = ("in.%a".into(), "%A_%a{{id}}".into(), "/e/%3a".into());
+    (desc.begin_time, desc.open_mode, desc.partition) = (1_795_313_832, 1, "short".into());
+    set_env(&mut desc, &["X={{1", "SLURM_UMASK=0077"]);
+    let mut mould = submit::batch(&desc, &site(), &find).unwrap();
+    mould.part.array_mark = Some("mark".into());
+    let first = mould.job(Some(0), None);
+    let document = serde_json::from_str(first.jobspec.get()).unwrap();
+    let again =
+        submit::Mould::again(document, (*first.environment).clone(), first.urgency, "me", &find).unwrap();
+    assert_eq!(again.indices(), mould.indices());
+    for index in [2, 6] {
+        let (one, other) = (mould.job(Some(index), Some(JobId(9))), again.job(Some(index), Some(JobId(9))));
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!(read(other.jobspec.get()), read(one.jobspec.get()));
+        assert_eq!((other.environment, other.urgency), (one.environment, one.urgency));
+    }
+    let document = serde_json::from_str(first.jobspec.get()).unwrap();
+    let none = submit::Mould::again(document, (*first.environment).clone(), 16, "me", &|_| Vec::new());
+    assert_eq!(none.unwrap_err().code, errors::ESLURM_DEPENDENCY);
+}
+
+#[test]
 fn jobs_of_an_array_differ_in_what_is_theirs() {
     let mut desc = plain();
     desc.array_inx = "0-2".into();

@@ -118,6 +118,47 @@ fn me() -> String {
     run(command, b"").ok().trim().to_owned()
 }
 
+/// Index and state of each of its jobs, as `flurm jobs` has them.
+fn elements(lab: &Answering, number: u32) -> Vec<(u32, String)> {
+    let format = "{array.number} {array.index} {result}";
+    let all = lab.instance.ok(&["jobs", "-a", "-n", "-c", "0", "-o", format]);
+    let one = |line: &str| {
+        let mut words = line.split_whitespace();
+        let of: u32 = words.next()?.parse().ok()?;
+        let index = words.next()?.parse().ok()?;
+        (of == number).then(|| (index, words.next().unwrap_or_default().to_owned()))
+    };
+    all.lines().filter_map(one).collect()
+}
+
+#[test]
+fn a_large_array_has_its_number_at_once_and_is_whole_whatever_happens() {
+    let Some(lab) = start("a large array") else { return };
+    // Larger than what is submitted before the answer, and then there is no service any more.
+    let number = lab.sbatch("--array=0-2999 -H", "true");
+    lab.crash();
+    let whole: Vec<u32> = (0..3000).collect();
+    eventually("each of its jobs, once", DEADLINE, || {
+        let mut found: Vec<u32> = elements(&lab, number).into_iter().map(|(index, _)| index).collect();
+        found.sort_unstable();
+        assert!(found.windows(2).all(|two| two[0] != two[1]), "there twice");
+        (found == whole).then_some(())
+    });
+    eventually("no mark", DEADLINE, || {
+        lab.instance.run(&["kvs", "ls", "slurm.array"]).stdout.trim().is_empty().then_some(())
+    });
+    // Cancelled while it grows, no more of it comes.
+    let number = lab.sbatch("--array=0-99999 -H", "true");
+    lab.run("scancel", &number.to_string()).ok();
+    let there = elements(&lab, number);
+    assert!(!there.is_empty() && there.len() < 100_000, "{}", there.len());
+    eventually("the end of all", DEADLINE, || {
+        let now = elements(&lab, number);
+        assert_eq!(now.len(), there.len());
+        now.iter().all(|(_, result)| result == "CANCELED").then_some(())
+    });
+}
+
 #[test]
 fn jobs_wait_for_others_for_a_time_and_for_a_word() {
     let Some(lab) = start("dependencies") else { return };

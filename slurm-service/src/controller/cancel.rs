@@ -21,15 +21,26 @@ const KILL: u16 = 9;
 
 /// REQUEST_KILL_JOB, and REQUEST_CANCEL_JOB_STEP where it is about a whole job or its script.
 pub async fn kill(ctx: &Context, asked: &JobStepKillMsg) -> Answer {
+    let is_script = asked.step_id.step_id == constants::SLURM_BATCH_SCRIPT;
+    let flags = asked.flags | if is_script { constants::KILL_JOB_BATCH as u16 } else { 0 };
     let records = match asked.sjob_id.as_str().filter(|text| !text.is_empty()) {
         Some(text) => {
             let mut records = Vec::new();
             for name in name::parse(text).map_err(|refusal| refusal.code)? {
+                if ends(asked.signal, flags) && name.indices.is_none() {
+                    ctx.world.arrays.stop(name.number);
+                }
                 records.extend(named::of_name(ctx, &name).await?);
             }
             records
         }
-        None => named::of_number(ctx, asked.step_id.job_id).await?,
+        None => {
+            let number = asked.step_id.job_id;
+            if ends(asked.signal, flags) {
+                ctx.world.arrays.stop(number);
+            }
+            named::of_name(ctx, &name::Name { number, indices: None }).await?
+        }
     };
     if records.is_empty() {
         return Err(errors::ESLURM_INVALID_JOB_ID);
@@ -40,18 +51,20 @@ pub async fn kill(ctx: &Context, asked: &JobStepKillMsg) -> Answer {
     if active.is_empty() {
         return Err(errors::ESLURM_ALREADY_DONE);
     }
-    let is_script = asked.step_id.step_id == constants::SLURM_BATCH_SCRIPT;
-    let flags = asked.flags | if is_script { constants::KILL_JOB_BATCH as u16 } else { 0 };
     signal(ctx, &active, asked.signal, flags).await.map(|()| Reply::Code(0))
+}
+
+/// Whether it is the end of the job, and no signal to some of it.
+fn ends(signal: u16, flags: u16) -> bool {
+    let some = constants::KILL_JOB_BATCH | constants::KILL_STEPS_ONLY | constants::KILL_FULL_JOB;
+    signal == KILL && u32::from(flags) & some == 0
 }
 
 /// Sends a signal in Slurm's sense.
 async fn signal(ctx: &Context, records: &[&JobRecord], signal: u16, flags: u16) -> Result<(), u32> {
     let has = |flag: u32| u32::from(flags) & flag != 0;
-    let only =
-        has(constants::KILL_JOB_BATCH) || has(constants::KILL_STEPS_ONLY) || has(constants::KILL_FULL_JOB);
     let ids: Vec<JobId> = records.iter().map(|record| record.id).collect();
-    if signal == KILL && !only {
+    if ends(signal, flags) {
         let results = job::raise(&ctx.client, &ids, "cancel", 0, "").await.map_err(|error| number(&error))?;
         return first_error(results);
     }
@@ -91,6 +104,7 @@ pub async fn kill_many(ctx: &Context, asked: &KillJobsMsg) -> Answer {
     let mut items = Vec::new();
     let mut records: Vec<JobRecord> = Vec::new();
     if asked.jobs_array.is_empty() {
+        ctx.world.arrays.all_whole().await;
         let listed = job::list(&ctx.client, &List::default()).await.map_err(|error| number(&error))?;
         records = listed.jobs.into_iter().filter(|record| record.state != JobState::Inactive).collect();
     }
@@ -101,6 +115,9 @@ pub async fn kill_many(ctx: &Context, asked: &KillJobsMsg) -> Answer {
             Err(refusal) => code = Some(refusal.code),
             Ok(names) => {
                 for name in names {
+                    if ends(asked.signal, asked.flags) && name.indices.is_none() {
+                        ctx.world.arrays.stop(name.number);
+                    }
                     match named::of_name(ctx, &name).await {
                         Ok(records) => found.extend(records),
                         Err(number) => code = Some(number),

@@ -1,6 +1,7 @@
 //! Which message is answered by whom.
 
 mod allocate;
+mod arrays;
 mod cancel;
 mod jobs;
 mod named;
@@ -14,6 +15,7 @@ mod update;
 mod views;
 
 pub use allocate::resume;
+pub use arrays::resume as complete_arrays;
 pub use steps::{Steps, follow as follow_steps};
 
 use crate::context::Context;

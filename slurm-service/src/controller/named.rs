@@ -89,8 +89,9 @@ pub async fn one(ctx: &Context, number: u32) -> Result<JobRecord, u32> {
     at.map(|at| records.swap_remove(at)).ok_or(errors::ESLURM_INVALID_JOB_ID)
 }
 
-/// The jobs of a name.
+/// The jobs of a name, once an array is whole.
 pub async fn of_name(ctx: &Context, name: &Name) -> Result<Vec<JobRecord>, u32> {
+    ctx.world.arrays.whole(name.number).await;
     let mut records = of_number(ctx, name.number).await?;
     if let Some(indices) = &name.indices {
         records.retain(|record| record.array.is_some_and(|array| indices.contains(array.index)));
@@ -102,6 +103,9 @@ pub async fn of_name(ctx: &Context, name: &Name) -> Result<Vec<JobRecord>, u32> 
 pub async fn targets(ctx: &Context, text: &str) -> Result<BTreeMap<u32, Vec<Target>>, u32> {
     let numbers: Vec<u32> =
         text.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect();
+    for number in &numbers {
+        ctx.world.arrays.whole(*number).await;
+    }
     let target = |record: &JobRecord| Target { id: record.id, index: record.array.map(|array| array.index) };
     let found = of_numbers(ctx, &numbers).await?;
     Ok(found.into_iter().map(|(number, records)| (number, records.iter().map(target).collect())).collect())

@@ -1,6 +1,6 @@
 //! `sbatch`: a number is answered once the job is in the log of the instance, and not before.
 
-use super::{Answer, named, site};
+use super::{Answer, arrays, named, site};
 use crate::context::Context;
 use crate::door::Reply;
 use crate::translate::allocation::whole_job;
@@ -11,8 +11,8 @@ use flurm_slurm_protocol::structures::{
     JobDescMsg, ReturnCode2, StepId, SubmitResponseMsg, WillRunResponseMsg,
 };
 use flurm_slurm_protocol::{Body, Text, constants, errors};
-use flurm_types::JobId;
 use flurm_wire::ErrorCode;
+use std::sync::Arc;
 
 /// A refusal with its sentence, which clients print.
 pub fn refused(refusal: Refusal) -> Reply {
@@ -54,7 +54,7 @@ pub async fn mould(ctx: &Context, desc: &JobDescMsg) -> Result<Result<Mould, Ref
 }
 
 /// REQUEST_SUBMIT_BATCH_JOB.
-pub async fn batch(ctx: &Context, desc: &JobDescMsg) -> Answer {
+pub async fn batch(ctx: &Arc<Context>, desc: &JobDescMsg) -> Answer {
     if desc.script.is_null() {
         return Err(errors::ESLURM_JOB_SCRIPT_MISSING);
     }
@@ -62,15 +62,20 @@ pub async fn batch(ctx: &Context, desc: &JobDescMsg) -> Answer {
         Ok(mould) => mould,
         Err(refusal) => return Ok(refused(refusal)),
     };
-    match all(ctx, &mould).await {
-        Ok(ids) => {
-            let first = *ids.first().ok_or(errors::ESLURM_INVALID_ARRAY)?;
-            let number = named::number_of(ctx, first).await?;
-            ctx.world.numbers.note(number, ids);
-            submitted(number)
-        }
-        Err(error) => Ok(refused(of_instance(&error))),
+    if let Some(ids) = mould.indices().map(|indices| indices.ids.clone()).filter(|ids| ids.len() > 1) {
+        return match arrays::submit(ctx, mould, &ids).await {
+            Ok(number) => submitted(number),
+            Err(refusal) => Ok(refused(refusal)),
+        };
     }
+    let index = mould.indices().and_then(|indices| indices.ids.first());
+    let id = match job::submit(&ctx.client, mould.job(index, None)).await {
+        Ok(id) => id,
+        Err(error) => return Ok(refused(of_instance(&error))),
+    };
+    let number = named::number_of(ctx, id).await?;
+    ctx.world.numbers.note(number, vec![id]);
+    submitted(number)
 }
 
 fn submitted(number: u32) -> Answer {
@@ -81,23 +86,6 @@ fn submitted(number: u32) -> Answer {
         step_id: Some(Box::new(step)),
         ..SubmitResponseMsg::default()
     }))))
-}
-
-/// The job, or all of an array.
-async fn all(ctx: &Context, mould: &Mould) -> Result<Vec<JobId>, ClientError> {
-    let Some(indices) = mould.indices() else {
-        return Ok(vec![job::submit(&ctx.client, mould.job(None, None)).await?]);
-    };
-    let first = job::submit(&ctx.client, mould.job(indices.ids.first(), None)).await?;
-    let rest = indices.ids.iter().skip(1).map(|index| mould.job(Some(index), Some(first)));
-    let results = job::submit_many(&ctx.client, rest, |_| Ok::<(), ClientError>(())).await?;
-    let submitted = results.iter().filter_map(|result| result.as_ref().ok().copied());
-    let ids: Vec<JobId> = std::iter::once(first).chain(submitted).collect();
-    let refused = results.iter().find_map(|result| result.as_ref().err());
-    let Some(error) = refused else { return Ok(ids) };
-    // Half an array is none.
-    job::raise(&ctx.client, &ids, "cancel", 0, "the array could not be submitted as a whole").await?;
-    Err(ClientError::Refused(error.clone()))
 }
 
 /// REQUEST_JOB_WILL_RUN, `sbatch --test-only`: whether it could run, and when: now, if so much is free.

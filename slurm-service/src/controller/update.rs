@@ -31,6 +31,7 @@ fn is_waiting(record: &JobRecord) -> bool {
 /// Jobs by the text of a message, or its number.
 async fn records(ctx: &Context, text: &Text, plain: u32) -> Result<Vec<JobRecord>, u32> {
     let Some(text) = text.as_str().filter(|text| !text.is_empty()) else {
+        ctx.world.arrays.whole(plain).await;
         let records = named::of_number(ctx, plain).await?;
         return if records.is_empty() { Err(errors::ESLURM_INVALID_JOB_ID) } else { Ok(records) };
     };

@@ -139,6 +139,9 @@ pub struct Part {
     /// The array as typed, `0-9:2%5`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub array: Option<String>,
+    /// Of an array's jobs: what marks it in the store until all of them are submitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub array_mark: Option<String>,
     /// Who asked: host, and for an allocation the ports where `salloc` or `srun` listens: for its nodes, until it has them,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alloc_host: Option<String>,

@@ -168,7 +168,7 @@ fn mould(desc: &JobDescMsg, site: &Site, find: Find<'_>, kind: Kind) -> Result<M
         system.insert("constraints".to_owned(), constraint.to_json());
     }
     let files = Files {
-        input: text(&desc.std_in).filter(|file| file != "/dev/null").map(|file| absolute(&cwd, file)),
+        input: input(&cwd, text(&desc.std_in)),
         output: (kind == Kind::Batch).then(|| {
             let default = if indices.is_some() { "slurm-%A_%a.out" } else { "slurm-%j.out" };
             absolute(&cwd, text(&desc.std_out).unwrap_or_else(|| default.to_owned()))
@@ -225,6 +225,11 @@ fn name(desc: &JobDescMsg) -> String {
     let ends = name.char_indices().map(|(at, c)| at + c.len_utf8());
     let end = ends.take_while(|end| *end <= NAME_BYTES_MAX).last().unwrap_or(0);
     name[..end].to_owned()
+}
+
+/// Where it reads from, if that is anything.
+fn input(cwd: &str, file: Option<String>) -> Option<String> {
+    file.filter(|file| file != "/dev/null").map(|file| absolute(cwd, file))
 }
 
 fn absolute(cwd: &str, file: String) -> String {
@@ -334,6 +339,7 @@ fn part(desc: &JobDescMsg, kind: Kind, size: &Size, files: &Files) -> Part {
         requeue: some_u16(desc.requeue).map(|requeue| requeue != 0),
         step_signal: None,
         array: text(&desc.array_inx),
+        array_mark: None,
         alloc_host: text(&desc.alloc_node),
         alloc_port: (desc.alloc_resp_port > 0).then_some(desc.alloc_resp_port),
         other_port: None,
@@ -344,6 +350,48 @@ fn part(desc: &JobDescMsg, kind: Kind, size: &Size, files: &Files) -> Part {
 }
 
 impl Mould {
+    /// Read again from the first job of an array, whose jobspec has all that was asked for: what the others are made of.
+    ///
+    /// # Errors
+    /// It is none of ours, or what it waits for is not known any more.
+    pub fn again(
+        mut document: Value,
+        environment: Environment,
+        urgency: u8,
+        user: &str,
+        find: Find<'_>,
+    ) -> Result<Mould, Refusal> {
+        let bad = || Refusal::new(errors::ESLURM_INVALID_ARRAY, "its jobspec is not ours");
+        let system = document.pointer_mut("/attributes/system").and_then(Value::as_object_mut);
+        let system = system.ok_or_else(bad)?;
+        let part = system.remove(part::KEY).and_then(|part| serde_json::from_value::<Part>(part).ok());
+        let part = part.ok_or_else(bad)?;
+        for key in ["array", "dependencies"] {
+            system.remove(key);
+        }
+        let word = |at: &str| document.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (cwd, name) = (word("/attributes/system/cwd"), word("/attributes/system/job/name"));
+        let indices = part.array.as_deref().map(array::parse).transpose()?;
+        let waits = part.dependency.as_deref().map(|list| dependency::read(list, find)).transpose()?;
+        let files = Files {
+            input: input(&cwd, part.std_in.clone()),
+            output: part.std_out.clone(),
+            error: part.std_err.clone(),
+        };
+        Ok(Mould {
+            document,
+            environment: Arc::new(environment),
+            urgency,
+            indices,
+            waits: waits.unwrap_or_default(),
+            files,
+            name,
+            user: user.to_owned(),
+            partition: String::new(),
+            part,
+        })
+    }
+
     fn system(&mut self) -> &mut Map<String, Value> {
         self.document["attributes"]["system"].as_object_mut().expect("it was made as an object")
     }
