@@ -30,6 +30,8 @@ fn record() -> Record {
         time_limit: 2,
         host: "n0".into(),
         port: 4711,
+        address: None,
+        protocol: 0,
         dist: 1,
         submit_line: Some("srun -n3 prog".into()),
     }

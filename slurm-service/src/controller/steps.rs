@@ -16,13 +16,15 @@ use crate::translate::step::{self, Owner, Record};
 use flurm_client::{ClientError, job, kvs};
 use flurm_slurm_protocol::structures::{
     JobStepCreateRequestMsg, JobStepInfo, JobStepInfoReqMsg, JobStepInfoResponse, JobStepKillMsg,
-    SelectJobinfo, StepAllocInfoMsg, StepIdMsg,
+    SelectJobinfo, SrunNodeFailMsg, StepAllocInfoMsg, StepIdMsg, TaskExitMsg,
 };
 use flurm_slurm_protocol::{Body, NO_VAL, Version, constants, errors};
 use flurm_types::{Hostlist, JobId, JobState, Lack, R, Want};
 use flurm_wire::Dest;
 use flurm_wire::fact::KvsOp;
 use flurm_wire::job::{Journal, JournalEvent};
+use flurm_wire::kvs::{Got, Node};
+use flurm_wire::resource::Status;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -30,9 +32,14 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// Between the answer to `srun` and its launch: a debugger may sit between them.
 const LAUNCH_MAX: Duration = Duration::from_secs(60);
+/// Between the end of a step and that of its `srun`.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+/// Ends of steps that a new service passes on: the one before may have died over them.
+const RECENT_SECS: f64 = 60.0;
 /// Of the key to a step's streams.
 const SIGNATURE_BYTES: usize = 16;
 /// SIGKILL: the end of a step.
@@ -40,7 +47,11 @@ const KILL: u16 = 9;
 
 /// All steps that are not over.
 #[derive(Debug, Default)]
-pub struct Steps(Mutex<Known>);
+pub struct Steps {
+    known: Mutex<Known>,
+    /// All that was there before this service is known.
+    caught_up: watch::Sender<bool>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -67,16 +78,25 @@ struct Held {
     created: Instant,
     /// Seconds since 1970.
     started: i64,
+    /// Of the tasks, as the kernel says it, once they have ended.
+    status: Option<i32>,
+}
+
+impl Held {
+    fn new(record: Record, r: R, id: Option<JobId>) -> Held {
+        Held { record, r, id, created: Instant::now(), started: crate::start::now(), status: None }
+    }
 }
 
 impl Steps {
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().expect("nothing panics while it holds the steps")
+        self.known.lock().expect("nothing panics while it holds the steps")
     }
 
-    /// Takes in what happens to jobs; who waits for room, and for which job's, is returned.
-    fn note(&self, event: &JournalEvent) -> Vec<(Listener, u32)> {
+    /// Takes in what happens to jobs.
+    fn note(&self, event: &JournalEvent) -> Heard {
         let mut known = self.known();
+        let number = |name: &str| event.entry.context.as_ref()?.get(name)?.as_i64();
         match event.entry.name.as_str() {
             "submit" => {
                 let text = event.jobspec.as_ref().map_or("", |text| text.get());
@@ -84,22 +104,46 @@ impl Steps {
                     known.submitted(event.id, text);
                 }
             }
+            "exception" if number("severity") == Some(0) => {
+                if let Some(held) = known.held(event.id) {
+                    held.status.get_or_insert(KILL.into());
+                }
+            }
+            "finish" => {
+                if let Some(held) = known.held(event.id) {
+                    held.status.get_or_insert(number("status").and_then(|n| n.try_into().ok()).unwrap_or(0));
+                }
+            }
             "clean" => {
                 known.jobs.remove(&event.id);
                 if let Some((outer, number)) = known.steps.remove(&event.id)
                     && let Some(within) = known.jobs.get_mut(&outer)
                 {
-                    let job = within.held.remove(&number).map_or(0, |held| held.record.job);
-                    return std::mem::take(&mut within.waiting).into_iter().map(|l| (l, job)).collect();
+                    let over = within.held.remove(&number);
+                    return Heard { waiting: std::mem::take(&mut within.waiting), over };
                 }
             }
             _ => {}
         }
-        Vec::new()
+        Heard::default()
     }
 }
 
+/// What follows from an event.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Who may ask again for room.
+    waiting: Vec<Listener>,
+    /// The step is no more.
+    over: Option<Held>,
+}
+
 impl Known {
+    fn held(&mut self, id: JobId) -> Option<&mut Held> {
+        let (outer, number) = self.steps.get(&id)?;
+        self.jobs.get_mut(outer)?.held.get_mut(number)
+    }
+
     fn submitted(&mut self, id: JobId, text: &str) {
         let Ok(jobspec) = serde_json::from_str::<Value>(text) else { return };
         let r = jobspec["attributes"]["system"]["alloc-bypass"]["R"].clone();
@@ -109,14 +153,7 @@ impl Known {
         let within = self.jobs.entry(record.outer).or_default();
         within.next = within.next.max(record.step + 1);
         self.steps.insert(id, (record.outer, record.step));
-        let started = crate::start::now();
-        let held = within.held.entry(record.step).or_insert_with(|| Held {
-            record,
-            r: parsed,
-            id: None,
-            created: Instant::now(),
-            started,
-        });
+        let held = within.held.entry(record.step).or_insert_with(|| Held::new(record, parsed, None));
         held.id = Some(id);
     }
 }
@@ -130,7 +167,9 @@ pub async fn follow(ctx: Arc<Context>) -> Result<(), ClientError> {
     while let Some(batch) = journal.next().await? {
         ctx.world.note(&batch);
         for event in &batch.events {
-            for (listener, job) in ctx.steps.note(event) {
+            let Heard { waiting, over } = ctx.steps.note(event);
+            let job = over.as_ref().map_or(0, |held| held.record.job);
+            for listener in waiting {
                 let ctx = Arc::clone(&ctx);
                 let step_id = step::step_id(job, step::NO_STEP, listener.version);
                 let asks = JobStepKillMsg { step_id, ..JobStepKillMsg::default() };
@@ -139,9 +178,80 @@ pub async fn follow(ctx: Arc<Context>) -> Result<(), ClientError> {
                     let _ = tell(&ctx, listener, Body::SrunStepSignal(Box::new(asks))).await;
                 });
             }
+            // What a service before this one has seen, it has said.
+            let recent = event.entry.timestamp.as_secs_f64() + RECENT_SECS >= crate::start::now() as f64;
+            if let Some(held) = over.filter(|_| recent) {
+                tokio::spawn(tell_end(Arc::clone(&ctx), held));
+            }
+        }
+        if batch.caught_up {
+            never_launched(&ctx).await?;
+            ctx.steps.caught_up.send_replace(true);
         }
     }
     Ok(())
+}
+
+/// Steps that were created before this service, and are no jobs yet: their numbers and cores are taken.
+async fn never_launched(ctx: &Context) -> Result<(), ClientError> {
+    for job in names(ctx, step::KEY).await? {
+        let folder = format!("{}.{job}", step::KEY);
+        for number in names(ctx, &folder).await? {
+            let key = format!("{folder}.{number}");
+            let got = kvs::get(&ctx.client, flurm_wire::kvs::PRIMARY, &key).await;
+            let Ok(Got { node: Some(Node::Value(value)), .. }) = got else { continue };
+            let Ok(record) = serde_json::from_value::<Record>(value) else { continue };
+            let Ok(r) = R::from_value(&record.r) else { continue };
+            let outer = named::record(ctx, record.outer).await;
+            if !outer.is_ok_and(|outer| outer.state == JobState::Run) {
+                kvs::commit(&ctx.client, flurm_wire::kvs::PRIMARY, vec![KvsOp::Unlink { key }]).await?;
+                continue;
+            }
+            let mut known = ctx.steps.known();
+            let within = known.jobs.entry(record.outer).or_default();
+            within.next = within.next.max(record.step + 1);
+            within.held.entry(record.step).or_insert_with(|| Held::new(record, r, None));
+        }
+    }
+    Ok(())
+}
+
+/// What is in a directory of the store; nothing, if there is none.
+async fn names(ctx: &Context, key: &str) -> Result<Vec<String>, ClientError> {
+    match kvs::get(&ctx.client, flurm_wire::kvs::PRIMARY, key).await {
+        Ok(Got { node: Some(Node::Dir(names)), .. }) => Ok(names.into_iter().map(|(name, _)| name).collect()),
+        Ok(_) | Err(ClientError::Refused(_)) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// An `srun` that still listens for a step that is over has not heard of all its tasks: their node, or its daemon, is gone.
+async fn tell_end(ctx: Arc<Context>, held: Held) {
+    let Held { record, r, status, .. } = held;
+    let Some(listener) = Listener::of_step(&record) else { return };
+    tokio::time::sleep(LEAVE_MAX).await;
+    let step_id = step::step_id(record.job, record.step, listener.version);
+    let tasks: Vec<u32> = record.tids.iter().flatten().copied().collect();
+    let exited = TaskExitMsg {
+        return_code: status.unwrap_or(KILL.into()).cast_unsigned(),
+        num_tasks: tasks.len() as u32,
+        task_id_list: tasks,
+        step_id,
+    };
+    if tell(&ctx, listener, Body::MessageTaskExit(Box::new(exited))).await.is_err() {
+        return;
+    }
+    let Ok(status) = ctx.client.call(Dest::Leader, &Status {}).await else { return };
+    let ranks = r.ranks();
+    let nodes = ranks.iter().filter(|rank| !status.online.contains(*rank));
+    let lost: Hostlist =
+        nodes.filter_map(|rank| Some(ctx.conf.nodes.get(rank as usize)?.name.clone())).collect();
+    if !lost.is_empty() {
+        let step_id = step::step_id(record.job, record.step, listener.version);
+        let failed = SrunNodeFailMsg { step_id, nodelist: lost.to_string().as_str().into() };
+        // It may have left by now.
+        let _ = tell(&ctx, listener, Body::SrunNodeFail(Box::new(failed))).await;
+    }
 }
 
 /// REQUEST_JOB_STEP_CREATE.
@@ -149,6 +259,9 @@ pub async fn create(ctx: &Context, request: &Request, asked: &JobStepCreateReque
     if asked.step_het_comp_cnt > 1 || asked.step_id.step_het_comp != NO_VAL {
         return Err(errors::ESLURM_NOT_SUPPORTED);
     }
+    // A service that is new does not know yet what is taken.
+    let mut caught_up = ctx.steps.caught_up.subscribe();
+    caught_up.wait_for(|known| *known).await.map_err(|_| errors::ESLURM_DISABLED)?;
     let outer = named::one(ctx, asked.step_id.job_id).await?;
     match outer.state {
         JobState::Run => {}
@@ -209,17 +322,12 @@ pub async fn create(ctx: &Context, request: &Request, asked: &JobStepCreateReque
             time_limit: if asked.time_limit >= NO_VAL { 0 } else { asked.time_limit },
             host: asked.host.lossy().into_owned(),
             port: asked.port,
+            address: Some(request.peer.ip()),
+            protocol: version.to_wire(),
             dist: asked.task_dist,
             submit_line: asked.submit_line.as_str().map(str::to_owned),
         };
-        let held = Held {
-            record: record.clone(),
-            r: r.clone(),
-            id: None,
-            created: Instant::now(),
-            started: crate::start::now(),
-        };
-        within.held.insert(number, held);
+        within.held.insert(number, Held::new(record.clone(), r.clone(), None));
         (record, r)
     };
     let value = serde_json::to_value(&record).expect("numbers and texts always serialize");

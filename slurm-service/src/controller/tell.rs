@@ -1,6 +1,7 @@
 //! Messages of ours to `salloc` and `srun`, which listen on a port of theirs: requests, with a credential in every version.
 
 use crate::context::Context;
+use crate::translate::step::Record;
 use flurm_slurm_protocol::{Body, Message, Version, framed};
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +22,14 @@ const ANSWER_BYTES_MAX: u64 = 64 << 10;
 pub struct Listener {
     pub address: SocketAddr,
     pub version: Version,
+}
+
+impl Listener {
+    /// The `srun` that waits for the step.
+    pub fn of_step(record: &Record) -> Option<Listener> {
+        let address = SocketAddr::new(record.address?, record.port);
+        Some(Listener { address, version: Version::from_wire(record.protocol)? })
+    }
 }
 
 /// Tells it; whatever it answers is read and forgotten.

@@ -10,6 +10,7 @@ use flurm_slurm_protocol::{Bits, Bytes, NO_VAL, NO_VAL16, Text, Version};
 use flurm_types::{Environment, Hostlist, Idset, JobId, R, Spread, TaskMap, Want};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::net::IpAddr;
 
 /// How long a credential for broadcasts says that it is good.
 const BROADCAST_SECS: i64 = 24 * 3600;
@@ -60,14 +61,21 @@ pub struct Record {
     /// Slurm's words for who waits for it.
     pub host: String,
     pub port: u16,
+    /// From where it came, and what it speaks.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
+    #[serde(default)]
+    pub protocol: u16,
     /// As it came, to be told again.
     pub dist: u32,
     pub submit_line: Option<String>,
 }
 
 /// Below this key are the records of steps that are no jobs yet.
+pub const KEY: &str = "slurm.step";
+
 pub fn key(job: u32, step: u32) -> String {
-    format!("slurm.step.{job}.{step}")
+    format!("{KEY}.{job}.{step}")
 }
 
 /// The name under which tasks of a step are followed.
