@@ -121,6 +121,7 @@ async fn serve(args: &ServiceArgs) -> Result<(), StartError> {
     let (node_listener, node_address) = place.listen(place.earlier_node_port()).await?;
     place.publish(&node_key(args.rank), json!(node_address)).await?;
     let node = node::Node::of(place.client.clone(), Arc::clone(&door), &hosts, args.rank);
+    node::end_abandoned(&node.client, args.rank, &node.name).await?;
     let daemon = node::serve(node, node_listener);
     let gone = async { while place.client.next_push().await.is_some() {} };
     let mut ended = signal(SignalKind::terminate()).map_err(|e| StartError::Io("signals".to_owned(), e))?;

@@ -4,7 +4,7 @@
 
 use flurm_tests::mpis::mpis;
 use flurm_tests::slurm::Answering;
-use flurm_tests::{DEADLINE, Instance, Ran, eventually, processes_with, run};
+use flurm_tests::{DEADLINE, Instance, Ran, eventually, kill, processes_with, run};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -214,6 +214,43 @@ fn a_stranger_who_knows_the_number_of_a_step_says_nothing_in_its_name() {
         job.join().unwrap();
     });
     assert_eq!(fs::read_to_string(folder.join("out")).unwrap(), "true\n");
+}
+
+#[test]
+fn a_step_whose_service_is_killed_ends_and_the_script_goes_on() {
+    let Some(cluster) = Cluster::start("steps: a crash") else { return };
+    let script = "srun -Q -n1 -N1 sh -c 'touch runs; exec sleep 987655.1'; echo $? > code; \
+                  srun -Q -n1 -N1 sh -c 'echo next is $SLURM_STEP_ID' > next 2>&1; touch over";
+    cluster.0.sbatch("-N1", script);
+    let folder = cluster.0.instance.dir.path();
+    eventually("a step that runs", DEADLINE, || folder.join("runs").exists().then_some(()));
+    cluster.0.crash();
+    eventually("the end of the script", DEADLINE, || folder.join("over").exists().then_some(()));
+    assert_eq!(fs::read_to_string(folder.join("code")).unwrap(), "137\n");
+    // Its cores are free, and its number is not another's.
+    assert_eq!(fs::read_to_string(folder.join("next")).unwrap(), "next is 1\n");
+    assert_eq!(processes_with("987655.1"), Vec::<i32>::new());
+}
+
+#[test]
+fn srun_ends_when_a_node_of_its_step_is_lost() {
+    let Some(cluster) = Cluster::start("steps: a lost node") else { return };
+    let script = "srun -Q -N3 -n3 sh -c 'touch runs.$SLURM_PROCID; exec sleep 987655.2'; touch over";
+    cluster.0.sbatch("-N3", script);
+    let instance = &cluster.0.instance;
+    for task in 0..3 {
+        let file = instance.dir.path().join(format!("runs.{task}"));
+        eventually("a step that runs", DEADLINE, || file.exists().then_some(()));
+    }
+    let mut lost = processes_with(&instance.uri_of(2));
+    lost.push(instance.broker_pid(2));
+    lost.into_iter().for_each(|pid| kill(pid, 9));
+    let is_srun =
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "srun\n");
+    eventually("the end of srun", DEADLINE, || {
+        (!processes_with("987655.2").iter().any(is_srun)).then_some(())
+    });
+    processes_with("987655.2").into_iter().for_each(|pid| kill(pid, 9));
 }
 
 #[test]

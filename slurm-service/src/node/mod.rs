@@ -68,6 +68,8 @@ impl Node {
     }
 }
 
+pub use step::end_abandoned;
+
 /// For as long as the process lives.
 pub async fn serve(node: Arc<Node>, listener: TcpListener) {
     let door = Arc::clone(&node.door);
@@ -144,7 +146,7 @@ async fn signal(node: &Node, asked: &SignalTasksMsg) -> Result<Reply, u32> {
 
 async fn end(node: &Node, id: &StepId) -> Result<Reply, u32> {
     let step = node.step(id)?;
-    step.end(&node.client, "srun has ended the step").await;
+    step.end(&node.client, "cancel", "srun has ended the step").await;
     Ok(Reply::Code(0))
 }
 

@@ -4,22 +4,30 @@ use super::say::say;
 use super::{Node, stream};
 use crate::door::Door;
 use crate::translate::step::{self as translate, Record};
-use flurm_client::{Client, job, kvs};
+use flurm_client::{Client, ClientError, Responses, job, kvs};
 use flurm_slurm_protocol::structures::{LaunchTasksRequestMsg, LaunchTasksResponseMsg, TaskExitMsg};
 use flurm_slurm_protocol::{Body, Version};
-use flurm_types::{JobId, exit_code};
+use flurm_types::{Idset, JobId, JobState, exit_code};
 use flurm_wire::Dest;
 use flurm_wire::fact::KvsOp;
 use flurm_wire::follow::{Follow, Followed};
+use flurm_wire::job::List;
 use flurm_wire::kvs::Node as KvsNode;
 use flurm_wire::rexec::Stream;
 use serde_json::value::RawValue;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::time::timeout;
 
 /// As the kernel says it of a program that ended with 2, which Slurm gives to one that is not there.
 const STATUS_NO_PROGRAM: i32 = 2 << 8;
+
+/// The exception of a step whose streams cannot be carried.
+pub const LOST: &str = "streams-lost";
+/// Between a launch and the step as a job: all nodes of a step are launched at a time.
+const SUBMIT_MAX: Duration = Duration::from_secs(60);
 
 /// A step with tasks on this node.
 #[derive(Debug)]
@@ -35,8 +43,8 @@ pub struct Step {
 #[derive(Debug, Default)]
 struct State {
     id: Option<JobId>,
-    /// It is to end as soon as it has an id.
-    ends: bool,
+    /// It is to end by that exception as soon as it has an id.
+    ends: Option<(&'static str, String)>,
     tasks: Vec<u32>,
     pids: Vec<u32>,
 }
@@ -56,24 +64,29 @@ impl Step {
         (state.tasks.clone(), state.pids.clone())
     }
 
-    /// The step's job is cancelled, on all nodes; at once, or when it is known here.
-    pub async fn end(&self, client: &Client, why: &str) {
+    /// The step's job gets an exception, which ends it on all nodes; at once, or when it is known here.
+    pub async fn end(&self, client: &Client, kind: &'static str, why: &str) {
         let id = {
             let mut state = self.state();
-            state.ends = true;
+            state.ends.get_or_insert_with(|| (kind, why.to_owned()));
             state.id
         };
         if let Some(id) = id {
             // It may have ended by itself.
-            let _ = job::raise(client, &[id], "cancel", 0, why).await;
+            let _ = job::raise(client, &[id], kind, 0, why).await;
         }
     }
 
-    /// True if it was to end before.
-    fn known_as(&self, id: JobId) -> bool {
-        let mut state = self.state();
-        state.id = Some(id);
-        state.ends
+    /// Ends it, if it was to end before.
+    async fn known_as(&self, client: &Client, id: JobId) {
+        let ends = {
+            let mut state = self.state();
+            state.id = Some(id);
+            state.ends.clone()
+        };
+        if let Some((kind, why)) = ends {
+            let _ = job::raise(client, &[id], kind, 0, &why).await;
+        }
     }
 }
 
@@ -92,6 +105,24 @@ impl Ports {
         };
         Ports { io: pick(io), messages: pick(messages) }
     }
+}
+
+/// Steps whose streams a daemon before this one carried: nobody has the other end of them.
+///
+/// # Errors
+/// The broker is gone.
+pub async fn end_abandoned(client: &Client, rank: u32, name: &str) -> Result<(), ClientError> {
+    let running =
+        List { steps: true, states: vec![JobState::Run], ranks: Some(Idset::from(rank)), ..List::default() };
+    let listed = job::list(client, &running).await?;
+    let steps: Vec<JobId> =
+        listed.jobs.iter().filter(|job| job.slurm && job.within.is_some()).map(|job| job.id).collect();
+    if !steps.is_empty() {
+        let note = format!("the node daemon of {name} is a new one, and has lost the step's streams");
+        // Each may have ended by itself.
+        drop(job::raise(client, &steps, LOST, 0, &note).await?);
+    }
+    Ok(())
 }
 
 /// All of a step's life on this node.
@@ -123,12 +154,24 @@ pub async fn run(node: &Node, step: &Step, asked: LaunchTasksRequestMsg, index: 
         tokio::spawn(stream::no_input(node.client.clone(), name.clone(), others));
     }
     let connected = match ports.io {
-        Some(io) => stream::connect(io, step.version, index as u32, objects, key).await.ok(),
-        None => None,
+        Some(io) => stream::connect(io, step.version, index as u32, objects, key).await,
+        None => Err(std::io::ErrorKind::AddrNotAvailable.into()),
     };
-    let Some((input, output)) = connected else {
-        // Who has launched it is gone already: nobody has submitted it, or somebody else ends it.
-        return;
+    let (input, output) = match connected {
+        Ok(halves) => halves,
+        Err(error) => {
+            let note = format!("{} cannot connect to srun for the step's output: {error}", node.name);
+            tracing::warn!(job = step.job, step = step.number, "{note}");
+            let mut talk = Talk { node, step, ports: &ports, tasks: &tasks, output: None, only };
+            if index == 0 {
+                // Nobody has submitted it.
+                talk.cannot_start(&note, STATUS_NO_PROGRAM).await;
+            } else {
+                step.end(&node.client, LOST, &note).await;
+                let _ = timeout(SUBMIT_MAX, talk.until_gone(&mut followed)).await;
+            }
+            return;
+        }
     };
     if index == 0
         && let Err(note) = submit(node, step, &asked, &srun.ip().to_string()).await
@@ -144,20 +187,16 @@ pub async fn run(node: &Node, step: &Step, asked: LaunchTasksRequestMsg, index: 
     let gone = async {
         // It ends when `srun` hangs up.
         let _ = feeding.await;
-        step.end(&node.client, "srun is gone").await;
-        std::future::pending::<()>().await;
+        step.end(&node.client, "cancel", "srun is gone").await;
+        tokio::time::sleep(SUBMIT_MAX).await;
+        if step.state().id.is_some() {
+            std::future::pending::<()>().await;
+        }
+        // Nobody has submitted it, and nobody will.
     };
     let mut talk = Talk { node, step, ports: &ports, tasks: &tasks, output: Some(output), only };
-    let talking = async {
-        while let Ok(Some(what)) = followed.next().await {
-            let taken = talk.hear(what).await;
-            if taken > 0 {
-                followed.took(taken);
-            }
-        }
-    };
     tokio::select! {
-        () = talking => {}
+        () = talk.until_gone(&mut followed) => {}
         () = gone => {}
     }
 }
@@ -232,6 +271,16 @@ impl Talk<'_> {
         }
     }
 
+    /// Passes on all that comes until nothing is left of the tasks.
+    async fn until_gone(&mut self, followed: &mut Responses<Follow>) {
+        while let Ok(Some(what)) = followed.next().await {
+            let taken = self.hear(what).await;
+            if taken > 0 {
+                followed.took(taken);
+            }
+        }
+    }
+
     /// Passes it on; how many bytes of output that was.
     async fn hear(&mut self, what: Followed) -> usize {
         match what {
@@ -242,9 +291,7 @@ impl Talk<'_> {
                     let mut state = self.step.state();
                     (state.tasks, state.pids) = (tasks.clone(), pids.clone());
                 }
-                if self.step.known_as(id) {
-                    self.step.end(&self.node.client, "srun is gone").await;
-                }
+                self.step.known_as(&self.node.client, id).await;
                 self.launched(0, tasks, pids);
                 0
             }
@@ -345,9 +392,7 @@ async fn submit(node: &Node, step: &Step, asked: &LaunchTasksRequestMsg, srun: &
         flags: flurm_wire::job::SubmitFlags::default(),
     };
     let id = job::submit(&node.client, new).await.map_err(|e| e.to_string())?;
-    if step.known_as(id) {
-        step.end(&node.client, "srun is gone").await;
-    }
+    step.known_as(&node.client, id).await;
     // The job says it all.
     let forget = vec![KvsOp::Unlink { key }];
     if let Err(error) = kvs::commit(&node.client, flurm_wire::kvs::PRIMARY, forget).await {

@@ -10,18 +10,47 @@ use flurm_wire::job::Window;
 use flurm_wire::rexec::Stream;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
 
 /// What `srun` reads into: a longer packet would be the end of it.
 const PACKET_BYTES_MAX: usize = 1024;
 /// Input that is passed on at once.
 const FEED_BYTES_MAX: usize = 64 << 10;
 
+/// `srun` on a busy node takes a connection within this time.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Its queue of connections may be full for a moment.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Tried again, but not for ever.
+///
 /// # Errors
 /// `srun` is not there.
 pub async fn connect(
+    to: SocketAddr,
+    version: Version,
+    node: u32,
+    objects: (u32, u32),
+    key: Vec<u8>,
+) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
+    let mut attempt = 0;
+    loop {
+        let tried = timeout(CONNECT_MAX, connect_once(to, version, node, objects, key.clone())).await;
+        attempt += 1;
+        match tried.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(halves) => return Ok(halves),
+            Err(error) if attempt == TRIES => return Err(error),
+            Err(_) => tokio::time::sleep(PAUSE * 2_u32.pow(attempt)).await,
+        }
+    }
+}
+
+async fn connect_once(
     to: SocketAddr,
     version: Version,
     node: u32,
