@@ -38,6 +38,8 @@ use tokio::sync::watch;
 const LAUNCH_MAX: Duration = Duration::from_secs(60);
 /// Between the end of a step and that of its `srun`.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
+/// A service that is new may not be ready when it is asked who has sealed a message: it is said again.
+const TELLS: u32 = 4;
 /// Ends of steps that a new service passes on: the one before may have died over them.
 const RECENT_SECS: f64 = 60.0;
 /// Of the key to a step's streams.
@@ -229,18 +231,23 @@ async fn names(ctx: &Context, key: &str) -> Result<Vec<String>, ClientError> {
 async fn tell_end(ctx: Arc<Context>, held: Held) {
     let Held { record, r, status, .. } = held;
     let Some(listener) = Listener::of_step(&record) else { return };
-    tokio::time::sleep(LEAVE_MAX).await;
-    let step_id = step::step_id(record.job, record.step, listener.version);
     let tasks: Vec<u32> = record.tids.iter().flatten().copied().collect();
     let exited = TaskExitMsg {
         return_code: status.unwrap_or(KILL.into()).cast_unsigned(),
         num_tasks: tasks.len() as u32,
         task_id_list: tasks,
-        step_id,
+        step_id: step::step_id(record.job, record.step, listener.version),
     };
-    if tell(&ctx, listener, Body::MessageTaskExit(Box::new(exited))).await.is_err() {
-        return;
+    for _ in 0..TELLS {
+        tokio::time::sleep(LEAVE_MAX).await;
+        if tell(&ctx, listener, Body::MessageTaskExit(Box::new(exited.clone()))).await.is_err() {
+            return;
+        }
+        tell_lost_nodes(&ctx, listener, &record, &r).await;
     }
+}
+
+async fn tell_lost_nodes(ctx: &Context, listener: Listener, record: &Record, r: &R) {
     let Ok(status) = ctx.client.call(Dest::Leader, &Status {}).await else { return };
     let ranks = r.ranks();
     let nodes = ranks.iter().filter(|rank| !status.online.contains(*rank));
@@ -250,7 +257,7 @@ async fn tell_end(ctx: Arc<Context>, held: Held) {
         let step_id = step::step_id(record.job, record.step, listener.version);
         let failed = SrunNodeFailMsg { step_id, nodelist: lost.to_string().as_str().into() };
         // It may have left by now.
-        let _ = tell(&ctx, listener, Body::SrunNodeFail(Box::new(failed))).await;
+        let _ = tell(ctx, listener, Body::SrunNodeFail(Box::new(failed))).await;
     }
 }
 
