@@ -10,6 +10,8 @@ use flurm_types::{R, Rank, Timestamp};
 use flurm_wire::shell::StartInitial;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use snow::params::HashChoice;
+use snow::resolvers::{CryptoResolver, DefaultResolver};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -165,6 +167,19 @@ impl Secret {
         &self.0
     }
 
+    /// A key of its own for one purpose: all brokers derive the same one, and nobody finds this one by it.
+    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; 2 * Secret::LEN]> {
+        let hash = DefaultResolver.resolve_hash(&HashChoice::SHA256);
+        let mut hash = hash.expect("links could not be made without SHA-256");
+        let mut derived = Zeroizing::new([0; 2 * Secret::LEN]);
+        for (half, number) in derived.chunks_mut(Secret::LEN).zip(0_u8..) {
+            let mut input = purpose.as_bytes().to_vec();
+            input.push(number);
+            hash.hmac(&*self.0, &input, half);
+        }
+        derived
+    }
+
     /// As `boot.json` and the launchers carry it.
     pub fn to_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(BASE64_STANDARD.encode(*self.0))
@@ -201,6 +216,7 @@ impl<'de> Deserialize<'de> for Secret {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use std::collections::BTreeSet;
     use std::os::unix::fs::PermissionsExt;
 
     /// An instance of `size` on this host, with its run directory below `dir`.
@@ -252,6 +268,20 @@ pub(crate) mod tests {
         assert_eq!(back.secret.as_bytes(), boot.secret.as_bytes());
         assert_eq!(format!("{back:?}"), format!("{boot:?}"));
         assert!(!format!("{boot:?}").contains(&*boot.secret.to_base64()), "printing does not show the key");
+    }
+
+    #[test]
+    fn a_derived_key_is_the_same_everywhere_and_for_its_purpose_alone() {
+        let of = |byte, purpose| Secret::from_bytes([byte; Secret::LEN]).derive(purpose).to_vec();
+        assert_eq!(of(7, "a"), of(7, "a"));
+        let all: BTreeSet<Vec<u8>> = [of(7, "a"), of(7, "b"), of(8, "a")]
+            .iter()
+            .flat_map(|key| key.chunks(Secret::LEN))
+            .map(<[u8]>::to_vec)
+            .collect();
+        assert_eq!(all.len(), 6);
+        // HMAC-SHA256 of "a\0" with that key.
+        assert!(of(7, "a").starts_with(&[0xe0, 0x50, 0xb8, 0x2b]));
     }
 
     #[test]

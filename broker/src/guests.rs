@@ -97,15 +97,19 @@ pub(crate) struct SlurmService {
 }
 
 impl SlurmService {
+    /// `key` is for a private munged: it comes through a pipe, for arguments and environment can be read by others.
+    ///
     /// # Errors
     /// It cannot be started or watched.
-    pub(crate) fn start(uri: &str, rank: Rank, events: Events) -> io::Result<SlurmService> {
+    pub(crate) fn start(uri: &str, rank: Rank, key: &[u8], events: Events) -> io::Result<SlurmService> {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("flurm").args(["slurm-service", "--uri", uri, "--rank", &rank.to_string()]);
         // A terminal's keys are for the initial program.
-        let mut child = command.stdin(Stdio::null()).process_group(0).spawn()?;
+        let mut child = command.stdin(Stdio::piped()).process_group(0).spawn()?;
         let pid = Pid::from_child(&child);
-        let watched = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from).and_then(|pidfd| {
+        // A pipe holds more than this, and its end is closed here.
+        let told = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(key));
+        let watched = told.and_then(|()| Ok(pidfd_open(pid, PidfdFlags::empty())?)).and_then(|pidfd| {
             let pidfd = Arc::new(pidfd);
             let watched = pidfd.clone();
             std::thread::Builder::new().name("slurm-watch".into()).spawn(move || {

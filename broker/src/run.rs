@@ -436,7 +436,12 @@ impl Broker {
     }
 
     fn start_slurm(&mut self) {
-        match SlurmService::start(&self.uri, self.boot.rank, self.tell.clone()) {
+        match SlurmService::start(
+            &self.uri,
+            self.boot.rank,
+            &*self.boot.secret.derive("munge"),
+            self.tell.clone(),
+        ) {
             Ok(slurm) => self.slurm = Some(slurm),
             Err(error) => {
                 tracing::error!(%error, "cannot start the Slurm service");

@@ -24,7 +24,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -48,8 +48,12 @@ pub const FOLDER: &str = "slurm";
 pub const FILE: &str = "slurm.conf";
 /// In the store of the instance: the text that every rank copies.
 pub const KEY: &str = "slurm.conf";
-/// And the key of private munged's; null where the site has one.
-const MUNGE_KEY: &str = "slurm.munge";
+/// And whose munged all ranks use: the site's, or private ones.
+const MUNGE: &str = "slurm.munge";
+const PRIVATE: &str = "private";
+const SITE: &str = "site";
+/// What munged takes at least.
+const MUNGE_KEY_BYTES_MIN: usize = 32;
 /// For all ranks' services to be there; they start together.
 const NODES_MAX: Duration = Duration::from_secs(4);
 
@@ -240,7 +244,7 @@ struct Place {
 
 impl Place {
     /// Who vouches for whom. Where the leader has no munged of the site's, all ranks have private ones with one key, which
-    /// goes to them through the store of the instance, and so over links that nobody else reads.
+    /// each gets from its broker: all brokers derive it from the instance's own.
     async fn authenticate(&self, by_nothing: bool) -> Result<(Gate, Auth, Option<Munged>), StartError> {
         let uid = rustix::process::geteuid().as_raw();
         if by_nothing {
@@ -253,6 +257,8 @@ impl Place {
         let wrong = |error: &dyn std::fmt::Display| StartError::Munged(error.to_string());
         let folder = self.folder.join("munge");
         let private = || -> Result<(Gate, Auth, Option<Munged>), StartError> {
+            make_folder(&folder).map_err(|error| StartError::Io(folder.display().to_string(), error))?;
+            write_private(&folder.join("key"), munge_key()?)?;
             let munged = Munged::start(&folder).map_err(|error| wrong(&error))?;
             let munge = Munge::open(Some(munged.socket())).map_err(|error| wrong(&error))?;
             let auth = Auth::Munge { socket: Some(munged.socket().to_owned()) };
@@ -261,23 +267,18 @@ impl Place {
         let site = Munge::open(None).map_err(|error| wrong(&error))?;
         if self.rank == 0 {
             if site.encode(&[], None).is_ok() {
-                self.publish(MUNGE_KEY, Value::Null).await?;
+                self.publish(MUNGE, json!(SITE)).await?;
                 return Ok((Gate::new(site, uid), Auth::Munge { socket: None }, None));
             }
             let found = private()?;
-            let path = folder.join("key");
-            let key = fs::read(&path).map_err(|error| StartError::Io(path.display().to_string(), error))?;
-            self.publish(MUNGE_KEY, json!(key)).await?;
+            self.publish(MUNGE, json!(PRIVATE)).await?;
             return Ok(found);
         }
-        let key: Option<Vec<u8>> =
-            serde_json::from_value(self.published(MUNGE_KEY).await?).map_err(|_| StartError::Published)?;
-        let Some(key) = key else {
-            return Ok((Gate::new(site, uid), Auth::Munge { socket: None }, None));
-        };
-        make_folder(&folder).map_err(|error| StartError::Io(folder.display().to_string(), error))?;
-        write_private(&folder.join("key"), &key)?;
-        private()
+        match self.published(MUNGE).await?.as_str() {
+            Some(PRIVATE) => private(),
+            Some(SITE) => Ok((Gate::new(site, uid), Auth::Munge { socket: None }, None)),
+            _ => Err(StartError::Published),
+        }
     }
 
     /// At that port if it is free, else at one that the kernel chooses.
@@ -369,6 +370,16 @@ fn user_name(uid: u32) -> String {
         (words.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
     });
     found.unwrap_or_else(|| uid.to_string())
+}
+
+/// Our broker has written it before we came, and nothing after it.
+fn munge_key() -> Result<Vec<u8>, StartError> {
+    let mut key = Vec::new();
+    io::stdin().lock().read_to_end(&mut key).map_err(|error| StartError::Io("its key".to_owned(), error))?;
+    if key.len() < MUNGE_KEY_BYTES_MIN {
+        return Err(StartError::Munged("the broker has said no key for it".to_owned()));
+    }
+    Ok(key)
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {

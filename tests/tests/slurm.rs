@@ -4,6 +4,7 @@
 //! Without these programs the tests print so, and fail if `FLURM_REQUIRE_LAB` is set (as it is in CI).
 
 use flurm_tests::{DEADLINE, Instance, Options, eventually, kill, processes_with, run};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -130,6 +131,30 @@ fn a_service_that_is_killed_is_back_at_its_ports_and_jobs_have_not_noticed() {
     assert_eq!(slurm(&instance, &["squeue", "-h", "-o", "%i %T"]), "1 RUNNING\n");
     assert_eq!(conf(), before);
     assert_eq!(instance.ok(&["jobs", "-n", "-o", "{state}", &id]), "RUN");
+}
+
+#[test]
+fn the_key_of_private_mungeds_is_one_and_lies_in_no_store() {
+    let Some(instance) = start("munge", &[]) else { return };
+    // A store may hold who vouches, never by what.
+    let said = instance.ok(&["kvs", "get", "slurm.munge"]);
+    assert!(!said.contains('['), "{said}");
+    if said.contains("site") {
+        return;
+    }
+    assert!(said.contains("private"), "{said}");
+    let key = |rank: u32| {
+        let path = instance.rundir(rank).join("slurm/munge/key");
+        let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        std::fs::read(path).expect("ours to read")
+    };
+    eventually("all ranks", DEADLINE, || instance.rundir(2).join("slurm/munge/key").exists().then_some(()));
+    assert_eq!((key(0).len(), key(0)), (64, key(2)));
+    // What is dumped has none of it, as bytes or as numbers.
+    let numbers = key(0).iter().map(u8::to_string).collect::<Vec<_>>().join(",");
+    let dumped = instance.run(&["dump", "-q", "-"]).code_is(0).stdout;
+    assert!(dumped.contains("private") && !dumped.contains(&numbers));
 }
 
 #[test]
