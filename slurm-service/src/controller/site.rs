@@ -10,22 +10,12 @@ use crate::translate::site::{Owner, Site, SiteNode};
 pub async fn site(ctx: &Context) -> Result<Site, u32> {
     let queues = ctx.world.queues(&ctx.client).await.map_err(|error| number(&error))?;
     let conf = &ctx.conf;
-    let node = |(rank, node): (usize, &crate::conf::Node)| SiteNode {
-        rank: u32::try_from(rank).unwrap_or(u32::MAX),
-        name: node.name.clone(),
-        host: node.host.clone(),
-        cores: node.cores,
-        sockets: node.sockets,
-        gpus: node.gpus,
-        memory: (node.memory_mib > 0).then_some(node.memory_mib),
-        properties: node.properties.iter().cloned().collect(),
-    };
     let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
     let default = queues.queues.iter().find(|queue| queue.default || queues.queues.len() == 1);
     let of = |name: &str| std::env::var(name).unwrap_or_default();
     Ok(Site {
         cluster: CLUSTER.to_owned(),
-        nodes: conf.nodes.iter().enumerate().map(node).collect(),
+        nodes: nodes(ctx),
         partitions: queues
             .queues
             .iter()
@@ -41,4 +31,19 @@ pub async fn site(ctx: &Context) -> Result<Site, u32> {
             shell: of("SHELL"),
         },
     })
+}
+
+/// Its nodes, as they are in `slurm.conf`.
+pub fn nodes(ctx: &Context) -> Vec<SiteNode> {
+    let node = |(rank, node): (usize, &crate::conf::Node)| SiteNode {
+        rank: u32::try_from(rank).unwrap_or(u32::MAX),
+        name: node.name.clone(),
+        host: node.host.clone(),
+        cores: node.cores,
+        sockets: node.sockets,
+        gpus: node.gpus,
+        memory: (node.memory_mib > 0).then_some(node.memory_mib),
+        properties: node.properties.iter().cloned().collect(),
+    };
+    ctx.conf.nodes.iter().enumerate().map(node).collect()
 }

@@ -4,13 +4,17 @@ use super::{Answer, arrays, named, site};
 use crate::context::Context;
 use crate::door::Reply;
 use crate::translate::allocation::whole_job;
+use crate::translate::partition;
 use crate::translate::refusal::Refusal;
+use crate::translate::room::Amount;
+use crate::translate::site::SiteNode;
 use crate::translate::submit::{self, Mould};
 use flurm_client::{ClientError, job};
 use flurm_slurm_protocol::structures::{
     JobDescMsg, ReturnCode2, StepId, SubmitResponseMsg, WillRunResponseMsg,
 };
 use flurm_slurm_protocol::{Body, Text, constants, errors};
+use flurm_types::R;
 use flurm_wire::ErrorCode;
 use std::sync::Arc;
 
@@ -88,37 +92,57 @@ fn submitted(number: u32) -> Answer {
     }))))
 }
 
-/// REQUEST_JOB_WILL_RUN, `sbatch --test-only`: whether it could run, and when: now, if so much is free.
+/// REQUEST_JOB_WILL_RUN, `sbatch --test-only`: whether it could run, on which nodes, and when, where that is known: there is
+/// room for it, and nobody is before it. When others end nobody knows, so the time is 0 then, which clients call unknown.
 pub async fn will_run(ctx: &Context, desc: &JobDescMsg) -> Answer {
     let mould = match mould(ctx, desc).await? {
         Ok(mould) => mould,
         Err(refusal) => return Ok(refused(refusal)),
     };
     let status = ctx.world.resources(&ctx.client).await.map_err(|error| super::number(&error))?;
-    let wanted = mould.cores_min();
-    let free = |rank: u32| {
-        let all = status.all.node(rank).map_or(0, |node| node.cores.len());
-        let taken = status.allocated.node(rank).map_or(0, |node| node.cores.len());
-        if status.up.contains(rank) { all.saturating_sub(taken) } else { 0 }
+    let queues = ctx.world.queues(&ctx.client).await.map_err(|error| super::number(&error))?;
+    let queue = queues.queues.iter().find(|queue| partition::name(&queue.name) == mould.partition);
+    let nodes = |is_free: bool| -> Vec<(SiteNode, Amount)> {
+        let amount = |r: &R, rank| {
+            let node = r.node(rank);
+            node.map_or_else(Amount::default, |node| Amount {
+                cores: node.cores.len(),
+                gpus: node.gpus.len(),
+            })
+        };
+        let of_queue = |rank| queue.is_none_or(|queue| queue.ranks.is_empty() || queue.ranks.contains(rank));
+        let nodes = site::nodes(ctx).into_iter().filter(|node| of_queue(node.rank));
+        let free = |node: SiteNode| {
+            let (all, taken) = (amount(&status.all, node.rank), amount(&status.allocated, node.rank));
+            let free = Amount {
+                cores: all.cores.saturating_sub(taken.cores),
+                gpus: all.gpus.saturating_sub(taken.gpus),
+            };
+            match (is_free, status.up.contains(node.rank)) {
+                (false, _) => (node, all),
+                (true, true) => (node, free),
+                (true, false) => (node, Amount::default()),
+            }
+        };
+        nodes.map(free).collect()
     };
-    let mut found = (0, Vec::new());
-    for (rank, node) in ctx.conf.nodes.iter().enumerate() {
-        let rank = u32::try_from(rank).unwrap_or(u32::MAX);
-        if found.0 < wanted && free(rank) > 0 {
-            found.0 += free(rank);
-            found.1.push(node.name.clone());
-        }
-    }
-    let now = crate::start::now();
-    let ends = status.allocated.expiration.as_secs_f64() as i64;
-    let start = if found.0 >= wanted { now } else { ends.max(now) };
-    let hosts: flurm_types::Hostlist = found.1.into_iter().collect();
+    let goes_on = queues.started && queue.is_none_or(|queue| queue.started);
+    let now =
+        if goes_on && queues.pending == 0 && mould.is_ready() { mould.place(&nodes(true)) } else { None };
+    let start = match &now {
+        Some(_) => mould.part.begin.unwrap_or(0).max(crate::start::now()),
+        None => 0,
+    };
+    let place =
+        now.or_else(|| mould.place(&nodes(false))).ok_or(errors::ESLURM_REQUESTED_NODE_CONFIG_UNAVAILABLE)?;
+    let names = place.ranks.iter().filter_map(|rank| ctx.conf.nodes.get(rank as usize));
+    let hosts: flurm_types::Hostlist = names.map(|node| node.name.clone()).collect();
     Ok(Reply::Body(Body::ResponseJobWillRun(Box::new(WillRunResponseMsg {
         job_id: Some(0),
         step_id: Some(Box::new(whole_job(0))),
         node_list: Text::from(hosts.to_string()),
         part_name: Text::from(mould.partition.as_str()),
-        proc_cnt: u32::try_from(wanted).unwrap_or(u32::MAX),
+        proc_cnt: u32::try_from(place.cores).unwrap_or(u32::MAX),
         start_time: start,
         ..WillRunResponseMsg::default()
     }))))

@@ -18,6 +18,7 @@ pub mod partition;
 pub mod pattern;
 pub mod refusal;
 pub mod refused;
+pub mod room;
 pub mod site;
 pub mod size;
 pub mod state;

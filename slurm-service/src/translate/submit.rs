@@ -9,7 +9,8 @@ use super::number::{given, given_u16, some_u16};
 use super::part::{self, Kind, Part};
 use super::pattern::{self, Named};
 use super::refusal::Refusal;
-use super::site::{Find, Site};
+use super::room::{self, Amount, Place};
+use super::site::{Find, Site, SiteNode};
 use super::size::{self, Size};
 use super::{environment, feature, refused};
 use flurm_client::job::NewJob;
@@ -410,9 +411,16 @@ impl Mould {
         options.extend(more);
     }
 
-    /// Cores that it cannot do with less than.
-    pub fn cores_min(&self) -> usize {
-        cores(&self.document["resources"])
+    /// Where it would be, given what is free on nodes.
+    pub fn place(&self, nodes: &[(SiteNode, Amount)]) -> Option<Place> {
+        let constraint = self.document.pointer("/attributes/system/constraints");
+        let constraint = constraint.and_then(|value| Constraint::from_json(value).ok());
+        room::place(&self.document["resources"], &constraint.unwrap_or(Constraint::True), nodes)
+    }
+
+    /// It starts at its time, or at once, if there is room: it is not held, and waits for no other job.
+    pub fn is_ready(&self) -> bool {
+        self.urgency != urgency::HOLD && self.waits == Waits::default()
     }
 
     /// Indices of the array, if it is one.
@@ -460,17 +468,6 @@ impl Mould {
             flags: SubmitFlags::default(),
         }
     }
-}
-
-/// Cores in a tree of resources, each count as low as it may be.
-fn cores(resources: &Value) -> usize {
-    let one = |resource: &Value| {
-        let count = &resource["count"];
-        let least = count.as_str().and_then(|range| range.split('-').next()?.parse().ok());
-        let count: usize = count.as_u64().and_then(|count| count.try_into().ok()).or(least).unwrap_or(1);
-        count * if resource["type"] == "core" { 1 } else { cores(&resource["with"]) }
-    };
-    resources.as_array().map_or(0, |list| list.iter().map(one).sum())
 }
 
 fn place(indices: &Indices, index: u32, first: Option<JobId>) -> Value {
