@@ -216,8 +216,17 @@ fn sizes_become_what_a_job_is_given() {
         let ran = lab.run("sbatch", &format!("{line} --wrap true")).code_is(1);
         assert!(ran.stderr.contains(code), "{line}: {}", ran.stderr);
     }
-    let ran = lab.run("sbatch", "-N1 --test-only --wrap true").ok();
-    assert_eq!(ran, "");
+    let could = |line: &str| {
+        let ran = lab.run("sbatch", &format!("{line} --test-only --wrap true"));
+        assert_eq!((ran.code(), ran.stdout.as_str()), (0, ""), "{line}: {}", ran.stderr);
+        ran.stderr
+    };
+    for (line, nodes) in [("-N1 -w node2", "node2"), ("-N3", "node[0-2]"), ("-x node0", "node1")] {
+        let said = could(line);
+        assert!(said.contains(&format!("nodes {nodes} ")), "{line}: {said}");
+    }
+    // When a job that is held starts nobody knows.
+    assert!(could("-H").contains("to start at Unknown"));
 }
 
 #[test]
