@@ -268,8 +268,7 @@ impl<'a> Draft<'a> {
             // One that has its place at once never hears of it.
             needs.extend(place.filter(|place| self.verdict_at_submit(*place, submit) == Verdict::Open));
         }
-        let inner = submit.asked.brief.within.is_some();
-        let number = if inner { 0 } else { self.manager.number_next() };
+        let number = self.manager.number_next();
         self.say(id, Event::Submit(Box::new(Submit { number, ..submit.clone() })));
         self.say(id, Event::Validate);
         for need in &needs {

@@ -252,13 +252,7 @@ impl Manager {
         if self.jobs.contains_key(&id) {
             return;
         }
-        // Slurm counts jobs: what runs within one is called by its number.
-        let outer = submit.asked.brief.within.and_then(|outer| self.job(outer)).map(Job::number);
-        let number = match (submit.number, outer) {
-            (0, Some(outer)) => outer,
-            (0, None) => self.number_next(),
-            (number, _) => number,
-        };
+        let number = if submit.number == 0 { self.number_next() } else { submit.number };
         self.number_last = self.number_last.max(number);
         self.jobs.insert(id, Box::new(Job::new(id, number, submit)));
         self.active.insert(id);
