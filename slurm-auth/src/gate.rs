@@ -79,11 +79,24 @@ impl Gate {
         if uid == self.owner { Ok(Caller { uid, gid }) } else { Err(Refusal::Stranger(uid)) }
     }
 
-    /// A credential for a message of ours, as [`flurm_slurm_protocol::Message::write_sealed`] asks for one.
+    /// A credential for a message of ours, as [`flurm_slurm_protocol::Message::write_sealed`] asks for one. Only the owner can
+    /// open it: the port that it goes to may be somebody else's by now.
     ///
     /// # Errors
     /// When munged is not there.
     pub fn seal(&self, message_type: u16, body: &[u8]) -> Result<AuthCred, MungeError> {
+        self.sealed(message_type, body, Some(self.owner))
+    }
+
+    /// The same for everybody: of a refusal, which strangers get.
+    ///
+    /// # Errors
+    /// When munged is not there.
+    pub fn seal_for_all(&self, message_type: u16, body: &[u8]) -> Result<AuthCred, MungeError> {
+        self.sealed(message_type, body, None)
+    }
+
+    fn sealed(&self, message_type: u16, body: &[u8], reader: Option<u32>) -> Result<AuthCred, MungeError> {
         let Some(munge) = &self.munge else {
             let gid = rustix::process::getegid().as_raw();
             return Ok(AuthCred {
@@ -94,7 +107,7 @@ impl Gate {
                 ..AuthCred::default()
             });
         };
-        let credential = munge.encode(&hash::payload(message_type, body), None)?;
+        let credential = munge.encode(&hash::payload(message_type, body), reader)?;
         Ok(AuthCred { plugin_id: PLUGIN_MUNGE, munge_cred: credential.into(), ..AuthCred::default() })
     }
 }

@@ -9,14 +9,16 @@
 //! runs with MUNGE the library is there, since Slurm's own plugin needs it; where it is not, flurm runs all the same.
 //!
 //! [`Munged`] is a munged of the user's own, for sites that have none: with a key that nobody else can read, and a socket that
-//! nobody else can reach.
+//! nobody else can reach. [`user_name`] is what the host calls a user.
 //!
 //! Calls wait for munged, a few tenths of a millisecond as a rule: not for a thread that others wait for.
 
 mod gate;
 mod munge;
 mod munged;
+mod user;
 
 pub use gate::{Caller, Gate, Refusal};
 pub use munge::{Decoded, Munge, MungeError};
 pub use munged::{Munged, StartError};
+pub use user::user_name;

@@ -22,6 +22,10 @@ const KEY_BYTES: usize = 128;
 
 /// It starts in a few milliseconds; a loaded machine may need long.
 const START_MAX: Duration = Duration::from_secs(20);
+/// It ends at once when it is told to.
+const END_MAX: Duration = Duration::from_secs(5);
+/// Where it writes its number.
+const PID: &str = "munged.pid";
 /// Between two looks at whether it is there.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -43,49 +47,49 @@ pub enum StartError {
     Silent,
 }
 
-/// One that runs, and ends with this value if this value started it.
+/// One that runs, and ends with this value.
 #[derive(Debug)]
 pub struct Munged {
+    folder: PathBuf,
     socket: PathBuf,
-    child: Option<Child>,
+    child: Child,
 }
 
 impl Munged {
-    /// Starts one in that directory, which is made if it is not there; the one that runs there already is taken over, as
-    /// after a crash of whoever started it.
+    /// Starts one in that directory, which is made if it is not there. One that is there of somebody who was killed ends
+    /// first: it may be about to end anyway, and would take the new one's socket with it.
     ///
     /// # Errors
     /// When munged is not installed, the directory is not ours alone, or munged does not start.
     pub fn start(folder: &Path) -> Result<Self, StartError> {
-        let program = program().ok_or(StartError::NotInstalled)?;
         private(folder)?;
-        let socket = folder.join("socket");
-        if UnixStream::connect(&socket).is_ok() {
-            return Ok(Self { socket, child: None });
+        if program().is_none() {
+            return Err(StartError::NotInstalled);
         }
+        let socket = folder.join("socket");
+        make_room(folder);
         let key = folder.join("key");
         if !key.exists() {
             make_key(&key).map_err(|error| StartError::File { path: key.clone(), error })?;
         }
-        let option = |name: &str, file: &Path| format!("--{name}={}", file.display());
-        let mut command = Command::new(program);
-        command
-            .args(["--foreground", "--force"])
-            .arg(option("socket", &socket))
-            .arg(option("key-file", &key))
-            .arg(option("pid-file", &folder.join("munged.pid")))
-            .arg(option("seed-file", &folder.join("seed")))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        // A terminal's keys are not for it; and when we are killed it goes with us.
-        let orphaned = || Ok(set_parent_process_death_signal(Some(Signal::TERM))?);
-        // SAFETY: one system call, which is allowed after a fork.
-        unsafe { command.process_group(0).pre_exec(orphaned) };
-        let child = command.spawn().map_err(|_| StartError::NotInstalled)?;
-        let mut started = Self { socket, child: Some(child) };
+        let child = spawn(folder)?;
+        let mut started = Self { folder: folder.to_owned(), socket, child };
         started.wait()?;
         Ok(started)
+    }
+
+    /// Starts it again if it has ended, and does not wait for it. True if it had. To be called by the thread that started
+    /// it, with which it ends.
+    ///
+    /// # Errors
+    /// When it cannot be started any more.
+    pub fn revive(&mut self) -> Result<bool, StartError> {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            return Ok(false);
+        }
+        self.child = spawn(&self.folder)?;
+        drain(&mut self.child);
+        Ok(true)
     }
 
     /// What `AuthInfo=socket=` and [`crate::Munge::open`] take.
@@ -96,7 +100,7 @@ impl Munged {
     /// Until it listens, or has ended.
     fn wait(&mut self) -> Result<(), StartError> {
         let until = Instant::now() + START_MAX;
-        let Some(child) = &mut self.child else { return Ok(()) };
+        let child = &mut self.child;
         while Instant::now() < until {
             if UnixStream::connect(&self.socket).is_ok() {
                 // What it says later goes nowhere: nobody reads it.
@@ -126,12 +130,51 @@ fn drain(child: &mut Child) {
 
 impl Drop for Munged {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            // A polite end, so that it takes its socket away.
-            if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // A polite end, so that it takes its socket away. One that has been waited for has no number any more.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
                 let _ = kill_process(pid, Signal::TERM);
             }
-            let _ = child.wait();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn spawn(folder: &Path) -> Result<Child, StartError> {
+    let program = program().ok_or(StartError::NotInstalled)?;
+    let option = |name: &str, file: &str| format!("--{name}={}", folder.join(file).display());
+    let mut command = Command::new(program);
+    command
+        .args(["--foreground", "--force"])
+        .arg(option("socket", "socket"))
+        .arg(option("key-file", "key"))
+        .arg(option("pid-file", PID))
+        .arg(option("seed-file", "seed"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    // A terminal's keys are not for it; and when we are killed it goes with us.
+    let orphaned = || Ok(set_parent_process_death_signal(Some(Signal::TERM))?);
+    // SAFETY: one system call, which is allowed after a fork.
+    unsafe { command.process_group(0).pre_exec(orphaned) };
+    command.spawn().map_err(|_| StartError::NotInstalled)
+}
+
+/// Ends the one that is there, if one is. It writes its number before it listens, and takes it away behind its socket.
+fn make_room(folder: &Path) {
+    let number = fs::read_to_string(folder.join(PID)).unwrap_or_default();
+    let Some(pid) = number.trim().parse().ok().and_then(Pid::from_raw) else { return };
+    let socket = format!("--socket={}", folder.join("socket").display());
+    // The number may be another process's by now. One that is over and was not waited for has no words.
+    let is_there = || {
+        let words = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+        words.split(|byte| *byte == 0).any(|word| word == socket.as_bytes())
+    };
+    for signal in [Signal::TERM, Signal::KILL] {
+        let until = Instant::now() + END_MAX;
+        while is_there() && Instant::now() < until {
+            let _ = kill_process(pid, signal);
+            std::thread::sleep(LOOK);
         }
     }
 }

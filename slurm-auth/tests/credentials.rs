@@ -6,7 +6,9 @@ use flurm_slurm_auth::{Gate, Munge, MungeError, Munged, Refusal, StartError};
 use flurm_slurm_protocol::hash::HashError;
 use flurm_slurm_protocol::structures::AuthCred;
 use flurm_slurm_protocol::{Body, Envelope, Limits, Message, Version};
+use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 struct World {
@@ -82,9 +84,19 @@ fn a_changed_message_is_refused() {
 fn a_stranger_is_refused_with_good_credentials() {
     let Some(world) = world() else { return };
     let gate = world.gate();
-    let frame = request().write_sealed(|number, body| gate.seal(number, body)).expect("munged answers");
+    let frame =
+        request().write_sealed(|number, body| gate.seal_for_all(number, body)).expect("munged answers");
     let other = Gate::new(world.munge(), me() + 1);
     assert_eq!(admitted(&other, &frame), Err(Refusal::Stranger(me())));
+}
+
+#[test]
+fn what_we_send_only_the_owner_opens() {
+    let Some(world) = world() else { return };
+    // Of an instance of somebody else's, and we have its port.
+    let other = Gate::new(world.munge(), me() + 1);
+    let frame = request().write_sealed(|number, body| other.seal(number, body)).expect("munged answers");
+    assert_eq!(admitted(&world.gate(), &frame), Err(Refusal::Munge(MungeError::Unauthorized)));
 }
 
 #[test]
@@ -122,7 +134,7 @@ fn a_credential_for_other_eyes_cannot_be_opened() {
 }
 
 #[test]
-fn a_private_munged_is_private_is_taken_over_and_ends_with_who_started_it() {
+fn a_private_munged_is_private_follows_another_and_ends_with_who_started_it() {
     let Some(world) = world() else { return };
     let folder = world.folder.path().join("munge");
     let mode = |name: &str| {
@@ -131,11 +143,38 @@ fn a_private_munged_is_private_is_taken_over_and_ends_with_who_started_it() {
     };
     assert_eq!((mode(""), mode("key")), (0o700, 0o600));
     let munge = world.munge();
-    drop(Munged::start(&folder).expect("it runs there"));
-    munge.encode(b"", None).expect("who only found it does not end it");
+    // Of a service that was killed one may be there still, on its way out: it is gone before the next one comes.
+    let first = pid(&folder);
+    let mut next = Munged::start(&folder).expect("the first one makes room");
+    assert_ne!(pid(&folder), first);
     drop(world.munged);
+    munge.encode(b"", None).expect("the first one's end is nothing to the next");
+    assert!(!next.revive().expect("it runs"));
+    drop(next);
     assert!(matches!(munge.encode(b"", None), Err(MungeError::Unreachable(_))));
     assert!(!folder.join("socket").exists());
+}
+
+fn pid(folder: &std::path::Path) -> i32 {
+    let text = std::fs::read_to_string(folder.join("munged.pid")).expect("it says its number");
+    text.trim().parse().expect("a number")
+}
+
+#[test]
+fn a_private_munged_that_dies_is_started_again() {
+    let Some(mut world) = world() else { return };
+    let munge = world.munge();
+    let it = Pid::from_raw(pid(&world.folder.path().join("munge"))).expect("not 0");
+    kill_process(it, Signal::KILL).expect("it is ours");
+    let until = Instant::now() + Duration::from_secs(30);
+    while !world.munged.revive().expect("it is installed") {
+        assert!(Instant::now() < until, "it was killed");
+        std::thread::yield_now();
+    }
+    while munge.encode(b"", None).is_err() {
+        assert!(Instant::now() < until, "it was started");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

@@ -50,8 +50,9 @@ pub struct Conf {
     pub accounting: Option<SocketAddr>,
     /// By rank.
     pub nodes: Vec<Node>,
-    /// Names, the first one the default.
     pub partitions: Vec<String>,
+    /// The first of them is for jobs that name none.
+    pub has_default: bool,
     pub mpi: &'static str,
 }
 
@@ -136,7 +137,7 @@ impl fmt::Display for Conf {
             f.write_char('\n')?;
         }
         for (at, name) in self.partitions.iter().enumerate() {
-            let default = if at == 0 { " Default=YES" } else { "" };
+            let default = if at == 0 && self.has_default { " Default=YES" } else { "" };
             writeln!(f, "PartitionName={name} Nodes=ALL State=UP{default}")?;
         }
         Ok(())
@@ -187,6 +188,7 @@ mod tests {
                 properties: vec!["fast".to_owned()],
             }],
             partitions: vec!["debug".to_owned(), "batch".to_owned()],
+            has_default: true,
             mpi: "pmi2",
         };
         let text = conf.to_string();
@@ -203,5 +205,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
+        assert!(!Conf { has_default: false, ..conf }.to_string().contains("Default=YES"));
     }
 }

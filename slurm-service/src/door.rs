@@ -1,8 +1,8 @@
 //! The listener: frames in, admitted requests to whoever answers them, answers out.
 //!
 //! ```text
-//!   accepted ─► waiting ── whole frame ──► opened (munged asked, body decoded) ─► answered ─► closed
-//!                  └── 10 s, or pushed out by a newer one ──► closed
+//!   accepted ─► waiting ── whole frame, opened (munged asked, body decoded) ──► answered ─► closed
+//!                  └── no frame within 10 s, or pushed out by a newer one ──► closed
 //! ```
 //!
 //! Anybody on the network may connect, so nothing here trusts what it reads before a munged has vouched for it: a
@@ -11,7 +11,7 @@
 //! broker.
 
 use flurm_slurm_auth::{Caller, Gate, MungeError, Refusal};
-use flurm_slurm_protocol::structures::{Header, ReturnCode};
+use flurm_slurm_protocol::structures::{AuthCred, Header, ReturnCode};
 use flurm_slurm_protocol::{
     Body, Envelope, Error, Fault, Limits, Message, SealError, Version, errors, frame_length, framed,
 };
@@ -24,10 +24,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
-/// Connections whose frame has not come yet.
+/// Connections of which nobody knows yet whose they are.
 pub const WAITING_MAX: usize = 1024;
 /// A frame comes within this time; clients wait ten seconds for their answer.
 pub const READ_MAX: Duration = Duration::from_secs(10);
@@ -104,6 +104,9 @@ pub enum Lost {
     Length(Error),
 }
 
+/// For whose eyes an answer is.
+type Seal = fn(&Gate, u16, &[u8]) -> Result<AuthCred, MungeError>;
+
 /// A whole frame, with its share of the budget.
 #[derive(Debug)]
 pub struct Frame {
@@ -121,7 +124,7 @@ pub struct Door {
     read_max: Duration,
 }
 
-/// Connections that have said nothing yet, oldest first.
+/// Connections that have not said who they are, oldest first.
 #[derive(Debug, Default)]
 struct Waiting {
     next: u64,
@@ -187,7 +190,7 @@ impl Door {
         .await;
     }
 
-    /// Hands on connections; `handle` drops the seat once it has a frame.
+    /// Hands on connections; `handle` drops the seat once it knows whose it is.
     pub async fn listen<H, F>(self: &Arc<Self>, listener: TcpListener, handle: H)
     where
         H: Fn(Arc<Self>, TcpStream, SocketAddr, Seat) -> F + Send + Sync + 'static,
@@ -235,18 +238,17 @@ impl Door {
         F: Future<Output = Reply>,
     {
         let frame = self.frame(stream).await?;
-        drop(seat);
-        let (version, reply) = match self.open(frame, peer).await {
-            Ok(request) => (request.version, answer(request).await),
+        let request = match self.open(frame, peer).await {
+            Ok(request) => request,
             Err(unopened) => {
                 note(&unopened, peer);
-                match unopened.answer() {
-                    Some((version, number)) => (version, Reply::Code(number)),
-                    None => return Ok(()),
-                }
+                let Some((version, number)) = unopened.answer() else { return Ok(()) };
+                return self.put(stream, version, code(number), Gate::seal_for_all).await;
             }
         };
-        let body = match reply {
+        drop(seat);
+        let version = request.version;
+        let body = match answer(request).await {
             Reply::Body(body) => body,
             Reply::Code(number) => code(number),
             Reply::Nothing => return Ok(()),
@@ -292,8 +294,10 @@ impl Door {
     /// It is not let in, or is no message.
     pub async fn open(&self, frame: Frame, peer: SocketAddr) -> Result<Request, Box<Unopened>> {
         let (gate, limits) = (Arc::clone(&self.gate), self.limits);
-        let opened = tokio::task::spawn_blocking(move || open(&gate, &limits, &frame.bytes, peer));
-        opened.await.expect("decoding does not panic")
+        // Whoever is pushed out takes its frame out of munged's queue.
+        let mut opening = JoinSet::new();
+        opening.spawn_blocking(move || open(&gate, &limits, &frame.bytes, peer));
+        opening.join_next().await.expect("there is one").expect("decoding does not panic")
     }
 
     /// Sends a message, with a credential where that version wants one in answers.
@@ -301,8 +305,18 @@ impl Door {
     /// # Errors
     /// The other side does not take it.
     pub async fn send(&self, stream: &mut TcpStream, version: Version, body: Body) -> Result<(), Lost> {
+        self.put(stream, version, body, Gate::seal).await
+    }
+
+    async fn put(
+        &self,
+        stream: &mut TcpStream,
+        version: Version,
+        body: Body,
+        seal: Seal,
+    ) -> Result<(), Lost> {
         let gate = Arc::clone(&self.gate);
-        let packed = tokio::task::spawn_blocking(move || pack(&gate, version, body));
+        let packed = tokio::task::spawn_blocking(move || pack(&gate, version, body, seal));
         let Some(bytes) = packed.await.expect("encoding does not panic") else { return Ok(()) };
         let sent = async {
             stream.write_all(&bytes).await?;
@@ -333,11 +347,11 @@ fn spoken(error: &Error, frame: &[u8]) -> Option<Version> {
 }
 
 /// The bytes of an answer, length first. None if there is no way to make them.
-fn pack(gate: &Gate, version: Version, body: Body) -> Option<Vec<u8>> {
+fn pack(gate: &Gate, version: Version, body: Body, seal: Seal) -> Option<Vec<u8>> {
     let name = body.name();
     let message = Message::new(version, body);
     let frame = if version.answers_need_credential() {
-        message.write_sealed(|number, bytes| gate.seal(number, bytes))
+        message.write_sealed(|number, bytes| seal(gate, number, bytes))
     } else {
         message.write().map_err(SealError::<MungeError>::Encode)
     };

@@ -11,7 +11,7 @@ use crate::door::Door;
 use crate::node;
 use crate::world::World;
 use flurm_client::{Client, ClientError, Uri, attr, kvs as store};
-use flurm_slurm_auth::{Gate, Munge, Munged};
+use flurm_slurm_auth::{Gate, Munge, Munged, user_name};
 use flurm_types::Hostlist;
 use flurm_wire::Dest;
 use flurm_wire::fact::KvsOp;
@@ -59,6 +59,8 @@ const NODES_MAX: Duration = Duration::from_secs(4);
 
 /// Calls of munged at a time; more wait.
 const BLOCKING_MAX: usize = 8;
+/// Between two starts of a munged that does not live.
+const MUNGED_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 enum StartError {
@@ -133,6 +135,7 @@ async fn serve(args: &ServiceArgs) -> Result<(), StartError> {
         let answering = lead(&place, &attributes, &hosts, auth, door);
         tokio::select! {
             led = answering => led?,
+            kept = keep(munged) => kept?,
             () = daemon => {}
             () = gone => {}
             _ = ended.recv() => {}
@@ -140,13 +143,28 @@ async fn serve(args: &ServiceArgs) -> Result<(), StartError> {
     } else {
         tokio::select! {
             followed = follow(&place, &auth) => followed?,
+            kept = keep(munged) => kept?,
             () = daemon => {}
             () = gone => {}
             _ = ended.recv() => {}
         }
     }
-    drop(munged);
     Ok(())
+}
+
+/// A private munged that dies is started again, so that commands are answered again.
+async fn keep(munged: Option<Munged>) -> Result<(), StartError> {
+    let Some(mut munged) = munged else { return std::future::pending().await };
+    let wrong = |error| StartError::Io("signals".to_owned(), error);
+    let mut children = signal(SignalKind::child()).map_err(wrong)?;
+    loop {
+        if munged.revive().map_err(|error| StartError::Munged(error.to_string()))? {
+            tracing::warn!("munged has ended: it is started again");
+            // One that does not live is not tried all the time.
+            tokio::time::sleep(MUNGED_PAUSE).await;
+        }
+        children.recv().await;
+    }
 }
 
 /// The controller, beside the leader.
@@ -164,11 +182,13 @@ async fn lead(
     let status = client.call(Dest::Leader, &Status {}).await?;
     let mut partitions: Vec<_> = queues.queues.iter().collect();
     partitions.sort_by_key(|queue| !queue.default);
+    // Of one there is no other to be meant.
+    let has_default = partitions.len() == 1 || partitions.first().is_some_and(|queue| queue.default);
     let mut nodes = nodes(&place.names, hosts, &status);
     place.find_nodes(&mut nodes).await?;
     let uid = rustix::process::geteuid().as_raw();
     let conf = Arc::new(Conf {
-        owner: user_name(uid),
+        owner: owner_name(uid),
         uid,
         gid: rustix::process::getegid().as_raw(),
         auth,
@@ -180,6 +200,7 @@ async fn lead(
             .into_iter()
             .map(|queue| crate::translate::partition::name(&queue.name).to_owned())
             .collect(),
+        has_default,
         mpi: "pmi2",
     });
     write_private(&place.folder.join(FILE), conf.to_string())?;
@@ -362,14 +383,9 @@ fn nodes(names: &[String], hosts: &Hostlist, status: &StatusInfo) -> Vec<Node> {
     names.iter().zip(hosts.iter()).enumerate().map(node).collect()
 }
 
-fn user_name(uid: u32) -> String {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let found = passwd.lines().find_map(|line| {
-        let mut words = line.split(':');
-        let name = words.next()?;
-        (words.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    found.unwrap_or_else(|| uid.to_string())
+fn owner_name(uid: u32) -> String {
+    let said = || std::env::var("USER").ok().filter(|name| !name.is_empty());
+    user_name(uid).or_else(said).unwrap_or_else(|| uid.to_string())
 }
 
 /// Our broker has written it before we came, and nothing after it.

@@ -3,6 +3,7 @@
 use crate::conf::CLUSTER;
 use crate::context::Context;
 use crate::translate::account::{self, Entry, Selection, Site, Step, Tables, Tres};
+use crate::translate::part::Part;
 use crate::world::Kept;
 use flurm_client::ClientError;
 use flurm_slurm_protocol::structures::{
@@ -126,14 +127,15 @@ fn choose(
     let (within, jobs): (Vec<&JobRecord>, Vec<&JobRecord>) =
         known.iter().partition(|job| job.within.is_some());
     let part = |id: JobId| parts.get(&id).and_then(|part| part.as_deref());
-    let mut steps: BTreeMap<JobId, Vec<Step<'_>>> = BTreeMap::new();
+    let mut steps: BTreeMap<JobId, Vec<(&JobRecord, Option<&Part>)>> = BTreeMap::new();
     for job in within {
         let of = job.within.map(|outer| steps.entry(outer).or_default());
         if let Some(of) = of {
-            let number = u32::try_from(of.len()).unwrap_or(u32::MAX);
-            of.push(Step { job, number, part: part(job.id), gpus: 0 });
+            of.push((job, part(job.id)));
         }
     }
+    let steps: BTreeMap<JobId, Vec<Step<'_>>> =
+        steps.into_iter().map(|(outer, jobs)| (outer, account::numbered(&jobs))).collect();
     let selection = Selection::new(cond);
     let record = |job: &JobRecord| {
         let steps = steps.get(&job.id).map_or(&[][..], Vec::as_slice);

@@ -11,6 +11,6 @@ mod tres;
 
 pub use job::{Entry, Site, record};
 pub use select::{Selection, gather};
-pub use step::Step;
+pub use step::{Step, numbered};
 pub use tables::{Tables, accounts, assocs, clusters, config, qos, stats, users};
 pub use tres::{Tres, tres};

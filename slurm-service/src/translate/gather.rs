@@ -1,5 +1,6 @@
 //! Elements of an array that wait are one job for Slurm's commands (`17_[3-9]`), as long as they wait.
 
+use super::array::ARRAY_SIZE_MAX;
 use flurm_slurm_protocol::NO_VAL;
 use flurm_types::{Idset, JobId};
 use flurm_wire::job::JobRecord;
@@ -30,7 +31,8 @@ pub fn gather<'a>(jobs: impl Iterator<Item = &'a JobRecord>) -> Vec<Shown<'a>> {
     // By number of the array: where it is shown, and what its elements have in common.
     let mut arrays: BTreeMap<u32, (usize, Alike<'a>)> = BTreeMap::new();
     for job in jobs {
-        let array = job.array.filter(|_| job.state.is_pending());
+        // An index that no array of Slurm's has would make a bitmap without end: such a job is shown alone.
+        let array = job.array.filter(|array| job.state.is_pending() && array.index < ARRAY_SIZE_MAX);
         let Some(array) = array else {
             shown.push(Shown { job: Cow::Borrowed(job), id: job.id, waiting: None });
             continue;
@@ -90,6 +92,7 @@ mod tests {
             element(7, 2, "SCHED", 16),
             element(8, 3, "SCHED", 0),
             element(9, 5, "SCHED", 16),
+            element(10, NO_VAL - 4, "SCHED", 16),
         ];
         let shown = gather(jobs.iter());
         let of = |shown: &Shown<'_>| {
@@ -102,6 +105,7 @@ mod tests {
                 (5, Some(0), None, jobs[0].id),
                 (5, Some(NO_VAL), Some("1-2,5".to_owned()), jobs[1].id),
                 (8, Some(3), None, jobs[3].id),
+                (10, Some(NO_VAL - 4), None, jobs[5].id),
             ]
         );
     }

@@ -32,6 +32,7 @@ pub struct Scene<'a> {
 pub fn record(scene: &Scene<'_>, job: &JobRecord, part: Option<&Part>) -> JobInfo {
     let conf = scene.conf;
     let is_batch = part.is_some_and(|part| part.kind == Kind::Batch);
+    let status = state::exit(job, part);
     let part = &now(job, part);
     let pending = job.state.is_pending();
     let narrow = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
@@ -55,7 +56,6 @@ pub fn record(scene: &Scene<'_>, job: &JobRecord, part: Option<&Part>) -> JobInf
     let text = |text: &Option<String>| Text::from(text.as_deref());
     let (start, end) = span(job);
     let eligible = eligible(job, part);
-    let status = state::exit(job);
     JobInfo {
         step_id: Some(Box::new(StepId {
             sluid: Some(0),
@@ -272,9 +272,10 @@ fn begin(job: &JobRecord) -> Option<i64> {
 fn dependency(scene: &Scene<'_>, job: &JobRecord) -> Option<String> {
     let shown = |need: &String| {
         let (scheme, value) = need.split_once('=').unwrap_or((need.as_str(), ""));
-        match scheme {
+        // Of an array's job it says so: here jobs are known by numbers of their own.
+        match scheme.strip_suffix("-one").unwrap_or(scheme) {
             "singleton" => Some("singleton(unfulfilled)".to_owned()),
-            "after" | "afterany" | "afterok" | "afternotok" | "afterexcept" => {
+            scheme @ ("after" | "afterany" | "afterok" | "afternotok" | "afterexcept") => {
                 let number = value.parse::<JobId>().ok().and_then(|id| scene.numbers.get(&id))?;
                 Some(format!("{scheme}:{number}(unfulfilled)"))
             }
@@ -326,6 +327,7 @@ mod tests {
             accounting: None,
             nodes: (0..3).map(node).collect(),
             partitions: vec!["batch".to_owned()],
+            has_default: true,
             mpi: "pmi2",
         }
     }
@@ -404,6 +406,8 @@ mod tests {
         assert_eq!((info.start_time, info.end_time), (110, 200));
         let info = shown(&json!({ "state": "DEPEND", "dependencies": ["afterok=ƒ2", "singleton"] }));
         assert_eq!(info.dependency, Text::from("afterok:5(unfulfilled),singleton(unfulfilled)"));
+        let info = shown(&json!({ "state": "DEPEND", "dependencies": ["afternotok-one=ƒ2"] }));
+        assert_eq!(info.dependency, Text::from("afternotok:5(unfulfilled)"));
         let array = json!({ "id": 1, "number": 5, "index": 3, "throttle": 2 });
         let info = shown(&json!({ "array": array }));
         assert_eq!((info.array_job_id, info.array_task_id, info.array_max_tasks), (5, 3, 2));

@@ -21,11 +21,23 @@ pub enum Kind {
     Allocation,
 }
 
+/// What is known of a step besides: `step` has the rest.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OfStep {
+    /// As its commands call it, `SLURM_STEP_ID`.
+    pub step: u32,
+    #[serde(default)]
+    pub submit_line: Option<String>,
+}
+
 /// As asked for; what was not asked for is absent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Part {
     pub kind: Kind,
+    /// None of a job that is no step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<OfStep>,
     /// Tasks of the job, which its steps have if they do not say.
     pub ntasks: u32,
     pub cpus_per_task: u32,

@@ -1,5 +1,6 @@
 //! What Slurm calls the state of a job, and why it is in it.
 
+use super::part::{Kind, Part};
 use super::update::SUSPENDED;
 use flurm_slurm_protocol::constants as c;
 use flurm_types::{JobId, JobResult, JobState, Timestamp, signal_of};
@@ -47,11 +48,14 @@ fn result_so_far(job: &JobRecord) -> Option<JobResult> {
     }
 }
 
-/// Exit code and signal as a wait status: a shell's 128 and more are signals again.
-pub fn exit(job: &JobRecord) -> u32 {
+/// Exit code and signal as a wait status. Of a job there is the code that a shell would end with: 128 and more are signals
+/// again, but for a script that nobody has ended: it has ended with that code itself, after a command of its own as a rule.
+pub fn exit(job: &JobRecord, part: Option<&Part>) -> u32 {
     let status = job.waitstatus.unwrap_or_default();
-    let status = signal_of(status >> 8 & 0xff).unwrap_or(status);
-    status.try_into().unwrap_or_default()
+    let is_script = part.is_some_and(|part| part.kind == Kind::Batch && part.step.is_none());
+    let was_ended = job.exception.is_some() || job.result.is_some_and(|result| result != JobResult::Failed);
+    let signal = signal_of(status >> 8 & 0xff).filter(|_| !is_script || was_ended);
+    signal.unwrap_or(status).try_into().unwrap_or_default()
 }
 
 /// Those that are next in their partition: the others wait behind them.

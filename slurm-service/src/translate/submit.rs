@@ -205,10 +205,10 @@ fn partition(desc: &JobDescMsg, site: &Site) -> Result<(String, Option<String>),
     let bad = |text: String| Refusal::new(errors::ESLURM_INVALID_PARTITION_NAME, text);
     let Some(name) = text(&desc.partition) else {
         let default = site.default_partition.clone();
-        return match site.partitions.contains_key(&default) {
-            // The instance knows which one is meant.
-            true => Ok((default, None)),
-            false => Err(Refusal::new(
+        // It is named: a queue that is the only one need not be the instance's default.
+        return match site.partitions.get(&default).cloned() {
+            Some(queue) => Ok((default, queue)),
+            None => Err(Refusal::new(
                 errors::ESLURM_DEFAULT_PARTITION_NOT_SET,
                 "--partition: there is no default here",
             )),
@@ -287,6 +287,7 @@ fn part(desc: &JobDescMsg, kind: Kind, size: &Size, files: &Files) -> Part {
     let memory = (desc.pn_min_memory != NO_VAL64).then_some(desc.pn_min_memory);
     let per_cpu = memory.filter(|memory| memory & constants::MEM_PER_CPU != 0);
     Part {
+        step: None,
         kind,
         ntasks: size.ntasks,
         cpus_per_task: size.cpus_per_task,

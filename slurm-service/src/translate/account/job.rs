@@ -4,13 +4,13 @@ use super::step::{self, Step};
 use super::tres::Tres;
 use crate::translate::part::{Kind, Part};
 use crate::translate::partition;
+use crate::translate::state::exit;
 use flurm_slurm_protocol::constants::{
     JOB_CANCELLED, JOB_COMPLETE, JOB_FAILED, JOB_NODE_FAIL, JOB_OOM, JOB_PENDING, JOB_RUNNING, JOB_TIMEOUT,
     SLURMDB_JOB_FLAG_SCHED, SLURMDB_JOB_FLAG_START_R,
 };
 use flurm_slurm_protocol::structures::DbJobRec;
 use flurm_slurm_protocol::{INFINITE, NO_VAL};
-use flurm_types::signal_of;
 use flurm_types::{Hostlist, JobResult, JobState, Timestamp};
 use flurm_wire::job::JobRecord;
 
@@ -102,13 +102,6 @@ pub(super) fn state(job: &JobRecord) -> u32 {
     }
 }
 
-/// How its tasks ended, as `code * 256 + signal`.
-pub(super) fn exit(job: &JobRecord) -> u32 {
-    let status = job.waitstatus.unwrap_or_default();
-    let status = signal_of(status >> 8 & 0xff).unwrap_or(status);
-    status.try_into().unwrap_or_default()
-}
-
 /// Start, end (0: not yet) and the seconds between. One that ended without a start has Slurm's mark for that.
 pub(super) fn span(job: &JobRecord, state: u32, now: i64) -> (i64, i64, u32) {
     let over = !matches!(state, JOB_PENDING | JOB_RUNNING);
@@ -163,7 +156,7 @@ pub fn record(site: &Site<'_>, entry: &Entry<'_>) -> DbJobRec {
         end,
         env: "".into(),
         exclusive: "NO".into(),
-        exitcode: if ended_by_us { 0 } else { exit(job) },
+        exitcode: if ended_by_us { 0 } else { exit(job, part) },
         extra: said.extra.as_deref().into(),
         flags: SLURMDB_JOB_FLAG_START_R | if ran { SLURMDB_JOB_FLAG_SCHED } else { 0 },
         gid: site.gid,
@@ -222,7 +215,8 @@ fn minutes(seconds: f64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::translate::account::gather;
+    use crate::translate::account::{gather, numbered};
+    use crate::translate::part::OfStep;
     use flurm_slurm_protocol::constants::SLURM_BATCH_SCRIPT;
     use flurm_slurm_protocol::{Body, Limits, Version, persist};
     use serde_json::{Value, json};
@@ -300,12 +294,32 @@ mod tests {
     }
 
     #[test]
+    fn steps_have_the_numbers_that_they_were_given() {
+        let step = |step: u32| Part {
+            step: Some(OfStep { step, submit_line: Some("srun x".to_owned()) }),
+            ..Part::default()
+        };
+        // Step 0 was never launched, and a job that is no step ran between 1 and 3.
+        let (one, three, job) = (step(1), step(3), job(&json!({})));
+        let steps = numbered(&[(&job, Some(&one)), (&job, None), (&job, Some(&three))]);
+        let record = record(&SITE, &Entry { job: &job, part: None, gpus: 0, steps: &steps });
+        let shown: Vec<_> = record.step.as_deref().unwrap_or_default()[1..]
+            .iter()
+            .map(|step| (step.step_id.step_id, step.submit_line.as_str()))
+            .collect();
+        assert_eq!(shown, [(1, Some("srun x")), (3, Some("srun x")), (4, None)]);
+    }
+
+    #[test]
     fn an_end_is_told_in_slurms_words() {
         let batch = Part::default();
         let code = |code: i32| json!({ "result": "FAILED", "waitstatus": code });
         assert_eq!(end(&json!({}), &batch), (3, 0, NOBODY, Some((3, 0))));
         assert_eq!(end(&code(3 << 8), &batch), (5, 768, NOBODY, Some((5, 768))));
-        assert_eq!(end(&code(137 << 8), &batch), (5, 9, NOBODY, Some((5, 9))));
+        // A script that says 137 is not one that was killed; a program that is 137 to us was.
+        assert_eq!(end(&code(137 << 8), &batch), (5, 137 << 8, NOBODY, Some((5, 137 << 8))));
+        let program = shown(&job(&code(137 << 8)), None);
+        assert_eq!(program.exitcode, 9);
         let cancelled = json!({ "result": "CANCELED", "waitstatus": 143 << 8 });
         assert_eq!(end(&cancelled, &batch), (4, 0, 1000, Some((4, 15))));
         let late = json!({ "result": "TIMEOUT", "waitstatus": 143 << 8 });

@@ -1,8 +1,9 @@
 //! What ran in a job, as accounting shows it: the batch script, steps, or the job's own tasks as step 0.
 
-use super::job::{Entry, NO_NODES, Ran, Site, exit, hosts, memory, span, state};
+use super::job::{Entry, NO_NODES, Ran, Site, hosts, memory, span, state};
 use super::tres::Tres;
 use crate::translate::part::Part;
+use crate::translate::state::exit;
 use flurm_slurm_protocol::constants::{
     JOB_CANCELLED, JOB_COMPLETE, JOB_FAILED, JOB_TIMEOUT, SLURM_BATCH_SCRIPT,
 };
@@ -21,6 +22,22 @@ pub struct Step<'a> {
     /// None if Slurm's clients did not submit it.
     pub part: Option<&'a Part>,
     pub gpus: u32,
+}
+
+/// The jobs within one, by the numbers that steps were given; whatever else ran within it comes behind them.
+pub fn numbered<'a>(jobs: &[(&'a JobRecord, Option<&'a Part>)]) -> Vec<Step<'a>> {
+    let given = |part: Option<&Part>| part.and_then(|part| part.step.as_ref()).map(|of| of.step);
+    let mut next = jobs.iter().filter_map(|(_, part)| given(*part)).max().map_or(0, |last| last + 1);
+    let step = |&(job, part): &(&'a JobRecord, Option<&'a Part>)| {
+        let number = given(part).unwrap_or_else(|| {
+            next += 1;
+            next - 1
+        });
+        Step { job, number, part, gpus: 0 }
+    };
+    let mut steps: Vec<Step<'_>> = jobs.iter().map(step).collect();
+    steps.sort_by_key(|step| step.number);
+    steps
 }
 
 /// All of a job's, the batch script first.
@@ -50,10 +67,15 @@ fn record(site: &Site<'_>, job: u32, step: &Step<'_>) -> DbStepRec {
         req_cpufreq_min: NO_VAL,
         req_cpufreq_max: NO_VAL,
         req_cpufreq_gov: NO_VAL,
-        submit_line: step.part.and_then(|part| part.submit_line.as_deref()).into(),
+        submit_line: submit_line(step.part).into(),
         tres_alloc_str: tres.text().into(),
         ..base
     }
+}
+
+fn submit_line(part: Option<&Part>) -> Option<&str> {
+    let of_step = part?.step.as_ref().and_then(|of| of.submit_line.as_deref());
+    of_step.or(part?.submit_line.as_deref())
 }
 
 /// A job's own tasks.
@@ -73,6 +95,7 @@ fn batch(site: &Site<'_>, entry: &Entry<'_>, state: u32) -> DbStepRec {
     // A signal ended it that somebody sent for the job's sake.
     let state = if state == JOB_TIMEOUT { JOB_CANCELLED } else { state };
     DbStepRec {
+        exitcode: exit(job, entry.part),
         nnodes: 1,
         nodes: first.into(),
         ntasks: 1,
@@ -93,7 +116,7 @@ fn of(site: &Site<'_>, job: u32, step: u32, tasks: &JobRecord, state: u32) -> Db
     DbStepRec {
         elapsed,
         end,
-        exitcode: exit(tasks),
+        exitcode: exit(tasks, None),
         nnodes: tasks.nnodes,
         nodes: hosts(site, tasks).to_string().into(),
         requid: u32::MAX,
