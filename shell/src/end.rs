@@ -244,17 +244,23 @@ impl Families {
                 continue;
             }
             let orphans = self.orphans.iter().filter(|(_, of)| **of == Some(*field)).map(|(pid, _)| *pid);
-            let members = tree.below(family.alive.iter().copied().chain(orphans));
             match &mut family.end {
                 End::Open => {}
-                End::Terming { told, .. } => {
-                    for member in members.iter().filter(|p| !told.contains(&p.pid)) {
+                // Tasks have had theirs, and what they start since then may be what they do before they end. What they
+                // leave is told once, with all that is below it then.
+                End::Terming { told, .. } if family.alive.is_empty() => {
+                    let left = orphans.filter(|pid| !told.contains(pid));
+                    let mut members = tree.below(left);
+                    members.retain(|p| !told.contains(&p.pid));
+                    for member in &members {
                         member.signal(libc::SIGTERM, self.me);
                         member.signal(libc::SIGCONT, self.me);
                     }
                     told.extend(members.iter().map(|p| p.pid));
                 }
+                End::Terming { .. } => {}
                 End::Killing => {
+                    let members = tree.below(family.alive.iter().copied().chain(orphans));
                     family.alive.iter().for_each(|pid| signal_group(*pid, libc::SIGKILL));
                     members.iter().for_each(|p| p.signal(libc::SIGKILL, self.me));
                 }

@@ -110,3 +110,29 @@ fn signals_are_forwarded_to_every_task() {
     let ran = instance.run(&["job", "attach", &id]).code_is(9);
     assert_eq!(ran.stdout.matches("got").count(), 2);
 }
+
+#[test]
+fn what_a_task_starts_when_it_is_told_to_end_is_spared_whatever_another_job_has_left() {
+    let instance = Instance::start(1);
+    let said = |id: &str, word: &str| {
+        eventually(word, DEADLINE, || {
+            instance.ok(&["job", "info", id, "guest.output"]).contains(word).then_some(())
+        });
+    };
+    // Its shell ends by SIGTERM; what is left of it is deaf, and looked for as long as it lives.
+    let deaf = "(trap '' TERM; exec setsid sleep 77123410) & echo up; sleep 1000 & wait";
+    let other = instance.ok(&["submit", "-o", "kill-timeout=600", "sh", "-c", deaf]);
+    said(&other, "up");
+    eventually("the deaf one", DEADLINE, || (!processes_with("sleep\x0077123410").is_empty()).then_some(()));
+    let script = "trap 'sleep 0.5; echo slept $?; exit 3' TERM; echo up; sleep 1000 & wait";
+    let id = instance.ok(&["submit", "sh", "-c", script]);
+    said(&id, "up");
+    instance.ok(&["cancel", &other]);
+    instance.ok(&["cancel", &id]);
+    instance.ok(&["job", "wait-event", &id, "clean"]);
+    said(&id, "slept 0");
+    let left = processes_with("sleep\x0077123410");
+    assert!(!left.is_empty(), "the other job was looked for all the while");
+    left.into_iter().for_each(|pid| flurm_tests::kill(pid, 9));
+    instance.ok(&["job", "wait-event", &other, "clean"]);
+}
