@@ -118,13 +118,15 @@ pub const SLURM_OF_TASKS: [&str; 6] =
 pub fn base(environment: &Environment, exact: bool) -> Base {
     // Inside a job of ours the outer values have their new names already; SLURM_* are then the job's own.
     let renamed = environment.keys().any(|name| name.starts_with("FLURM_OUTER_SLURM"));
+    let own_conf = own_conf(environment);
     let mut base = Base::default();
     for (name, value) in environment {
         let Some(value) = value else { continue };
         let slurm = exact && name.starts_with("SLURM") && !SLURM_OF_TASKS.contains(&name.as_str());
         let name = if !slurm && filter::fate(name) != Fate::Stays {
             base.removed.push(name.clone());
-            if renamed || exact || !name.starts_with("SLURM") {
+            let is_own = name == "SLURM_CONF" && own_conf.as_ref() == Some(value);
+            if renamed || exact || is_own || !name.starts_with("SLURM") {
                 continue;
             }
             Cow::Owned(format!("{OUTER}{name}"))
@@ -143,6 +145,14 @@ pub fn base(environment: &Environment, exact: bool) -> Base {
         }
     }
     base
+}
+
+/// Where the submitter's instance, which `FLURM_URI` names, has its configuration for Slurm's commands: that is nothing
+/// of the cluster around it.
+fn own_conf(environment: &Environment) -> Option<String> {
+    let uri = environment.get("FLURM_URI")?.as_deref()?;
+    let rundir = uri.strip_prefix("local://")?.strip_suffix("/local")?;
+    Some(format!("{rundir}/{}", flurm_wire::slurm::CONF))
 }
 
 /// For programs that are no job's tasks (the initial program, `flurm exec`): as given, but with this instance's
@@ -205,6 +215,17 @@ mod tests {
             ["FLUX_JOB_CC=3", "HOME=/h", "OMPI_MCA_btl=self,tcp", "FLURM_OUTER_SLURM_JOB_ID=12"]
         );
         assert_eq!(base.templated, [("T".to_owned(), "{{id}}".to_owned())]);
+    }
+
+    #[test]
+    fn the_configuration_of_the_instance_itself_is_not_the_outer_one() {
+        let submitted = |conf: &str| {
+            let vars = [("FLURM_URI", "local:///run/x/0/local"), ("SLURM_CONF", conf)];
+            let base = base(&environment(&vars), false);
+            base.block.iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(submitted("/run/x/0/slurm/slurm.conf"), [] as [&str; 0]);
+        assert_eq!(submitted("/etc/slurm.conf"), ["FLURM_OUTER_SLURM_CONF=/etc/slurm.conf"]);
     }
 
     #[test]
