@@ -105,7 +105,7 @@ impl Asked {
             queue: text_of(&attributes.queue),
             project: text_of(&attributes.project),
             bank: text_of(&attributes.bank),
-            ntasks: request.as_ref().map_or(0, |r| r.ntasks),
+            ntasks: u32::try_from(jobspec.tasks_min()).expect("fewer than TASKS_MAX"),
             ncores: request.as_ref().map_or(0, |r| r.slots.saturating_mul(r.cores_per_slot)),
             nnodes: request.as_ref().and_then(|r| r.nodes).unwrap_or(0),
             duration: attributes.duration,
