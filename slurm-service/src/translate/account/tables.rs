@@ -1,6 +1,7 @@
 //! The tables behind `sacctmgr show`: one cluster, its owner, the accounts that are in use, and one quality of service.
 
 use super::job::QOS_NORMAL;
+use crate::translate::node::SELECT_CONS_TRES;
 use flurm_slurm_protocol::structures::{
     ConfigKeyPair, DbAccountCond, DbAccountRec, DbAssocCond, DbAssocRec, DbAssocRecRecord, DbClusterCond,
     DbClusterRec, DbQosCond, DbQosRec, DbRollupStats, DbRollupStatsItemsItem, DbStatsMsg, DbUserCond,
@@ -219,6 +220,8 @@ pub fn clusters(tables: &Tables<'_>, cond: &DbClusterCond, version: Version) -> 
         flags: Some(0),
         name: tables.cluster.into(),
         nodes: tables.nodes.into(),
+        // Clients up to 22.05 speak to no cluster whose plugin they do not know.
+        plugin_id_select: Some(SELECT_CONS_TRES),
         root_assoc: tables.tree().into_iter().next().map(Box::new),
         rpc_version: Some(version.to_wire()),
         tres_str: tables.tres.into(),
