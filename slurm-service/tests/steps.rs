@@ -34,6 +34,7 @@ fn record() -> Record {
         protocol: 0,
         dist: 1,
         submit_line: Some("srun -n3 prog".into()),
+        signal: Some((12, 30)),
     }
 }
 
@@ -108,6 +109,8 @@ fn options_of_srun_say_what_a_step_wants() {
     let listed = JobStepCreateRequestMsg { task_dist: 3, node_list: "n1,n0,n1".into(), ..asked() };
     assert_eq!(want(&listed).unwrap().spread, Spread::Listed(vec![1, 0, 1]));
     assert!(want(&JobStepCreateRequestMsg { node_list: "nowhere".into(), ..asked() }).is_err());
+    let elsewhere = JobStepCreateRequestMsg { exc_nodes: "nowhere".into(), ..asked() };
+    assert!(want(&elsewhere).unwrap().without.is_empty());
 }
 
 #[test]
@@ -157,6 +160,7 @@ fn a_launch_becomes_a_job_within_the_job() {
     let options = &document["attributes"]["system"]["shell"]["options"];
     assert_eq!((&options["mpi"], &options["umask"]), (&json!("pmix"), &json!("0027")));
     assert_eq!(options["rlimit"]["nofile"], "20000");
+    assert_eq!(options["signal"], json!({ "signum": 12, "timeleft": 30.0 }));
     assert_eq!(options["output"]["stdout"]["path"], "out.{{task.id}}");
     // Words that look like tags of ours are the user's, and words that no jobspec can have are refused.
     let braces = LaunchTasksRequestMsg {

@@ -283,6 +283,7 @@ pub async fn create(ctx: &Context, request: &Request, asked: &JobStepCreateReque
         u32::try_from(rank).ok().filter(|rank| all.node(*rank).is_some())
     };
     let want = step::want(asked, rank_of)?;
+    let signal = named::part(ctx, &outer).await?.step_signal;
     let listed: Vec<u32> = match &want.spread {
         flurm_types::Spread::Listed(ranks) => ranks.clone(),
         flurm_types::Spread::Fill | flurm_types::Spread::Even => Vec::new(),
@@ -333,6 +334,7 @@ pub async fn create(ctx: &Context, request: &Request, asked: &JobStepCreateReque
             protocol: version.to_wire(),
             dist: asked.task_dist,
             submit_line: asked.submit_line.as_str().map(str::to_owned),
+            signal,
         };
         within.held.insert(number, Held::new(record.clone(), r.clone(), None));
         (record, r)

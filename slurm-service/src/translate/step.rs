@@ -69,6 +69,9 @@ pub struct Record {
     /// As it came, to be told again.
     pub dist: u32,
     pub submit_line: Option<String>,
+    /// Of the job, for its steps: a signal, and how many seconds before the end.
+    #[serde(default)]
+    pub signal: Option<(u16, u16)>,
 }
 
 /// Below this key are the records of steps that are no jobs yet.
@@ -91,11 +94,11 @@ pub fn want(asked: &JobStepCreateRequestMsg, rank_of: impl Fn(&str) -> Option<u3
     use flurm_slurm_protocol::errors;
     let given = |n: u32| (n != 0 && n != NO_VAL && n != u32::MAX).then_some(n);
     let bad = errors::ESLURM_INVALID_NODE_NAME;
-    let ranks = |list: &Text| -> Result<Vec<u32>, u32> {
-        let list: Hostlist = list.lossy().parse().map_err(|_| bad)?;
-        list.iter().map(|name| rank_of(name).ok_or(bad)).collect()
-    };
-    let (wanted, unwanted) = (ranks(&asked.node_list)?, ranks(&asked.exc_nodes)?);
+    let hosts = |list: &Text| list.lossy().parse::<Hostlist>().map_err(|_| bad);
+    let wanted: Vec<u32> =
+        hosts(&asked.node_list)?.iter().map(|name| rank_of(name).ok_or(bad)).collect::<Result<_, _>>()?;
+    // Those that the job was kept away from are none of its nodes.
+    let unwanted: Idset = hosts(&asked.exc_nodes)?.iter().filter_map(|name| rank_of(name)).collect();
     let has = |flag: u32| asked.flags & flag != 0;
     let arbitrary = asked.task_dist & dist::MASK == dist::ARBITRARY;
     let tasks = given(asked.num_tasks);
@@ -120,7 +123,7 @@ pub fn want(asked: &JobStepCreateRequestMsg, rank_of: impl Fn(&str) -> Option<u3
         spread,
         first: if asked.relative == NO_VAL16 { 0 } else { asked.relative.into() },
         with: if arbitrary { Idset::new() } else { wanted.into_iter().collect() },
-        without: unwanted.into_iter().collect(),
+        without: unwanted,
         gpus_per_node: gpus,
     })
 }
@@ -461,6 +464,9 @@ pub fn jobspec(
     let cwd = asked.cwd.lossy();
     if cwd.starts_with('/') {
         builder = builder.cwd(cwd);
+    }
+    if let Some((signum, left)) = record.signal {
+        builder = builder.shell_option("signal", json!({ "signum": signum, "timeleft": f64::from(left) }));
     }
     if let Some(umask) = umask {
         builder = builder.shell_option("umask", json!(umask));
