@@ -137,6 +137,14 @@ impl Families {
         }
     }
 
+    /// Signal all tasks of a family, and nothing that they have started.
+    pub fn signal_alone(&self, field: Field, signum: i32) {
+        for pid in self.families.get(&field).iter().flat_map(|family| &family.alive) {
+            // SAFETY: sending a signal touches no memory of ours. The number is that of a child not reaped yet.
+            unsafe { libc::kill(*pid, signum) };
+        }
+    }
+
     /// Begins to end a family, or shortens the grace time of one that ends already.
     pub fn end(&mut self, field: Field, now: Instant, grace: Duration) {
         let Some(family) = self.families.get_mut(&field) else { return };

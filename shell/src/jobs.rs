@@ -591,8 +591,13 @@ impl Shell {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         match timer {
             Timer::Warning => {
-                if let Some((signum, _)) = job.plan.options.warning {
-                    self.families.signal(job.field, signum);
+                let options = &job.plan.options;
+                match options.warning {
+                    Some((signum, _)) if options.warning_alone => {
+                        self.families.signal_alone(job.field, signum);
+                    }
+                    Some((signum, _)) => self.families.signal(job.field, signum),
+                    None => {}
                 }
             }
             Timer::ExitTimeout if job.tasks_left > 0 => {

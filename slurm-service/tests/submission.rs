@@ -345,7 +345,7 @@ fn cases() -> Vec<Case> {
         (
             "--signal=B:SIGNAL@SECONDS",
             |d| (d.warn_flags, d.warn_signal, d.warn_time) = (1, 10, 30),
-            At("/shell/options/signal", json!({ "signum": 10, "timeleft": 30.0 })),
+            At("/shell/options/signal", json!({ "signum": 10, "timeleft": 30.0, "alone": true })),
         ),
         (
             "--signal=SIGNAL@SECONDS",

@@ -230,6 +230,29 @@ fn sizes_become_what_a_job_is_given() {
 }
 
 #[test]
+fn a_signal_before_the_end_is_for_the_script_alone_or_for_the_steps() {
+    let Some(lab) = start("a signal before the end") else { return };
+    // Children of the script would end by it; 52 seconds before the end of a minute.
+    let script = "trap 'echo got' USR1; sleep 12; echo child $?; echo end";
+    lab.sbatch("-t 1 -n1 --signal=B:USR1@52 -o script", script);
+    let task = "trap 'echo got; exit 5' USR2; i=0; while [ $i -lt 200 ]; do sleep 0.1; i=$((i+1)); done";
+    lab.sbatch(
+        "-t 1 -n1 --signal=USR2@52 -o steps",
+        &format!("srun sh -c \"{}\"; echo end", task.replace('$', "\\$")),
+    );
+    assert!(lab.run("squeue", "-M flurm -n none").ok().contains("CLUSTER: flurm\n"));
+    // A node that is none of the job's is no node of a step either.
+    let host = lab.run("srun", "-x node0 -n1 printenv SLURMD_NODENAME").ok();
+    assert_ne!(host, "node0\n");
+    // As `flurm jobs` counts, also where memory is asked for.
+    let number = lab.sbatch("--mem=10M", "true");
+    lab.until(number, "ntasks", "1");
+    assert_eq!(lab.file("script", "end\n"), "got\nchild 0\nend\n");
+    let said = lab.file("steps", "end\n");
+    assert!(said.contains("got\n"), "{said}");
+}
+
+#[test]
 fn scancel_leaves_nothing_behind_and_signals_whom_it_should() {
     let Some(lab) = start("scancel") else { return };
     let marker = format!("marker{}", std::process::id());

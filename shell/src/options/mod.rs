@@ -67,6 +67,8 @@ pub struct Options {
     pub batch: Option<Duration>,
     /// Signal and seconds before the end of the job's time.
     pub warning: Option<(i32, f64)>,
+    /// It is for the tasks alone.
+    pub warning_alone: bool,
     /// Name and soft limit; none is "unlimited".
     pub limits: Vec<(String, Option<u64>)>,
     pub oom_adjust: Option<i32>,
@@ -146,6 +148,7 @@ impl Options {
             kill_timeout: life::kill_timeout(given)?,
             batch: life::duration(given, "output.batch-timeout")?,
             warning: life::warning(given)?,
+            warning_alone: flag(given, "signal.alone")?,
             limits: life::limits(given)?,
             oom_adjust: life::oom_adjust(given)?,
             sysmon: life::sysmon(given)?,

@@ -47,6 +47,7 @@ pub const TABLE: &[Known] = &[
     works("signal", 1, "`1`: a signal before the job's time is over"),
     works("signal.signum", 1, "which signal; SIGUSR1"),
     works("signal.timeleft", 1, "how many seconds before; 60"),
+    works("signal.alone", 1, "`1`: for the tasks, and not for what they have started"),
     works("output.mode", 1, "`truncate` or `append` for files"),
     works("output.stdout.type", 1, "`kvs` (kept with the job) or `file`"),
     works("output.stdout.path", 1, "the file; tags make one for each task or node"),

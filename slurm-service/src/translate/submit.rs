@@ -104,7 +104,8 @@ pub fn batch(desc: &JobDescMsg, site: &Site, find: Find<'_>) -> Result<Mould, Re
     }
     if let Some((signum, left)) = warning(desc) {
         if u32::from(desc.warn_flags) & constants::KILL_JOB_BATCH != 0 {
-            options.insert("signal".to_owned(), json!({ "signum": signum, "timeleft": f64::from(left) }));
+            let signal = json!({ "signum": signum, "timeleft": f64::from(left), "alone": true });
+            options.insert("signal".to_owned(), signal);
         } else {
             mould.part.step_signal = Some((signum, left));
         }
