@@ -80,7 +80,8 @@ impl World {
     }
 
     fn submit_as(&mut self, id: u64, system: &Value, userid: u32, urgency: Urgency) -> String {
-        let submit = Submit { userid, urgency, flags: Flags::default(), batch: None, number: 0, asked: asked(system) };
+        let submit =
+            Submit { userid, urgency, flags: Flags::default(), batch: None, number: 0, asked: asked(system) };
         self.tell(&Request::Submit { id: JobId(id), submit: Box::new(submit) })
     }
 
