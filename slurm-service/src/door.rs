@@ -33,7 +33,7 @@ pub const WAITING_MAX: usize = 1024;
 pub const READ_MAX: Duration = Duration::from_secs(10);
 /// An answer is taken within this time.
 pub const WRITE_MAX: Duration = Duration::from_secs(30);
-/// Of all frames that are being read, beyond [`FREE_BYTES`] of each.
+/// Of all frames that are being read, beyond the first 16 KiB of each.
 pub const BYTES_MAX: usize = 256 << 20;
 /// Of each frame; nearly all requests are smaller.
 const FREE_BYTES: usize = 16 << 10;

@@ -88,7 +88,7 @@ impl Table {
         table
     }
 
-    /// Writes what [`DRIVER`] runs into a folder: a script for each row, and the names of those that go one after the
+    /// Writes what the driver runs into a folder: a script for each row, and the names of those that go one after the
     /// other and of those that go side by side.
     ///
     /// # Errors

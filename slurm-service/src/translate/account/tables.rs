@@ -34,7 +34,7 @@ pub struct Tables<'a> {
     pub cluster: &'a str,
     pub user: &'a str,
     pub uid: u32,
-    /// In use; the first one is the owner's default. [`ROOT`] is there without being named.
+    /// In use; the first one is the owner's default. `root` is there without being named.
     pub accounts: &'a [String],
     pub host: &'a str,
     pub port: u16,
