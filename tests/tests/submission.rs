@@ -456,8 +456,8 @@ fn a_script_of_slurm_is_taken_over_as_far_as_it_goes() {
     let ids: Vec<&str> = ran.stdout.lines().collect();
     instance.run(&[&["job", "status"], &ids[..]].concat()).code_is(0);
     for (id, index) in ids.iter().zip(["3", "4"]) {
-        let dec = instance.ok(&["job", "id", "--to=dec", id]);
-        let out = std::fs::read_to_string(instance.dir.path().join(format!("s.{dec}.{index}")))
+        let number = instance.ok(&["jobs", "-a", "-n", "-o", "{number}", id]);
+        let out = std::fs::read_to_string(instance.dir.path().join(format!("s.{number}.{index}")))
             .expect("its output");
         assert_eq!(out, format!("b {index}\n").repeat(4));
         assert_eq!(
