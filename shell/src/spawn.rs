@@ -6,7 +6,7 @@
 
 use crate::cpu::Mask;
 use std::cell::UnsafeCell;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::OnceLock;
@@ -124,6 +124,10 @@ fn ignored() -> &'static [c_int] {
     })
 }
 
+/// A program that was just written is busy until whoever was started meanwhile has become another program.
+const BUSY_TRIES_MAX: u32 = 200;
+const BUSY_MS: c_int = 1;
+
 /// Starts a process in a process group of its own. The caller has blocked all signals of its thread and stays alive
 /// as long as the process should: when the thread ends, the kernel kills the process.
 ///
@@ -167,6 +171,16 @@ extern "C" fn child(argument: *mut c_void) -> c_int {
             Ok(()) => {
                 let (arguments, environment) = (process.arguments.as_ptr(), process.environment.as_ptr());
                 libc::execve(process.program.as_ptr(), arguments, environment);
+                let mut tries = 0;
+                while *libc::__errno_location() == libc::ETXTBSY && tries < BUSY_TRIES_MAX {
+                    // Somebody who is being started beside us has the file's writer still, as we may have his.
+                    let keep = process.keep.map_or(2, |fd| fd.cast_unsigned());
+                    libc::close_range(3, keep.saturating_sub(1), 0);
+                    libc::close_range(keep + 1, c_uint::MAX, 0);
+                    libc::poll(std::ptr::null_mut(), 0, BUSY_MS);
+                    libc::execve(process.program.as_ptr(), arguments, environment);
+                    tries += 1;
+                }
                 (Step::Exec, 0)
             }
             Err(failed) => failed,
